@@ -1,0 +1,273 @@
+"""The work protocol: ``hello``, ``claim → renew → commit → complete`` or ``release``, all ``POST /work/v1/<verb>`` with JSON.
+
+Fencing: a claim gives a ``Fence`` of (job, unit, epoch, claim id). The tower answers 409 ``stale-claim`` to every
+message whose fence is not the current one; the worker then stops and touches nothing. Times are seconds.
+A worker that has not renewed for ``stop_after`` seconds (its own monotonic clock, counted from *before* the last
+successful call) stops itself; the tower gives the work away only after ``lease`` seconds and a margin.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from shared.model.backup import BackupStats, BackupType, ConflictRule, Notice, RestoreStats, VerifyStats
+
+
+class Doorbell(msgspec.Struct, frozen=True, kw_only=True):
+    """The broker message: come and claim. Ids only; losing, repeating or forging one costs latency, never correctness."""
+
+    job_id: str
+    epoch: int
+    unit: int
+    v: int = 1
+
+
+class Fence(msgspec.Struct, frozen=True, kw_only=True):
+    """Proof of ownership of one unit."""
+
+    job_id: str
+    unit: int
+    epoch: int
+    claim_id: str
+
+
+# ── instructions: resolved, policy-free ──────────────────────────────────────────────────────────────
+
+
+class VaultRef(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a vault is; the worker opens it with its own storage credentials."""
+
+    id: str
+    name: str
+    url: str
+
+
+class MachineRef(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose data it is. ``key_slots`` are wrapped DEKs (``shared.crypto.slots``); nothing here is secret."""
+
+    id: str
+    name: str
+    key_slots: tuple[dict[str, str | int], ...] = ()
+
+
+class ItemRef(msgspec.Struct, frozen=True, kw_only=True):
+    """The protected item."""
+
+    id: str
+    name: str
+
+
+class FilesSource(msgspec.Struct, frozen=True, kw_only=True, tag="files", tag_field="workload"):
+    """Paths on the machine: absolute, no trailing slash. Excludes are glob patterns (see the files source)."""
+
+    paths: tuple[str, ...]
+    excludes: tuple[str, ...] = ()
+
+
+class BackupInstruction(msgspec.Struct, frozen=True, kw_only=True, tag="backup", tag_field="kind"):
+    """Make one recovery point.
+
+    ``point_id`` is fixed for the job, whatever the attempt, so a job can seal at most one point. ``reference`` is the
+    sealed point to compare with (the last point for incremental, the last full for differential, none for full);
+    ``type`` is what will really be done: an incremental without a reference is handed out as a full.
+    """
+
+    point_id: str
+    machine: MachineRef
+    item: ItemRef
+    vault: VaultRef
+    source: FilesSource
+    type: BackupType
+    reference: str | None = None
+    policy_version: str | None = None
+    zstd_level: int = 3
+
+
+class PointRef(msgspec.Struct, frozen=True, kw_only=True):
+    """A sealed point and where it lies."""
+
+    point_id: str
+    machine: MachineRef
+    item: ItemRef
+    vault: VaultRef
+
+
+class RestoreInstruction(msgspec.Struct, frozen=True, kw_only=True, tag="restore", tag_field="kind"):
+    """Bring a point back. Empty ``paths`` means everything; paths are as they were on the source, absolute.
+
+    Every entry lands at ``target`` joined with its original absolute path.
+    """
+
+    point: PointRef
+    target: str
+    paths: tuple[str, ...] = ()
+    conflict: ConflictRule = ConflictRule.SKIP
+
+
+class VerifyInstruction(msgspec.Struct, frozen=True, kw_only=True, tag="verify", tag_field="kind"):
+    """Prove a point. Structure always; with ``full`` every byte is read, decrypted and hashed."""
+
+    point: PointRef
+    full: bool = False
+
+
+Instruction = BackupInstruction | RestoreInstruction | VerifyInstruction
+
+
+# ── outcomes: values, not exceptions ─────────────────────────────────────────────────────────────────
+
+
+class SealedPoint(msgspec.Struct, frozen=True, kw_only=True):
+    """What the catalog has to know of a point that now exists in the vault."""
+
+    point_id: str
+    manifest: str  # object name
+    manifest_sha256: str
+    type: BackupType
+    reference: str | None
+    sealed_at: str  # RFC 3339, UTC
+    files: int
+    bytes: int  # logical size of everything in the point
+
+
+class BackupDone(msgspec.Struct, frozen=True, kw_only=True, tag="backup-done", tag_field="outcome"):
+    """The point is sealed. Warnings do not make it less sealed."""
+
+    stats: BackupStats
+    point: SealedPoint
+    warnings: tuple[Notice, ...] = ()
+
+
+class RestoreDone(msgspec.Struct, frozen=True, kw_only=True, tag="restore-done", tag_field="outcome"):
+    """Everything asked for is in the target, but for the warnings."""
+
+    stats: RestoreStats
+    warnings: tuple[Notice, ...] = ()
+
+
+class VerifyDone(msgspec.Struct, frozen=True, kw_only=True, tag="verify-done", tag_field="outcome"):
+    """The check ran to its end. ``stats.problems`` above zero means the point is damaged; the notices name the files."""
+
+    stats: VerifyStats
+    full: bool
+    warnings: tuple[Notice, ...] = ()
+
+
+class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed", tag_field="outcome"):
+    """The attempt ended without its result. ``code`` is of the error registry and decides about a retry."""
+
+    code: str
+    message: str
+
+
+class Cancelled(msgspec.Struct, frozen=True, kw_only=True, tag="cancelled", tag_field="outcome"):
+    """The worker stopped because it was asked to, and cleaned up after itself."""
+
+
+Outcome = BackupDone | RestoreDone | VerifyDone | Failed | Cancelled
+
+
+# ── verbs ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Hello(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker process introduces itself.
+
+    ``worker`` is a name that only one living process can hold (it owns a lock file of that name), ``session`` is new per
+    process: leases of earlier sessions of the same worker belong to the dead and are given up at once.
+    """
+
+    worker: str
+    session: str
+    version: str
+    concurrency: int
+    clock: str  # RFC 3339, UTC: a clock more than 2 s off is answered with a warning
+
+
+class Welcome(msgspec.Struct, frozen=True, kw_only=True):
+    """The tower's timings, and how many orphaned units it released."""
+
+    lease: float
+    renew_every: float
+    stop_after: float
+    poll_every: float
+    released: int
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """Ask for work: the unit of a doorbell, or with none whatever is admitted and unclaimed (the idle poll)."""
+
+    worker: str
+    session: str
+    doorbell: Doorbell | None = None
+
+
+class Granted(msgspec.Struct, frozen=True, kw_only=True):
+    """The unit is yours until the lease runs out. HTTP 200; nothing to do or a stale doorbell is HTTP 204."""
+
+    fence: Fence
+    attempt: int
+    lease: float
+    renew_every: float
+    stop_after: float
+    instruction: Instruction
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a unit is. ``*_total`` are estimates (the last run's counts) or 0 when unknown."""
+
+    phase: str = ""
+    files_done: int = 0
+    files_total: int = 0
+    bytes_done: int = 0
+    bytes_total: int = 0
+    bytes_transferred: int = 0
+
+
+class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
+    """One unit's part of a renewal."""
+
+    fence: Fence
+    progress: Progress = Progress()
+
+
+class Renew(msgspec.Struct, frozen=True, kw_only=True):
+    """One call per process for all its units; an empty list still says 'I am alive'."""
+
+    worker: str
+    session: str
+    units: tuple[Heartbeat, ...] = ()
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer for one unit: ``keep`` on, ``cancel`` (stop, clean up, report), or ``lost`` (stop, touch nothing)."""
+
+    job_id: str
+    unit: int
+    verdict: str
+
+
+class Renewed(msgspec.Struct, frozen=True, kw_only=True):
+    """Verdicts in the order asked; ``drain`` means take no new work."""
+
+    units: tuple[Verdict, ...] = ()
+    drain: bool = False
+
+
+class Commit(msgspec.Struct, frozen=True, kw_only=True):
+    """Before a point is sealed: am I still the owner? 200 moves the job to ``committing``; 409 means stop."""
+
+    fence: Fence
+
+
+class Complete(msgspec.Struct, frozen=True, kw_only=True):
+    """The end of an attempt. Repeating it with the same fence after a lost reply is answered 200 again."""
+
+    fence: Fence
+    outcome: Outcome
+
+
+class Release(msgspec.Struct, frozen=True, kw_only=True):
+    """Give the unit back unfinished (drain, shutdown): no attempt is burnt."""
+
+    fence: Fence

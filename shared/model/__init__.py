@@ -1,0 +1,1 @@
+"""Nouns that both planes use: values only, no I/O, no framework."""

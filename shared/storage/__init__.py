@@ -1,0 +1,1 @@
+"""The object-store port, its backends and its decorators; one exam for all of them."""

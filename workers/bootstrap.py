@@ -1,0 +1,170 @@
+"""The composition root of the data plane: the only file that knows every adapter.
+
+Rule of the file: wiring and process life, no rules.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from celery import Celery, signals
+
+import shared
+from shared.clock import SystemClock
+from shared.contracts.work import Fence, Granted, Hello, Welcome
+from shared.crypto.keyring import Keyring
+from shared.errors import SkyharborError
+from shared.model.ids import new_id
+from shared.telemetry.logging import configure_logging
+from workers.app import QUEUE, UNIT_TASK, make_app
+from workers.engine.ports import Stop, StopReason
+from workers.session.lease_keeper import LeaseKeeper
+from workers.session.lock import hold_name
+from workers.session.reporter import report
+from workers.session.seats import Seats
+from workers.session.tower import TowerClient
+from workers.settings import WorkerSettings
+from workers.sources.files import FilesAdapter
+from workers.tasks.flight import Hangar, fly
+from workers.tasks.unit import register
+
+log = structlog.get_logger()
+
+_DRAIN_PATIENCE = 20.0
+
+
+class WorkerProcess:
+    """One worker process: its name lock, session, lease keeper and seats."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._settings = settings
+        self._clock = SystemClock()
+        self._session = new_id()
+        self._lock = hold_name(settings.state, settings.name)
+        self._tower = TowerClient(settings.tower_url, settings.worker_token)
+        self._hangar = Hangar(
+            keyring=Keyring(settings.keyring),
+            cache=os.path.join(settings.state, "cache"),
+            open_source=FilesAdapter,
+            clock=self._clock,
+        )
+        self._keeper = LeaseKeeper(
+            self._tower.renew, worker=settings.name, session=self._session, clock=self._clock
+        )
+        self.seats = Seats(
+            concurrency=settings.concurrency,
+            worker=settings.name,
+            session=self._session,
+            claim=self._tower.claim,
+            fly=self._fly,
+            clock=self._clock,
+        )
+
+    def open(self) -> None:
+        """Say hello until the tower answers, then renew and poll. Blocks while the tower is away."""
+        welcome = self._hello()
+        log.info("worker-ready", worker=self._settings.name, session=self._session, released=welcome.released)
+        self._keeper.start(idle_every=welcome.renew_every)
+        self.seats.start_polling(every=welcome.poll_every)
+
+    def drain(self) -> None:
+        """Take no more work, stop what flies at its next step and give it back to the tower."""
+        self._keeper.stop_all(StopReason.DRAIN)
+        threading.Thread(target=self.seats.close, kwargs={"patience": _DRAIN_PATIENCE}, daemon=True).start()
+
+    def close(self) -> None:
+        """Wait for released flights, then let go of everything."""
+        self.seats.close(patience=_DRAIN_PATIENCE)
+        self._keeper.end()
+        self._tower.close()
+
+    def _hello(self) -> Welcome:
+        pause = 0.1
+        while True:
+            message = Hello(
+                worker=self._settings.name,
+                session=self._session,
+                version=shared.VERSION,
+                concurrency=self._settings.concurrency,
+                clock=self._clock.now().isoformat().replace("+00:00", "Z"),
+            )
+            try:
+                return self._tower.hello(message)
+            except SkyharborError as error:
+                if error.code != "server-unreachable":
+                    raise
+                log.warning("tower-away", detail=error.detail)
+                self._clock.sleep(pause)
+                pause = min(5.0, pause * 2)
+
+    def _fly(self, granted: Granted, asked_at: float) -> None:
+        fence = granted.fence
+        tenure = self._keeper.hold(granted, asked_at=asked_at, commit=self._tower.commit)
+        try:
+            outcome = fly(granted, tenure, self._hangar)
+            if outcome is not None:
+                report(self._tower.complete, fence, outcome, clock=self._clock, patience=granted.lease)
+        except Stop:
+            self._release(fence)
+        finally:
+            self._keeper.drop(tenure)
+
+    def _release(self, fence: Fence) -> None:
+        try:
+            self._tower.release(fence)
+        except SkyharborError as error:
+            log.warning("release-failed", job=fence.job_id, unit=fence.unit, code=error.code)
+
+
+def run(settings: WorkerSettings) -> int:
+    """Run a worker until it is told to stop; the exit status."""
+    configure_logging(log_file=settings.log_file, process="worker")
+    process = WorkerProcess(settings)
+    process.open()
+    app = make_app(settings.broker_url)
+    register(app, name=UNIT_TASK, answer=process.seats.answer)
+    _drain_on_shutdown(process.drain)
+    try:
+        _serve(app, settings)
+    finally:
+        process.close()
+    return 0
+
+
+def _drain_on_shutdown(drain: Callable[[], None]) -> None:
+    @signals.worker_shutting_down.connect(weak=False)
+    def shutting_down(**_: Any) -> None:
+        drain()
+
+
+def _serve(app: Celery, settings: WorkerSettings) -> None:
+    """Run Celery's threads pool: units spend their time in C code that releases the interpreter's lock."""
+    worker = functools.partial(
+        app.Worker,
+        hostname=f"{settings.name}@{os.uname().nodename}",
+        pool="threads",
+        concurrency=settings.concurrency,
+        queues=[QUEUE],
+        without_gossip=True,
+        without_mingle=True,
+        loglevel="WARNING",
+        logfile=None,
+    )
+    worker().start()
+
+
+def main() -> int:
+    """Read the settings and run; errors are one line and the registry's exit code."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return run(WorkerSettings.from_environment())
+    except SkyharborError as error:
+        print(f"error: {error} ({error.code})\nhint: {error.kind.hint}", file=sys.stderr)  # noqa: T201
+        return error.kind.exit_code

@@ -1,0 +1,161 @@
+"""Keeps this process's leases alive, and stops the work when it is no longer trusted.
+
+The protocol in prose. The tower gives a unit away when its lease (60 s, by the database's clock) has run out and a
+margin has passed. This process trusts itself for a shorter time (``stop_after``, 40 s), counted on its own monotonic
+clock from *before* the last renewal that the tower confirmed. Engines ask ``Tenure.check()`` between any two steps
+that matter, so a paused process (SIGSTOP, a frozen virtual machine) finds out at its first step after waking, whether
+or not this thread has run. One call renews all units of the process.
+
+How often: never later than the tower asks (``renew_every``). A young unit renews more often, every fifth of its age
+down to one second, so that people see progress and cancellation at once and a nine-hour backup costs next to nothing.
+
+Rule of the file: it never touches a vault and never ends a unit; it only says so.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import structlog
+
+from shared.clock import Clock
+from shared.contracts.work import Fence, Granted, Heartbeat, Progress, Renew, Renewed
+from shared.errors import SkyharborError
+from workers.engine.ports import Stop, StopReason
+
+log = structlog.get_logger()
+
+_YOUNGEST = 1.0
+_AGE_SHARE = 5.0
+_TICK = 0.25
+
+RenewCall = Callable[[Renew], Renewed]
+CommitCall = Callable[[Fence], None]
+
+
+class Tenure:
+    """One unit's right to go on: the engine's ``Control``.
+
+    ``check`` costs two attribute reads and a clock call. ``progress`` keeps only the latest value.
+    """
+
+    def __init__(self, granted: Granted, *, clock: Clock, trusted_until: float, commit: CommitCall) -> None:
+        self.fence = granted.fence
+        self._granted = granted
+        self._clock = clock
+        self._commit = commit
+        self._stop: StopReason | None = None
+        self._trusted_until = trusted_until
+        self.began = clock.monotonic()
+        self.renewed_at = self.began
+        self.latest = Progress()
+
+    def check(self) -> None:
+        """Raise ``Stop`` when the tower cancelled, drained or took back the unit, or has been silent for too long."""
+        if self._stop is not None:
+            raise Stop(self._stop)
+        if self._clock.monotonic() > self._trusted_until:
+            raise Stop(StopReason.LOST)
+
+    def progress(self, progress: Progress) -> None:
+        """Remember where the unit is; it travels with the next renewal."""
+        self.latest = progress
+
+    def commit(self) -> None:
+        """Ask the tower for leave to seal: ``stale-claim`` or ``server-unreachable`` mean do not."""
+        self.check()
+        self._commit(self.fence)
+
+    def stop(self, reason: StopReason) -> None:
+        """Make the next ``check`` raise. The first reason stays, except that ``LOST`` overrides all."""
+        if self._stop is None or reason is StopReason.LOST:
+            self._stop = reason
+
+    def renewed(self, *, asked_at: float) -> None:
+        """Trust the unit again for ``stop_after`` seconds from the moment before the tower was asked."""
+        self._trusted_until = asked_at + self._granted.stop_after
+        self.renewed_at = asked_at
+
+    def due(self, now: float) -> bool:
+        """Whether this unit wants a renewal now."""
+        every = min(self._granted.renew_every, max(_YOUNGEST, (now - self.began) / _AGE_SHARE))
+        return now - self.renewed_at >= every
+
+
+class LeaseKeeper:
+    """Renews the leases of all units that this process holds, in a thread of its own."""
+
+    def __init__(self, renew: RenewCall, *, worker: str, session: str, clock: Clock) -> None:
+        self._renew = renew
+        self._worker = worker
+        self._session = session
+        self._clock = clock
+        self._tenures: dict[Fence, Tenure] = {}
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._ended = threading.Event()
+        self._last_call = clock.monotonic()
+        self._idle_every = 15.0
+        self.draining = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="lease-keeper", daemon=True)
+
+    def start(self, *, idle_every: float) -> None:
+        """Begin; with no unit in hand the tower still hears from this process every ``idle_every`` seconds."""
+        self._idle_every = idle_every
+        self._thread.start()
+
+    def hold(self, granted: Granted, *, asked_at: float, commit: CommitCall) -> Tenure:
+        """Take a freshly granted unit into care; ``asked_at`` is the monotonic time before the claim was sent."""
+        tenure = Tenure(granted, clock=self._clock, trusted_until=asked_at + granted.stop_after, commit=commit)
+        with self._lock:
+            self._tenures[granted.fence] = tenure
+        self._wake.set()
+        return tenure
+
+    def drop(self, tenure: Tenure) -> None:
+        """Forget a unit that has ended."""
+        with self._lock:
+            self._tenures.pop(tenure.fence, None)
+
+    def stop_all(self, reason: StopReason) -> None:
+        """Ask every unit in hand to stop for ``reason``."""
+        with self._lock:
+            tenures = list(self._tenures.values())
+        for tenure in tenures:
+            tenure.stop(reason)
+
+    def end(self) -> None:
+        """Stop renewing. Units still held run out of trust by themselves."""
+        self._ended.set()
+        self._wake.set()
+
+    def _run(self) -> None:
+        while not self._ended.is_set():
+            now = self._clock.monotonic()
+            with self._lock:
+                tenures = list(self._tenures.values())
+            if any(tenure.due(now) for tenure in tenures) or now - self._last_call >= self._idle_every:
+                self._renew_all(tenures)
+            self._wake.wait(_TICK if tenures else 1.0)
+            self._wake.clear()
+
+    def _renew_all(self, tenures: list[Tenure]) -> None:
+        asked_at = self._last_call = self._clock.monotonic()
+        beats = tuple(Heartbeat(fence=tenure.fence, progress=tenure.latest) for tenure in tenures)
+        try:
+            reply = self._renew(Renew(worker=self._worker, session=self._session, units=beats))
+        except SkyharborError as error:
+            log.warning("renewal-failed", code=error.code, detail=error.detail, units=len(beats))
+            for tenure in tenures:
+                tenure.renewed_at = asked_at  # ask again at the usual pace; the trust is not extended
+            return
+        for tenure, verdict in zip(tenures, reply.units, strict=True):
+            if verdict.verdict == "lost":
+                tenure.stop(StopReason.LOST)
+                continue
+            tenure.renewed(asked_at=asked_at)
+            if verdict.verdict == "cancel":
+                tenure.stop(StopReason.CANCELLED)
+        if reply.drain:
+            self.draining.set()

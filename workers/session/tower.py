@@ -1,0 +1,95 @@
+"""The client of the work API: one method per verb of ``shared.contracts.work``.
+
+Rule of the file: it carries messages and maps refusals to error codes; it decides nothing and retries nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import httpx
+import msgspec
+
+from shared.contracts.work import (
+    Claim,
+    Commit,
+    Complete,
+    Fence,
+    Granted,
+    Hello,
+    Outcome,
+    Release,
+    Renew,
+    Renewed,
+    Welcome,
+)
+from shared.errors import REGISTRY, SkyharborError
+
+_Reply = TypeVar("_Reply")
+
+
+class TowerClient:
+    """Speaks ``/work/v1``. Safe to use from several threads.
+
+    Every method raises ``server-unreachable`` when the tower does not answer or answers 5xx, ``stale-claim`` when the
+    fence is no longer the current one, ``unauthenticated`` for a wrong worker token.
+    """
+
+    def __init__(self, url: str, token: str, *, timeout: float = 10.0) -> None:
+        self._http = httpx.Client(
+            base_url=f"{url}/work/v1",
+            headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+            timeout=httpx.Timeout(timeout, connect=5.0),
+            trust_env=False,
+        )
+
+    def hello(self, message: Hello) -> Welcome:
+        """Introduce this process; leases of earlier sessions of the same worker are given up by the tower."""
+        return msgspec.json.decode(self._post("hello", message), type=Welcome)
+
+    def claim(self, message: Claim) -> Granted | None:
+        """Ask for work; None when the doorbell is stale or nothing waits."""
+        body = self._post("claim", message)
+        return msgspec.json.decode(body, type=Granted) if body else None
+
+    def renew(self, message: Renew) -> Renewed:
+        """Renew all leases of this process at once."""
+        return msgspec.json.decode(self._post("renew", message), type=Renewed)
+
+    def commit(self, fence: Fence) -> None:
+        """Ask leave to seal."""
+        self._post("commit", Commit(fence=fence))
+
+    def complete(self, fence: Fence, outcome: Outcome) -> None:
+        """Report the end of the attempt; may be repeated after a lost reply."""
+        self._post("complete", Complete(fence=fence, outcome=outcome))
+
+    def release(self, fence: Fence) -> None:
+        """Give the unit back unfinished; no attempt is burnt."""
+        self._post("release", Release(fence=fence))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def _post(self, verb: str, message: msgspec.Struct) -> bytes:
+        try:
+            response = self._http.post(f"/{verb}", content=msgspec.json.encode(message))
+        except httpx.HTTPError as error:
+            raise SkyharborError("server-unreachable", f"{verb}: {error or type(error).__name__}") from error
+        if response.is_success:
+            return response.content
+        raise _refusal(verb, response)
+
+
+def _refusal(verb: str, response: httpx.Response) -> SkyharborError:
+    if response.status_code >= 500:
+        return SkyharborError("server-unreachable", f"{verb}: HTTP {response.status_code}")
+    try:
+        problem = response.json()
+        code, detail = str(problem.get("code", "")), str(problem.get("detail", ""))
+    except (ValueError, AttributeError):
+        code, detail = "", ""
+    if code not in REGISTRY:
+        code = "unauthenticated" if response.status_code == 401 else "bad-request"
+    return SkyharborError(code, detail or f"{verb}: HTTP {response.status_code}")

@@ -1,0 +1,69 @@
+"""What a worker process is told by its environment, read once.
+
+Rule of the file: the only place of the data plane that looks at environment variables.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from shared.errors import SkyharborError
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """Where the tower and the broker are, what this worker is called, and where it keeps its own things.
+
+    ``name`` must be held by one living process only; a lock file in ``state`` sees to it. ``keyring`` holds the
+    unwrapped data keys of the machines that this worker protects.
+    """
+
+    tower_url: str
+    worker_token: str
+    broker_url: str
+    name: str
+    state: str
+    keyring: str
+    concurrency: int
+    log_file: str | None
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> WorkerSettings:
+        """Read ``SKYHARBOR_*``; ``bad-request`` names the first variable that is missing or wrong."""
+        env = os.environ if environ is None else environ
+        state = _need(env, "SKYHARBOR_WORKER_STATE")
+        return cls(
+            tower_url=_need(env, "SKYHARBOR_TOWER_URL").rstrip("/"),
+            worker_token=_token(env),
+            broker_url=_need(env, "SKYHARBOR_BROKER_URL"),
+            name=env.get("SKYHARBOR_WORKER_NAME") or socket.gethostname(),
+            state=state,
+            keyring=env.get("SKYHARBOR_KEYRING") or os.path.join(state, "keyring"),
+            concurrency=_count(env.get("SKYHARBOR_WORKER_CONCURRENCY", "2")),
+            log_file=env.get("SKYHARBOR_LOG_FILE") or None,
+        )
+
+
+def _need(env: Mapping[str, str], name: str) -> str:
+    value = env.get(name, "")
+    if not value:
+        raise SkyharborError("bad-request", f"{name} is not set")
+    return value
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 64:
+        raise SkyharborError("bad-request", f"SKYHARBOR_WORKER_CONCURRENCY must be 1 to 64, not {text!r}")
+    return int(text)
+
+
+def _token(env: Mapping[str, str]) -> str:
+    path = _need(env, "SKYHARBOR_WORKER_TOKEN_FILE")
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.read().strip()
+    except OSError as error:
+        raise SkyharborError("bad-request", f"SKYHARBOR_WORKER_TOKEN_FILE: {error.strerror}: {path}") from error

@@ -1,0 +1,1 @@
+"""Celery shells and what they run: decode, run the engine, report."""

@@ -1,0 +1,125 @@
+"""One granted unit, from its instruction to its outcome.
+
+Rule of the file: every way an engine can end becomes a value here: done, failed with a registered code, cancelled,
+or nothing at all when the unit is no longer ours. Exceptions stop here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import assert_never
+
+import structlog
+
+from shared.clock import Clock
+from shared.contracts.work import (
+    BackupInstruction,
+    Cancelled,
+    Failed,
+    Fence,
+    FilesSource,
+    Granted,
+    Outcome,
+    PointRef,
+    RestoreInstruction,
+    VerifyInstruction,
+)
+from shared.crypto.domain_keys import DomainKeys
+from shared.crypto.keyring import Keyring
+from shared.errors import SkyharborError
+from shared.storage.open import open_store
+from shared.vault.index import ChunkIndex
+from shared.vault.reader import PointReader
+from shared.vault.vault import Vault, open_vault
+from workers.engine.backup import run_backup
+from workers.engine.ports import Control, Source, Stop, StopReason
+from workers.engine.restore import restore_point
+from workers.engine.verify import verify_point
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Hangar:
+    """What every flight of this process needs: the keys, a place for caches, and the source adapters."""
+
+    keyring: Keyring
+    cache: str
+    open_source: Callable[[FilesSource], Source]
+    clock: Clock
+
+
+def fly(granted: Granted, control: Control, hangar: Hangar) -> Outcome | None:
+    """Run the instruction and return its outcome; None when the unit was lost and nobody may be told.
+
+    Raises ``Stop`` with reason ``DRAIN`` only: the caller releases the unit.
+    """
+    fence = granted.fence
+    try:
+        return _run(granted, control, hangar)
+    except Stop as stop:
+        if stop.reason is StopReason.DRAIN:
+            raise
+        log.info("unit-stopped", job=fence.job_id, unit=fence.unit, reason=stop.reason.value)
+        return Cancelled() if stop.reason is StopReason.CANCELLED else None
+    except SkyharborError as error:
+        log.warning("unit-failed", job=fence.job_id, unit=fence.unit, code=error.code, detail=error.detail)
+        return None if error.code == "stale-claim" else Failed(code=error.code, message=error.detail)
+    except Exception as error:
+        log.exception("unit-crashed", job=fence.job_id, unit=fence.unit)
+        return Failed(code="internal", message=f"{type(error).__name__}: {error}")
+
+
+def _run(granted: Granted, control: Control, hangar: Hangar) -> Outcome:
+    instruction = granted.instruction
+    match instruction:
+        case BackupInstruction():
+            return _backup(instruction, granted.fence, control, hangar)
+        case RestoreInstruction():
+            return restore_point(
+                _open_point(instruction.point, hangar),
+                target=instruction.target,
+                paths=instruction.paths,
+                conflict=instruction.conflict,
+                control=control,
+            )
+        case VerifyInstruction():
+            return verify_point(_open_point(instruction.point, hangar), full=instruction.full, control=control)
+        case _:
+            assert_never(instruction)
+
+
+def _backup(instruction: BackupInstruction, fence: Fence, control: Control, hangar: Hangar) -> Outcome:
+    machine = instruction.machine
+    keys = DomainKeys.derive(hangar.keyring.get(machine.id))
+    vault = open_vault(open_store(instruction.vault.url))
+    index = ChunkIndex.load(vault, machine.id, keys, cache_dir=_cache(hangar, vault))
+    return run_backup(
+        source=hangar.open_source(instruction.source),
+        vault=vault,
+        keys=keys,
+        index=index,
+        instruction=instruction,
+        fence=fence,
+        control=control,
+        clock=hangar.clock,
+    )
+
+
+def _open_point(point: PointRef, hangar: Hangar) -> PointReader:
+    keys = DomainKeys.derive(hangar.keyring.get(point.machine.id))
+    vault = open_vault(open_store(point.vault.url))
+    return PointReader.open(
+        vault,
+        keys,
+        machine_id=point.machine.id,
+        item_id=point.item.id,
+        point_id=point.point_id,
+        index=ChunkIndex.load(vault, point.machine.id, keys, cache_dir=_cache(hangar, vault)),
+    )
+
+
+def _cache(hangar: Hangar, vault: Vault) -> str:
+    return os.path.join(hangar.cache, vault.header.id)
