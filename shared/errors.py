@@ -62,6 +62,7 @@ def _kinds(*rows: tuple[str, str, ErrorClass, int, int, str]) -> dict[str, Error
 _C = ErrorClass
 _X = ExitCode
 
+# fmt: off
 REGISTRY: dict[str, ErrorKind] = _kinds(
     # asking
     ("bad-request", "The request cannot be understood", _C.CONFIG, 422, _X.USAGE, "Compare the request with the command's --help."),
@@ -128,6 +129,7 @@ REGISTRY: dict[str, ErrorKind] = _kinds(
     ("path-not-in-point", "The recovery point has no such path", _C.CONFIG, 404, _X.NOT_FOUND, "List the point with 'skyharbor point ls'."),
     ("internal", "Something unexpected happened", _C.TRANSIENT, 500, _X.FAILED, "This is a defect: please report it with the log file."),
 )
+# fmt: on
 
 
 class SkyharborError(Exception):

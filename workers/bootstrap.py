@@ -15,6 +15,8 @@ from typing import Any
 
 import structlog
 from celery import Celery, signals
+from workers.engine.ports import Stop, StopReason
+from workers.sources.files import FilesAdapter
 
 import shared
 from shared.clock import SystemClock
@@ -24,14 +26,12 @@ from shared.errors import SkyharborError
 from shared.model.ids import new_id
 from shared.telemetry.logging import configure_logging
 from workers.app import QUEUE, UNIT_TASK, make_app
-from workers.engine.ports import Stop, StopReason
 from workers.session.lease_keeper import LeaseKeeper
 from workers.session.lock import hold_name
 from workers.session.reporter import report
 from workers.session.seats import Seats
 from workers.session.tower import TowerClient
 from workers.settings import WorkerSettings
-from workers.sources.files import FilesAdapter
 from workers.tasks.flight import Hangar, fly
 from workers.tasks.unit import register
 
@@ -55,9 +55,7 @@ class WorkerProcess:
             open_source=FilesAdapter,
             clock=self._clock,
         )
-        self._keeper = LeaseKeeper(
-            self._tower.renew, worker=settings.name, session=self._session, clock=self._clock
-        )
+        self._keeper = LeaseKeeper(self._tower.renew, worker=settings.name, session=self._session, clock=self._clock)
         self.seats = Seats(
             concurrency=settings.concurrency,
             worker=settings.name,

@@ -1,4 +1,6 @@
-"""The work protocol: ``hello``, ``claim → renew → commit → complete`` or ``release``, all ``POST /work/v1/<verb>`` with JSON.
+"""The work protocol: ``hello``, ``claim → renew → commit → complete`` or ``release``.
+
+Every verb is ``POST /work/v1/<verb>`` with JSON.
 
 Fencing: a claim gives a ``Fence`` of (job, unit, epoch, claim id). The tower answers 409 ``stale-claim`` to every
 message whose fence is not the current one; the worker then stops and touches nothing. Times are seconds.
@@ -14,7 +16,7 @@ from shared.model.backup import BackupStats, BackupType, ConflictRule, Notice, R
 
 
 class Doorbell(msgspec.Struct, frozen=True, kw_only=True):
-    """The broker message: come and claim. Ids only; losing, repeating or forging one costs latency, never correctness."""
+    """The broker message: come and claim. Ids only; losing or forging one costs latency, never correctness."""
 
     job_id: str
     epoch: int
@@ -146,7 +148,7 @@ class RestoreDone(msgspec.Struct, frozen=True, kw_only=True, tag="restore-done",
 
 
 class VerifyDone(msgspec.Struct, frozen=True, kw_only=True, tag="verify-done", tag_field="outcome"):
-    """The check ran to its end. ``stats.problems`` above zero means the point is damaged; the notices name the files."""
+    """The check ran to its end. ``stats.problems`` above zero means damage; the notices name the files."""
 
     stats: VerifyStats
     full: bool
@@ -173,8 +175,8 @@ Outcome = BackupDone | RestoreDone | VerifyDone | Failed | Cancelled
 class Hello(msgspec.Struct, frozen=True, kw_only=True):
     """A worker process introduces itself.
 
-    ``worker`` is a name that only one living process can hold (it owns a lock file of that name), ``session`` is new per
-    process: leases of earlier sessions of the same worker belong to the dead and are given up at once.
+    ``worker`` is a name that only one living process can hold (it owns a lock file of that name), ``session`` is new
+    per process: leases of earlier sessions of the same worker belong to the dead and are given up at once.
     """
 
     worker: str

@@ -77,9 +77,9 @@ class VerifyStats(msgspec.Struct, kw_only=True):
 
 
 class Notice(msgspec.Struct, frozen=True):
-    """One thing that could not be kept or read, that did not stop the job: a warning with its path.
+    r"""One thing that could not be kept or read, that did not stop the job: a warning with its path.
 
-    ``path`` is text for people: undecodable bytes are shown as ``\\xNN``.
+    ``path`` is text for people: undecodable bytes are shown as ``\xNN``.
     """
 
     path: str

@@ -13,7 +13,7 @@ from shared.errors import SkyharborError
 
 
 def hold_name(folder: str, name: str, *, patience: float = 10.0) -> int:
-    """Lock ``name`` in ``folder`` for the life of this process and return the descriptor (closed on exec, never otherwise).
+    """Lock ``name`` in ``folder`` for the life of this process and return the descriptor.
 
     Waits up to ``patience`` seconds for a predecessor that is just dying; then ``conflict``.
     """

@@ -22,9 +22,10 @@ _LONGEST_PAUSE = 5.0
 def report(
     complete: Callable[[Fence, Outcome], None], fence: Fence, outcome: Outcome, *, clock: Clock, patience: float
 ) -> bool:
-    """Deliver ``outcome``; False when the tower refused it (somebody else owns the unit) or stayed silent for ``patience`` s.
+    """Deliver ``outcome``; False when the tower refused it or stayed silent for ``patience`` seconds.
 
-    A silent tower costs no data: a sealed point is found again by the next attempt, which reports it.
+    Refused means that somebody else owns the unit now. A silent tower costs no data: a sealed point is found
+    again by the next attempt, which reports it.
     """
     deadline = clock.monotonic() + patience
     pause = _PAUSE
@@ -33,7 +34,9 @@ def report(
             complete(fence, outcome)
         except SkyharborError as error:
             if error.code != "server-unreachable" or clock.monotonic() + pause > deadline:
-                log.warning("outcome-not-taken", job=fence.job_id, unit=fence.unit, code=error.code, detail=error.detail)
+                log.warning(
+                    "outcome-not-taken", job=fence.job_id, unit=fence.unit, code=error.code, detail=error.detail
+                )
                 return False
             clock.sleep(pause)
             pause = min(_LONGEST_PAUSE, pause * 2)

@@ -51,7 +51,7 @@ class Seats:
         self._flights: list[threading.Thread] = []
 
     def answer(self, doorbell: Doorbell) -> bool:
-        """Claim the doorbell's unit and fly it in the calling thread; False when there was no seat or nothing to claim."""
+        """Claim the doorbell's unit and fly it in the calling thread; False with no seat or nothing to claim."""
         if self._closed.is_set():
             return False
         if not self._free.acquire(blocking=False):

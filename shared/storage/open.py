@@ -1,0 +1,108 @@
+"""From a store URL to a store, and the proof that a store keeps what a vault relies on.
+
+Rule of the file: the only place that knows all backends; each is imported when its scheme is asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from shared.errors import SkyharborError
+from shared.storage.local import LocalStore
+from shared.storage.object_store import ObjectStore
+from shared.storage.retrying import RetryingStore
+
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
+_KEY_PART = re.compile(r"[A-Za-z0-9._-]{1,255}")
+
+
+def open_store(url: str) -> ObjectStore:
+    """Open the store at ``file:///folder``, ``s3://bucket/prefix`` or ``memory://name``; contacts and creates nothing.
+
+    The folder or bucket may be missing: reading then raises ``object-missing``. Raises ``store-url-invalid`` and
+    ``store-not-a-folder``.
+    """
+    parts = _split(url)
+    match parts.scheme:
+        case "file":
+            return LocalStore(_folder(url, parts))
+        case "s3":
+            return _open_s3(url, parts)
+        case "memory":
+            from shared.storage.memory import shared_memory_store
+
+            return shared_memory_store(parts.netloc + parts.path)
+    raise _invalid(url, "no backend has this scheme")
+
+
+def create_store(url: str) -> ObjectStore:
+    """Open a store for a new vault: like ``open_store``, but a missing local folder is made (0700)."""
+    parts = _split(url)
+    return LocalStore.create(_folder(url, parts)) if parts.scheme == "file" else open_store(url)
+
+
+def probe(store: ObjectStore) -> None:
+    """Prove that the store creates without overwriting, reads back, lists and deletes; leaves nothing there.
+
+    Raises ``store-unsafe`` when it does not, and the store's own errors when it cannot be reached or used.
+    """
+    name = f"probe/{secrets.token_hex(16)}"
+    _expect(store.put(name, [b"first", b" and only"]), "it does not create an object")
+    try:
+        _expect(not store.put(name, [b"second"]), "it overwrites objects although told not to")
+        _expect(store.get(name) == b"first and only", "it does not return what was stored")
+        _expect(store.get(name, offset=6, length=3) == b"and", "it does not return ranges")
+        _expect(store.size(name) == 14, "it does not know sizes")
+        _expect([info.name for info in store.list("probe/") if info.name == name] == [name], "it does not list objects")
+    finally:
+        removed = store.delete(name)
+    _expect(removed and store.size(name) is None, "it does not delete objects")
+
+
+def _expect(fact: bool, otherwise: str) -> None:
+    if not fact:
+        raise SkyharborError("store-unsafe", otherwise)
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise SkyharborError("store-url-invalid", str(error)) from None
+    if "@" in parts.netloc:
+        # Not repeated in the message: what stands before the @ is a secret.
+        raise SkyharborError("store-url-invalid", "credentials do not belong into a store URL")
+    if parts.query or parts.fragment:
+        raise _invalid(url, "it has a query or a fragment; write ? and # of a path as %3F and %23")
+    return parts
+
+
+def _folder(url: str, parts: SplitResult) -> str:
+    path = unquote(parts.path)
+    if parts.netloc not in ("", "localhost") or not path.startswith("/"):
+        raise _invalid(url, "a folder is written with three slashes, as in file:///backup/vault")
+    if "\0" in path or os.path.normpath(path) == "/":
+        raise _invalid(url, "this folder cannot be a store")
+    return os.path.normpath(path)
+
+
+def _open_s3(url: str, parts: SplitResult) -> ObjectStore:
+    prefix = parts.path.strip("/")
+    if _BUCKET.fullmatch(parts.netloc) is None or not all(map(_is_key_part, prefix.split("/") if prefix else [])):
+        raise _invalid(url, "a bucket is written as in s3://bucket/prefix, in letters, digits, '.', '_' and '-'")
+    try:
+        from shared.storage.s3 import S3Store
+    except ModuleNotFoundError:
+        raise _invalid(url, "this installation is without S3; install skyharbor[s3]") from None
+    return RetryingStore(S3Store(parts.netloc, prefix))
+
+
+def _is_key_part(part: str) -> bool:
+    return part not in (".", "..") and _KEY_PART.fullmatch(part) is not None
+
+
+def _invalid(url: str, reason: str) -> SkyharborError:
+    return SkyharborError("store-url-invalid", f"{url[:200]}: {reason}")

@@ -1,0 +1,186 @@
+"""A store in a bucket that speaks S3, by obstore; credentials and endpoint come from its ``AWS_*`` environment.
+
+Rule of the file: the only module that imports obstore, and it opens nothing before the first call: obstore's threads do
+not survive a fork, so a process that will fork must not have used it (``internal`` is raised instead of hanging).
+Each call is tried once; patience is ``RetryingStore``'s, which knows what a lost reply of a conditional put means.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import obstore
+from obstore import exceptions
+from obstore.store import S3Store as _Bucket
+from typing_extensions import Buffer
+
+from shared.errors import SkyharborError
+from shared.storage.names import check_name, check_prefix, check_range
+from shared.storage.object_store import ObjectInfo
+
+if TYPE_CHECKING:
+    from obstore import GetOptions
+    from obstore.store import ClientConfig, RetryConfig, S3Config
+
+# A 32 MiB pack must pass a slow line (1 Mbit/s takes 270 s); a line that is silent for 30 s is dead.
+_CLIENT: ClientConfig = {
+    # Plain http only where the operator's own endpoint says so; what passes is encrypted already.
+    "allow_http": True,
+    "connect_timeout": timedelta(seconds=10),
+    "read_timeout": timedelta(seconds=30),
+    "timeout": timedelta(seconds=300),
+}
+_NO_RETRY: RetryConfig = {"max_retries": 0, "retry_timeout": timedelta(seconds=300)}
+
+_STATUS = re.compile(r"status code: (\d{3})")
+_SERVER_CODE = re.compile(r"<Code>([A-Za-z0-9]{1,64})</Code>")
+_FULL = frozenset({"XMinioStorageFull", "QuotaExceeded", "InsufficientStorage", "InsufficientCapacity"})
+
+
+class S3Store:
+    """Objects under a prefix of a bucket, created by conditional put (``If-None-Match: *``)."""
+
+    def __init__(self, bucket: str, prefix: str = "", *, config: S3Config | None = None) -> None:
+        """Name a bucket and a prefix without slashes around it; ``config`` overrides obstore's environment."""
+        self._bucket = bucket
+        self._prefix = prefix
+        self._config = config
+        self._lock = threading.Lock()
+        self._opened: _Bucket | None = None
+        self._process = 0
+
+    def describe(self) -> str:
+        """Return the ``s3://`` URL."""
+        return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
+
+    def put(self, name: str, parts: Sequence[Buffer]) -> bool:
+        """See the port. ``store-unsafe`` when the server knows no conditional put."""
+        check_name(name)
+        with self._errors(name):
+            try:
+                obstore.put(self._store(), name, _sent(parts), mode="create", use_multipart=False)
+            except exceptions.AlreadyExistsError:
+                return False
+            except FileNotFoundError:
+                raise SkyharborError("store-url-invalid", f"the bucket of {self.describe()} does not exist") from None
+            return True
+
+    def get(self, name: str, *, offset: int = 0, length: int | None = None) -> bytes:
+        """See the port."""
+        check_name(name)
+        check_range(offset, length)
+        if length == 0:
+            if self.size(name) is None:
+                raise SkyharborError("object-missing", f"{name} in {self.describe()}")
+            return b""
+        with self._errors(name):
+            try:
+                return self._get(name, offset, length)
+            except exceptions.GenericError as error:
+                if _status(error) == 416:  # the range starts at or after the end
+                    return b""
+                raise
+
+    def size(self, name: str) -> int | None:
+        """See the port."""
+        check_name(name)
+        with self._errors(name):
+            try:
+                return int(obstore.head(self._store(), name)["size"])
+            except FileNotFoundError:
+                return None
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """See the port.
+
+        Servers differ in where they sort a folder among its neighbours, so the names are sorted here: a listing takes
+        about 200 bytes of memory per object. ``object-missing`` when there is no such bucket.
+        """
+        check_prefix(prefix)
+        found: list[ObjectInfo] = []
+        with self._errors(prefix):
+            for page in obstore.list(self._store(), prefix.removesuffix("/") or None, chunk_size=1000):
+                found.extend(ObjectInfo(meta["path"], int(meta["size"])) for meta in page)
+        found.sort(key=lambda info: info.name)
+        return iter(found)
+
+    def delete(self, name: str) -> bool:
+        """See the port. S3 does not tell, so two deleters at the same moment may both get True."""
+        if self.size(name) is None:
+            return False
+        with self._errors(name):
+            obstore.delete(self._store(), name)
+        return True
+
+    def close(self) -> None:
+        """See the port."""
+        with self._lock:
+            self._opened = None
+
+    def _get(self, name: str, offset: int, length: int | None) -> bytes:
+        if length is not None:
+            return bytes(obstore.get_range(self._store(), name, start=offset, length=length))
+        options: GetOptions | None = {"range": {"offset": offset}} if offset else None
+        return bytes(obstore.get(self._store(), name, options=options).bytes())
+
+    def _store(self) -> _Bucket:
+        with self._lock:
+            if self._process not in (0, os.getpid()):
+                raise SkyharborError("internal", "an S3 store was used before this process was forked")
+            if self._opened is None:
+                self._process = os.getpid()
+                self._opened = _Bucket(
+                    self._bucket,
+                    prefix=self._prefix or None,
+                    config=self._config,
+                    client_options=_CLIENT,
+                    retry_config=_NO_RETRY,
+                )
+            return self._opened
+
+    @contextmanager
+    def _errors(self, name: str) -> Iterator[None]:
+        """Turn what obstore raises into registered errors, without its debug output."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise SkyharborError("object-missing", f"{name} in {self.describe()}") from None
+        except exceptions.BaseError as error:
+            code, reason = _diagnose(error)
+            raise SkyharborError(code, f"{name} in {self.describe()}: {reason}") from None
+
+
+def _sent(parts: Sequence[Buffer]) -> list[Buffer]:
+    return [memoryview(part).cast("B") for part in parts if memoryview(part).nbytes]
+
+
+def _status(error: Exception) -> int | None:
+    found = _STATUS.search(str(error))
+    return int(found[1]) if found else None
+
+
+def _diagnose(error: exceptions.BaseError) -> tuple[str, str]:
+    """Return the registered code and one line for people."""
+    status = _status(error)
+    server = _SERVER_CODE.search(str(error))
+    word = server[1] if server else ""
+    reason = f"{status} {word}".strip() if status else str(error).split("\n", 1)[0][:200]
+    if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError) or status in (
+        400,
+        401,
+        403,
+    ):
+        return "store-denied", reason
+    if status == 507 or word in _FULL:
+        return "store-full", reason
+    if isinstance(error, exceptions.NotSupportedError) or status == 501:
+        return "store-unsafe", reason
+    if status == 404:
+        return "object-missing", reason
+    return "store-unreachable", reason

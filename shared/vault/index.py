@@ -1,0 +1,137 @@
+"""The index: which chunks a machine's vault holds, and where.
+
+Rule of the file: it is a cache of the packs' directories. A damaged or missing part costs bytes stored twice, never
+data: it is reported and rebuilt from the packs that the machine's points name.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+
+from shared.crypto.domain_keys import DomainKeys
+from shared.vault.chunk_table import ABSENT, ID_SIZE, I64, Bool, ChunkTable, Location, PackInfo, SegmentRef, merge
+from shared.vault.index_loading import load_tables
+from shared.vault.vault import Vault
+
+_MAX_TABLES = 8
+_BIG = 200_000
+
+
+class ChunkIndex:
+    """Chunks in durable packs. Safe to share between threads; grows while packs are written.
+
+    ``problems`` says what could not be read at loading, one line each. ``recovered`` holds what was rebuilt from
+    packs: the next index segment that is written includes it.
+    """
+
+    def __init__(
+        self, tables: Sequence[ChunkTable] = (), *, problems: Sequence[str] = (), recovered: Sequence[ChunkTable] = ()
+    ) -> None:
+        everything = [*tables, *recovered]
+        self.problems = list(problems)
+        self.recovered = tuple(recovered)
+        self._tables: tuple[ChunkTable, ...] = (merge(everything),) if everything else ()
+        self._lock = threading.Lock()
+
+    @classmethod
+    def load(cls, vault: Vault, machine_id: str, keys: DomainKeys, *, cache_dir: str | None) -> ChunkIndex:
+        """Read all index segments of the machine; 44 bytes of memory per chunk when done, twice that meanwhile.
+
+        With ``cache_dir`` the (encrypted) segments are kept there and only new ones are fetched; the folder may be
+        shared, thrown away or unwritable at any time. Segments that cannot be read are listed in ``problems``.
+        Raises only what the store raises when it cannot be reached or refuses.
+        """
+        loaded = load_tables(vault, machine_id, keys, cache_dir=cache_dir)
+        return cls(loaded.tables, problems=loaded.problems, recovered=loaded.recovered)
+
+    def __len__(self) -> int:
+        """Number of rows: an id that is stored twice counts twice."""
+        return sum(len(table) for table in self._tables)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the columns."""
+        return sum(table.nbytes for table in self._tables)
+
+    def __contains__(self, chunk_id: object) -> bool:
+        return isinstance(chunk_id, bytes) and bool(self.contains_many(chunk_id)[0])
+
+    def contains_many(self, ids: bytes | Sequence[bytes]) -> Bool:
+        """Return for every id (concatenated, or a sequence) whether it is there. One call for many is far cheaper."""
+        joined = _joined(ids)
+        known = np.zeros(len(joined) // ID_SIZE, dtype=bool)
+        for table in self._tables:
+            known |= table.find(joined) != ABSENT
+        return known
+
+    def contains_all(self, ids: bytes | Sequence[bytes]) -> bool:
+        """Tell whether every id is there; True for none."""
+        return bool(self.contains_many(ids).all())
+
+    def locate(self, ids: bytes | Sequence[bytes], *, packs: frozenset[str] | None = None) -> list[Location | None]:
+        """Return where each chunk is, None if unknown. With ``packs`` only copies in packs of these names count."""
+        joined = _joined(ids)
+        places: list[Location | None] = [None] * (len(joined) // ID_SIZE)
+        for table, at, rows in self._rows(joined, packs):
+            for place, location in zip(at.tolist(), table.locations(rows), strict=True):
+                places[place] = location
+        return places
+
+    def packs_of(self, ids: bytes) -> tuple[set[PackInfo], bytes]:
+        """Return the packs that hold the chunks (one copy of each), and the ids that are not there."""
+        packs: set[PackInfo] = set()
+        missing = np.ones(len(ids) // ID_SIZE, dtype=bool)
+        for table, at, rows in self._rows(ids, None):
+            packs.update(table.packs[number] for number in table.packs_at(rows))
+            missing[at] = False
+        if not missing.any():
+            return packs, b""
+        return packs, np.frombuffer(ids, dtype=np.uint8).reshape(-1, ID_SIZE)[missing].tobytes()
+
+    def pack_names(self) -> set[str]:
+        """Return the names of all packs that the index covers."""
+        return {info.name for table in self._tables for info in table.packs}
+
+    def segment_at(self, pack: str, offset: int) -> SegmentRef | None:
+        """Return the segment whose frame begins at ``offset`` of the pack, None if unknown."""
+        found = (table.segment_at(pack, offset) for table in self._tables)
+        return next((segment for segment in found if segment), None)
+
+    def add(self, table: ChunkTable) -> None:
+        """Add the chunks of a pack that is durable now. Small tables are merged, so look-ups stay few."""
+        with self._lock:
+            tables = [*self._tables, table]
+            if len(tables) > _MAX_TABLES:
+                # Small ones first; a big one is only rewritten when the small ones together are as big.
+                small = [one for one in tables if len(one) < _BIG]
+                big = [one for one in tables if len(one) >= _BIG]
+                tables = [*big, merge(small)] if len(small) > 1 else [merge(tables)]
+            self._tables = tuple(tables)
+
+    def restricted(self, packs: frozenset[str]) -> ChunkIndex:
+        """Return an index of only these packs: a copy, so the cost is that of the rows it keeps."""
+        return ChunkIndex(
+            [table.only(packs) for table in self._tables if any(info.name in packs for info in table.packs)]
+        )
+
+    def _rows(self, ids: bytes, packs: frozenset[str] | None) -> list[tuple[ChunkTable, I64, I64]]:
+        """Return for every table which of the ids (positions) it answers, and with which rows."""
+        out = []
+        open_ = np.arange(len(ids) // ID_SIZE)
+        words = np.frombuffer(ids, dtype=np.uint8).reshape(-1, ID_SIZE)
+        for table in self._tables:
+            allowed = None if packs is None else np.array([info.name in packs for info in table.packs], dtype=bool)
+            rows = table.find(ids if len(open_) == len(words) else words[open_].tobytes(), packs=allowed)
+            hit = rows != ABSENT
+            out.append((table, open_[hit], rows[hit]))
+            open_ = open_[~hit]
+            if not len(open_):
+                break
+        return out
+
+
+def _joined(ids: bytes | Sequence[bytes]) -> bytes:
+    return ids if isinstance(ids, bytes) else b"".join(ids)

@@ -1,0 +1,106 @@
+"""The manifest: the one object whose existence makes a recovery point exist.
+
+Rule of the file: a plaintext header that says which point this is and holds the key slots, so that storage and a
+passphrase are enough; everything else is encrypted, and bound to every byte of the header.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from shared.crypto.domain_keys import DomainKeys
+from shared.errors import SkyharborError
+from shared.vault import layout
+from shared.vault.binary import VERSION, blamed_on
+from shared.vault.compression import compress_sized, expand_sized
+from shared.vault.layout import PointName
+from shared.vault.point import PackRef, PageRef, PointBody
+from shared.vault.vault import Slot, Vault
+
+MAGIC = b"SKYPOINT"
+_HEAD = struct.Struct("<8sHHI32s")
+_MAX_PLAIN = 1024 * 1024
+_LEVEL = 3
+_LIMIT = 4 * 1024**3
+
+
+class PointHeader(msgspec.Struct, frozen=True, kw_only=True):
+    """What a manifest says without a key: where it belongs, and how to unwrap the DEK with a passphrase."""
+
+    vault: str
+    machine: str
+    item: str
+    point: str
+    slots: tuple[dict[str, str | int], ...] = ()
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a manifest says to those who hold the key. ``pages`` in path order, ``packs`` sorted by name."""
+
+    body: PointBody
+    pages: tuple[PageRef, ...]
+    packs: tuple[PackRef, ...]
+
+
+class _Opened(NamedTuple):
+    header: PointHeader
+    salt: bytes
+    plain_end: int
+
+
+def encode_manifest(
+    manifest: Manifest, *, vault_id: str, point: PointName, slots: Sequence[Slot], keys: DomainKeys
+) -> bytes:
+    """Return the whole object; two calls give different bytes, because the salt is random."""
+    salt = os.urandom(32)
+    header = PointHeader(
+        vault=vault_id,
+        machine=point.machine_id,
+        item=point.item_id,
+        point=point.point_id,
+        slots=tuple(dict(slot) for slot in slots),
+    )
+    plain = msgspec.json.encode(header)
+    head = _HEAD.pack(MAGIC, VERSION, 0, len(plain), salt) + plain
+    return head + keys.metadata_cipher(salt).seal(0, compress_sized(msgspec.msgpack.encode(manifest), _LEVEL), head)
+
+
+def decode_manifest(data: bytes, *, vault_id: str, point: PointName, keys: DomainKeys) -> Manifest:
+    """Return the content of a manifest that must be this very point's; ``object-damaged`` otherwise."""
+    with blamed_on(layout.point_name(point)):
+        opened = _open_header(data)
+        said = opened.header
+        if (said.vault, said.machine, said.item, said.point) != (vault_id, *point):
+            raise SkyharborError("object-damaged", "this manifest belongs to another point")
+        view = memoryview(data)
+        body = keys.metadata_cipher(opened.salt).open(0, view[opened.plain_end :], bytes(view[: opened.plain_end]))
+        return msgspec.msgpack.decode(expand_sized(body, _LIMIT), type=Manifest)
+
+
+def read_point_slots(data: bytes) -> PointHeader:
+    """Return the plaintext header of a manifest: no key needed, so nothing of it is proven before the DEK opens it."""
+    with blamed_on("manifest"):
+        return _open_header(data).header
+
+
+def read_manifest(vault: Vault, point: PointName, keys: DomainKeys) -> Manifest:
+    """Fetch and decode a point's manifest; ``object-missing`` when the point does not exist."""
+    data = vault.store.get(layout.point_name(point))
+    return decode_manifest(data, vault_id=vault.id, point=point, keys=keys)
+
+
+def _open_header(data: bytes) -> _Opened:
+    if len(data) < _HEAD.size:
+        raise SkyharborError("object-damaged", "the manifest is cut short")
+    magic, version, flags, length, salt = _HEAD.unpack_from(data)
+    if (magic, version, flags) != (MAGIC, VERSION, 0):
+        raise SkyharborError("object-damaged", "the manifest does not begin as it must")
+    end = _HEAD.size + length
+    if length > _MAX_PLAIN or end > len(data):
+        raise SkyharborError("object-damaged", "the manifest's header does not fit into it")
+    return _Opened(msgspec.json.decode(data[_HEAD.size : end], type=PointHeader), salt, end)

@@ -1,0 +1,53 @@
+"""Which packs a point needs: collected while its entries pass by, complete when it is sealed.
+
+Rule of the file: an id counts only when it is in a durable pack; a point that names anything else cannot be sealed.
+"""
+
+from __future__ import annotations
+
+from shared.errors import SkyharborError
+from shared.vault.chunk_table import ID_SIZE
+from shared.vault.index import ChunkIndex
+from shared.vault.point import PackRef
+
+_RETRY_AT = 65_536 * ID_SIZE
+
+
+class PackNeeds:
+    """The packs behind all ids that a point refers to. One thread."""
+
+    def __init__(self, index: ChunkIndex) -> None:
+        self._index = index
+        self._packs: set[PackRef] = set()
+        self._waiting: list[bytes] = []  # ids whose pack is not durable yet
+        self._waiting_size = 0
+
+    def refer(self, ids: bytes) -> None:
+        """Note that the point needs these chunks."""
+        missing = self._resolve(ids)
+        if missing:
+            self._waiting.append(missing)
+            self._waiting_size += len(missing)
+            if self._waiting_size > _RETRY_AT:
+                self._retry()
+
+    def settle(self) -> tuple[PackRef, ...]:
+        """Return all packs, sorted by name, once everything is durable.
+
+        Raises ``internal`` when a chunk is in no pack: its writer failed without saying so.
+        """
+        self._retry()
+        if self._waiting_size:
+            raise SkyharborError("internal", f"{self._waiting_size // ID_SIZE} chunks of the point were never stored")
+        return tuple(sorted(self._packs, key=lambda pack: pack.name))
+
+    def _retry(self) -> None:
+        missing = self._resolve(b"".join(self._waiting))
+        self._waiting, self._waiting_size = [missing], len(missing)
+
+    def _resolve(self, ids: bytes) -> bytes:
+        if not ids:
+            return b""
+        packs, missing = self._index.packs_of(ids)
+        self._packs.update(PackRef(info.name, info.size) for info in packs)
+        return missing

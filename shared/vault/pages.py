@@ -1,0 +1,199 @@
+"""Pages: the entries of a point in order, cut where the paths say so and written as columns.
+
+Rule of the file: the same entries give the same bytes, always; where a page ends depends on the paths near its end
+only, so an insertion changes its own page and perhaps the next, and all other pages are found again by their id.
+"""
+
+from __future__ import annotations
+
+import sys
+import zlib
+from array import array
+from collections.abc import Sequence
+from typing import Annotated, NamedTuple
+
+import msgspec
+
+from shared.errors import SkyharborError
+from shared.vault.chunk_table import ID_SIZE
+from shared.vault.entry import Entry, sort_key
+
+MIN_ENTRIES = 64
+MAX_ENTRIES = 1024
+_CUT_MASK = 255  # a page ends at one path in 256 on average, once it has MIN_ENTRIES
+_MAX_BYTES = 256 * 1024
+PIECE = 1024 * 1024
+"""Pages are stored in pieces of at most this many bytes: one huge file's list of chunks needs several."""
+
+Row = Annotated[int, msgspec.Meta(ge=0)]
+Pairs = tuple[tuple[bytes, bytes], ...]
+Spans = tuple[tuple[int, int], ...]
+
+
+class _Page(msgspec.Struct, array_like=True, kw_only=True):
+    """The columns of a page. Numbers are little-endian; sparse columns list (row, value) where it is not the default."""
+
+    version: int
+    paths: list[bytes]
+    kinds: bytes  # u8
+    modes: bytes  # u16
+    uids: bytes  # u32
+    gids: bytes  # u32
+    sizes: bytes  # i64
+    mtimes: bytes  # i64
+    ctimes: bytes  # i64
+    devices: bytes  # u64
+    inodes: bytes  # u64
+    counts: bytes  # u32: chunks of each entry
+    chunks: bytes  # all ids in order
+    targets: list[tuple[Row, bytes]]
+    rdevs: list[tuple[Row, int]]
+    links: list[tuple[Row, bytes]]
+    xattrs: list[tuple[Row, Pairs]]
+    holes: list[tuple[Row, Spans]]
+
+
+class Page(NamedTuple):
+    """A page to be stored: the path of its first entry, their number, its bytes."""
+
+    first: bytes
+    entries: int
+    data: bytes
+
+
+class PageBuilder:
+    """Collects entries and says when a page is complete. One thread; holds at most one page."""
+
+    def __init__(self) -> None:
+        self._entries: list[Entry] = []
+        self._bytes = 0
+        self._last: bytes | None = None
+
+    def add(self, entry: Entry) -> Page | None:
+        """Take the next entry; return the page that it completes, if it does.
+
+        ValueError unless entries come in ``sort_key`` order, each path once.
+        """
+        key = sort_key(entry.path)
+        if self._last is not None and key <= self._last:
+            raise ValueError(f"entries must come in order: {entry.path!r}")
+        self._last = key
+        self._entries.append(entry)
+        self._bytes += len(entry.path) + len(entry.chunks) + 64
+        count = len(self._entries)
+        if count >= MAX_ENTRIES or self._bytes >= _MAX_BYTES or (count >= MIN_ENTRIES and _cuts(entry.path)):
+            return self.finish()
+        return None
+
+    def finish(self) -> Page | None:
+        """Return what is left as the last page, None if nothing is."""
+        if not self._entries:
+            return None
+        page = Page(self._entries[0].path, len(self._entries), encode_page(self._entries))
+        self._entries, self._bytes = [], 0
+        return page
+
+
+def encode_page(entries: Sequence[Entry]) -> bytes:
+    """Return the columns of these entries. OverflowError for a number that does not fit its column."""
+    return msgspec.msgpack.encode(
+        _Page(
+            version=1,
+            paths=[e.path for e in entries],
+            kinds=bytes([e.kind for e in entries]),
+            modes=_column("H", [e.mode for e in entries]),
+            uids=_column("I", [e.uid for e in entries]),
+            gids=_column("I", [e.gid for e in entries]),
+            sizes=_column("q", [e.size for e in entries]),
+            mtimes=_column("q", [e.mtime_ns for e in entries]),
+            ctimes=_column("q", [e.ctime_ns for e in entries]),
+            devices=_column("Q", [e.device for e in entries]),
+            inodes=_column("Q", [e.inode for e in entries]),
+            counts=_column("I", [_chunk_count(e.chunks) for e in entries]),
+            chunks=b"".join([e.chunks for e in entries]),
+            targets=[(row, e.target) for row, e in enumerate(entries) if e.target],
+            rdevs=[(row, e.rdev) for row, e in enumerate(entries) if e.rdev],
+            links=[(row, e.link) for row, e in enumerate(entries) if e.link],
+            xattrs=[(row, e.xattrs) for row, e in enumerate(entries) if e.xattrs],
+            holes=[(row, e.holes) for row, e in enumerate(entries) if e.holes],
+        )
+    )
+
+
+def decode_page(data: bytes) -> list[Entry]:
+    """Return the entries of a page; ``object-damaged`` unless all columns agree."""
+    try:
+        page = msgspec.msgpack.decode(data, type=_Page)
+        if page.version != 1:
+            raise SkyharborError("object-damaged", f"a page has version {page.version}, this reader knows 1")
+        entries = _rows(page)
+        _fill(entries, page)
+    except (msgspec.MsgspecError, ValueError, IndexError) as error:
+        raise SkyharborError("object-damaged", f"a page cannot be decoded: {error}") from None
+    return entries
+
+
+def _rows(page: _Page) -> list[Entry]:
+    counts = _values("I", page.counts)
+    chunks: list[bytes] = []
+    at = 0
+    for count in counts:
+        end = at + count * ID_SIZE
+        chunks.append(page.chunks[at:end])
+        at = end
+    if at != len(page.chunks):
+        raise ValueError("the number of chunk ids is not the sum of the counts")
+    columns = zip(
+        page.paths,
+        page.kinds,
+        _values("H", page.modes),
+        _values("I", page.uids),
+        _values("I", page.gids),
+        _values("q", page.sizes),
+        _values("q", page.mtimes),
+        _values("q", page.ctimes),
+        _values("Q", page.devices),
+        _values("Q", page.inodes),
+        chunks,
+        strict=True,
+    )
+    return [Entry(*row) for row in columns]
+
+
+def _fill(entries: list[Entry], page: _Page) -> None:
+    for row, target in page.targets:
+        entries[row].target = target
+    for row, rdev in page.rdevs:
+        entries[row].rdev = rdev
+    for row, link in page.links:
+        entries[row].link = link
+    for row, xattrs in page.xattrs:
+        entries[row].xattrs = xattrs
+    for row, holes in page.holes:
+        entries[row].holes = holes
+
+
+def _cuts(path: bytes) -> bool:
+    return not zlib.crc32(path) & _CUT_MASK
+
+
+def _chunk_count(chunks: bytes) -> int:
+    count, rest = divmod(len(chunks), ID_SIZE)
+    if rest:
+        raise ValueError("chunk ids are 32 bytes each")
+    return count
+
+
+def _column(code: str, values: list[int]) -> bytes:
+    column = array(code, values)
+    if sys.byteorder == "big":
+        column.byteswap()
+    return column.tobytes()
+
+
+def _values(code: str, column: bytes) -> array[int]:
+    values = array(code)
+    values.frombytes(column)
+    if sys.byteorder == "big":
+        values.byteswap()
+    return values

@@ -1,0 +1,276 @@
+"""Reading a recovery point: its description, its entries in order, and the bytes of chunks.
+
+Rule of the file: bytes that are handed out were authenticated and have the id that was asked for; everything that is
+missing or damaged is an error about that object, and the rest stays readable.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from shared.crypto.domain_keys import DomainKeys
+from shared.errors import SkyharborError
+from shared.vault.chunk_finder import ChunkFinder
+from shared.vault.chunk_table import ID_SIZE, Location, SegmentRef
+from shared.vault.entry import Entry, sort_key
+from shared.vault.index import ChunkIndex
+from shared.vault.layout import PointName
+from shared.vault.manifest import Manifest, read_manifest, read_point_slots
+from shared.vault.pages import decode_page
+from shared.vault.point import PackRef, PageRef, PointBody
+from shared.vault.segment import Decoded
+from shared.vault.segment_source import SegmentSource, runs
+from shared.vault.vault import Vault
+
+__all__ = ["Plan", "PlannedChunk", "PlannedSegment", "PointReader", "read_point_slots"]
+
+_KEEP = 64 * 1024 * 1024
+_PAGES_AT_ONCE = 16
+_IDS_AT_ONCE = 1024 * ID_SIZE
+_AHEAD = 8
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedChunk:
+    """One use of a chunk: ``position`` counts the ids that were given to ``plan``."""
+
+    position: int
+    chunk_id: bytes
+    raw_offset: int
+    raw_length: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedSegment:
+    """A segment and all that is wanted of it."""
+
+    ref: SegmentRef
+    chunks: tuple[PlannedChunk, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Segments by pack and offset, and the positions of ids that no pack of the point holds."""
+
+    segments: tuple[PlannedSegment, ...]
+    missing: tuple[int, ...]
+
+
+class PointReader:
+    """One sealed point. Safe to share between threads."""
+
+    def __init__(
+        self, vault: Vault, keys: DomainKeys, point: PointName, manifest: Manifest, index: ChunkIndex | None
+    ) -> None:
+        self.point = point
+        self._keys, self._manifest = keys, manifest
+        self._starts = [sort_key(page.first) for page in manifest.pages]
+        self._finder = ChunkFinder(vault, keys, manifest.packs, index)
+        self._segments = SegmentSource(vault, keys, keep=_KEEP)
+
+    @classmethod
+    def open(
+        cls,
+        vault: Vault,
+        keys: DomainKeys,
+        *,
+        machine_id: str,
+        item_id: str,
+        point_id: str,
+        index: ChunkIndex | None = None,
+    ) -> PointReader:
+        """Read the manifest. With an index, chunks are found without reading the packs' directories.
+
+        Raises ``object-missing`` when there is no such point, ``object-damaged`` when its manifest is not right or
+        the keys are another machine's.
+        """
+        point = PointName(machine_id, item_id, point_id)
+        return cls(vault, keys, point, read_manifest(vault, point, keys), index)
+
+    @property
+    def body(self) -> PointBody:
+        """What the point says about itself."""
+        return self._manifest.body
+
+    @property
+    def packs(self) -> tuple[PackRef, ...]:
+        """All packs that the point needs, sorted by name, with their exact sizes."""
+        return self._manifest.packs
+
+    @property
+    def pages(self) -> tuple[PageRef, ...]:
+        """The pages of entries, in order."""
+        return self._manifest.pages
+
+    @property
+    def bytes_read(self) -> int:
+        """How much has been fetched from packs so far (directories not counted)."""
+        return self._segments.bytes_read
+
+    @property
+    def problems(self) -> list[str]:
+        """What was wrong with directories of packs so far, one line each."""
+        return self._finder.problems
+
+    def entries(self, under: bytes = b"") -> Iterator[Entry]:
+        """Yield entries in ``sort_key`` order: all, or the node at ``under`` and everything below it.
+
+        Streams: a few pages are in memory. Raises ``object-damaged`` or ``object-missing`` at the first page that
+        cannot be read; ``entries_or_errors`` goes on.
+        """
+        for outcome in self.entries_or_errors(under):
+            if isinstance(outcome, SkyharborError):
+                raise outcome
+            yield outcome
+
+    def entries_or_errors(self, under: bytes = b"") -> Iterator[Entry | SkyharborError]:
+        """Yield entries like ``entries``, with an error in the place of every page that cannot be read."""
+        pages = self._pages_under(under)
+        for start in range(0, len(pages), _PAGES_AT_ONCE):
+            for outcome in self._read_pages(pages[start : start + _PAGES_AT_ONCE]):
+                if isinstance(outcome, SkyharborError):
+                    yield outcome
+                else:
+                    yield from _below(outcome, under) if under else outcome
+
+    def read_chunks(self, ids: bytes) -> Iterator[memoryview]:
+        """Yield the bytes of chunks in the order asked, each checked against its id.
+
+        Neighbouring segments come with one request, decoded ones are kept (64 MiB for all threads together). Raises
+        ``object-missing`` or ``object-damaged`` at the first chunk that cannot be read.
+        """
+        for outcome in self._chunks(ids):
+            if isinstance(outcome, SkyharborError):
+                raise outcome
+            yield outcome
+
+    def find(self, ids: bytes) -> list[Location | None]:
+        """Return where each chunk is, None when no pack of the point holds it. A batch costs little more than one."""
+        return self._finder.find(ids)
+
+    def locate(self, ids: bytes) -> list[Location]:
+        """Return where each chunk is; ``object-missing`` when one is in no pack of the point."""
+        places = self._finder.find(ids)
+        located = [place for place in places if place is not None]
+        if len(located) != len(places):
+            raise _lost(ids, places.index(None))
+        return located
+
+    def fetch(self, pack: str, offset: int, stored: int) -> bytes:
+        """Return the payload of the segment at ``offset`` of the pack: a ``Location``'s raw offsets point into it.
+
+        It is authenticated, but ids are not recomputed. ``stored`` must be the location's too (``object-missing``).
+        """
+        ref = self._finder.segment_at(pack, offset)
+        if ref is None or ref.stored != stored:
+            raise SkyharborError("object-missing", f"{pack} has no segment at {offset}", object=pack)
+        return self._segments.get(ref).payload
+
+    def plan(self, ids: bytes) -> Plan:
+        """Group chunks by the segment they are in, segments by pack and offset: the order to read a vault fast.
+
+        An id may be given several times. Plan some ten thousand ids at a time: a planned chunk is an object.
+        """
+        wanted: dict[SegmentRef, list[PlannedChunk]] = {}
+        missing: list[int] = []
+        for position, place in enumerate(self._finder.find(ids)):
+            if place is None:
+                missing.append(position)
+                continue
+            chunk_id = ids[position * ID_SIZE : (position + 1) * ID_SIZE]
+            planned = PlannedChunk(position, chunk_id, place.raw_offset, place.raw_length)
+            wanted.setdefault(place.segment, []).append(planned)
+        refs = sorted(wanted, key=lambda ref: (ref.pack, ref.offset))
+        return Plan(tuple(PlannedSegment(ref, tuple(wanted[ref])) for ref in refs), tuple(missing))
+
+    def read_planned(
+        self, segments: Sequence[PlannedSegment]
+    ) -> Iterator[tuple[PlannedChunk, memoryview | SkyharborError]]:
+        """Yield every planned chunk with its checked bytes, or with why it cannot be read.
+
+        Segments are read in the order given, neighbours with one request, each once; nothing is kept. Several threads
+        may each read a part of a plan.
+        """
+        by_ref = {planned.ref: planned for planned in segments}
+        for run in runs([planned.ref for planned in segments]):
+            for ref, outcome in self._segments.fetch_run(run):
+                for chunk in by_ref[ref].chunks:
+                    yield chunk, self._cut(outcome, chunk.chunk_id, ref, chunk.raw_offset, chunk.raw_length)
+
+    # ── inside ───────────────────────────────────────────────────────────────────────────────────────
+
+    def _pages_under(self, under: bytes) -> Sequence[PageRef]:
+        """Return the pages that may hold the node or something below it."""
+        if not under:
+            return self.pages
+        key = sort_key(under)
+        # Everything below begins with the key and a zero byte; what follows in the order is at least key + 1.
+        first = max(0, bisect_right(self._starts, key) - 1)
+        return self.pages[first : bisect_right(self._starts, key + b"\x01")]
+
+    def _read_pages(self, pages: Sequence[PageRef]) -> Iterator[list[Entry] | SkyharborError]:
+        pieces = self._chunks(b"".join(page.chunks for page in pages))
+        for page in pages:
+            outcomes = [next(pieces) for _ in range(len(page.chunks) // ID_SIZE)]
+            errors = [outcome for outcome in outcomes if isinstance(outcome, SkyharborError)]
+            yield errors[0] if errors else _decoded(page, b"".join(o for o in outcomes if isinstance(o, memoryview)))
+
+    def _chunks(self, ids: bytes) -> Iterator[memoryview | SkyharborError]:
+        for start in range(0, len(ids), _IDS_AT_ONCE):
+            yield from self._chunk_batch(ids[start : start + _IDS_AT_ONCE])
+
+    def _chunk_batch(self, ids: bytes) -> Iterator[memoryview | SkyharborError]:
+        places = self._finder.find(ids)
+        order = list(dict.fromkeys(place.segment for place in places if place))
+        turn = {ref: number for number, ref in enumerate(order)}
+        last: SegmentRef | None = None
+        outcome: Decoded | SkyharborError = _lost(ids, 0)
+        for position, place in enumerate(places):
+            if place is None:
+                yield _lost(ids, position)
+                continue
+            if place.segment is not last:
+                last = place.segment
+                outcome = self._segment(last, order[turn[last] + 1 : turn[last] + 1 + _AHEAD])
+            chunk_id = ids[position * ID_SIZE : (position + 1) * ID_SIZE]
+            yield self._cut(outcome, chunk_id, place.segment, place.raw_offset, place.raw_length)
+
+    def _segment(self, ref: SegmentRef, ahead: Sequence[SegmentRef]) -> Decoded | SkyharborError:
+        try:
+            return self._segments.get(ref, ahead)
+        except SkyharborError as error:
+            if error.code not in ("object-damaged", "object-missing"):
+                raise
+            return error
+
+    def _cut(
+        self, outcome: Decoded | SkyharborError, chunk_id: bytes, ref: SegmentRef, offset: int, length: int
+    ) -> memoryview | SkyharborError:
+        if isinstance(outcome, SkyharborError):
+            return outcome
+        chunk = memoryview(outcome.payload)[offset : offset + length]
+        if self._keys.chunk_id(chunk) != chunk_id:
+            return SkyharborError("object-damaged", f"{ref.pack}: a chunk is not what its id says", object=ref.pack)
+        return chunk
+
+
+def _lost(ids: bytes, position: int) -> SkyharborError:
+    chunk_id = ids[position * ID_SIZE : (position + 1) * ID_SIZE]
+    return SkyharborError("object-missing", f"chunk {chunk_id.hex()} is in no readable pack of the point")
+
+
+def _decoded(page: PageRef, data: bytes) -> list[Entry] | SkyharborError:
+    try:
+        entries = decode_page(data)
+    except SkyharborError as error:
+        return error
+    if len(entries) != page.entries or not entries or entries[0].path != page.first:
+        return SkyharborError("object-damaged", f"the page that begins with {page.first!r} is another one")
+    return entries
+
+
+def _below(entries: list[Entry], under: bytes) -> list[Entry]:
+    below = under + b"/"
+    return [entry for entry in entries if entry.path == under or entry.path.startswith(below)]

@@ -1,0 +1,179 @@
+"""A vault as a whole: making one, opening one, its machine cards and the list of its points.
+
+Rule of the file: only what can be read without a key. Contents of points are ``reader``'s and ``writer``'s.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from shared.clock import Clock, SystemClock
+from shared.errors import SkyharborError
+from shared.storage.object_store import ObjectStore
+from shared.vault import layout
+from shared.vault.binary import blamed_on
+from shared.vault.layout import PointName
+
+FORMAT = 1
+_MAGIC = "skyharbor-vault"
+_MAX_JSON = 1024 * 1024
+
+Slot = Mapping[str, str | int]
+
+
+class VaultHeader(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``vault.json`` says. ``id`` is a UUID as text; ``created_at`` RFC 3339 in UTC."""
+
+    magic: str
+    format: int
+    id: str
+    name: str
+    created_at: str
+    mandatory_flags: tuple[str, ...] = ()
+    optional_flags: tuple[str, ...] = ()
+
+    @property
+    def id_bytes(self) -> bytes:
+        """The id as the 16 bytes that binary headers carry."""
+        return uuid.UUID(self.id).bytes
+
+
+class MachineCard(msgspec.Struct, frozen=True, kw_only=True):
+    """Who a machine id is, and the slots from which its DEK can be unwrapped with a passphrase."""
+
+    id: str
+    name: str
+    slots: tuple[dict[str, str | int], ...]
+    written_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Vault:
+    """An opened vault. Stateless: safe to share between threads."""
+
+    store: ObjectStore
+    header: VaultHeader
+    clock: Clock
+
+    @property
+    def id(self) -> str:
+        """The vault's id, a UUID as text."""
+        return self.header.id
+
+    def put_machine_card(self, machine_id: str, name: str, slots: Sequence[Slot]) -> int:
+        """Store who the machine is, unless exactly this is stored already; return the number of bytes written.
+
+        Cards are never changed: a new passphrase or name adds a card and the newest counts. Idempotent; safe to race.
+        """
+        said = {"id": machine_id, "name": name, "slots": [dict(slot) for slot in slots]}
+        digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:32]
+        card = layout.card_name(machine_id, digest)
+        if self.store.size(card) is not None:
+            return 0
+        body = json.dumps({**said, "written_at": self.clock.now().isoformat()}, sort_keys=True).encode()
+        return len(body) if self.store.put(card, [body]) else 0
+
+    def machine_cards(self) -> list[MachineCard]:
+        """Return the newest readable card of every machine, sorted by machine id; damaged ones are passed over."""
+        return _newest_cards(self.store, layout.MACHINES)
+
+    def machine_card(self, machine_id: str) -> MachineCard | None:
+        """Return the newest readable card of one machine, None if there is none."""
+        cards = _newest_cards(self.store, layout.card_prefix(machine_id))
+        return cards[0] if cards else None
+
+    def points(self, machine_id: str, item_id: str | None = None) -> list[PointName]:
+        """Return the sealed points of a machine or item, by item and then by point id, which is by time.
+
+        With ``item_id`` None the whole list is sorted by point id.
+        """
+        names = self.store.list(layout.points_prefix(machine_id, item_id))
+        points = [point for info in names if (point := layout.parse_point(info.name))]
+        return sorted(points, key=lambda point: (point.point_id, point.item_id))
+
+    def has_point(self, point: PointName) -> bool:
+        """Tell whether the point is sealed: one small request."""
+        return self.store.size(layout.point_name(point)) is not None
+
+
+def create_vault(store: ObjectStore, *, name: str, clock: Clock = SystemClock()) -> VaultHeader:
+    """Make a vault at an empty place.
+
+    Raises ``vault-exists`` or ``vault-not-empty``, having changed nothing. Two callers at once: exactly one succeeds.
+    """
+    for info in store.list():
+        if info.name == layout.VAULT:
+            raise SkyharborError("vault-exists", store.describe())
+        if store.size(layout.VAULT) is not None:
+            raise SkyharborError("vault-exists", store.describe())
+        raise SkyharborError("vault-not-empty", f"{store.describe()} holds {info.name}")
+    now = clock.now().isoformat()
+    header = VaultHeader(magic=_MAGIC, format=FORMAT, id=str(uuid.uuid4()), name=name, created_at=now)
+    if not store.put(layout.VAULT, [msgspec.json.format(msgspec.json.encode(header), indent=2) + b"\n"]):
+        raise SkyharborError("vault-exists", store.describe())
+    return header
+
+
+def open_vault(store: ObjectStore, *, clock: Clock = SystemClock()) -> Vault:
+    """Open the vault at this place: one small read, nothing is written.
+
+    Raises ``vault-missing``; ``vault-unsupported`` for a higher format or an unknown mandatory flag;
+    ``object-damaged`` when ``vault.json`` cannot be understood.
+    """
+    try:
+        data = store.get(layout.VAULT, length=_MAX_JSON)
+    except SkyharborError as error:
+        if error.code != "object-missing":
+            raise
+        raise SkyharborError("vault-missing", store.describe()) from None
+    return Vault(store=store, header=_read_header(data), clock=clock)
+
+
+class _Format(msgspec.Struct):
+    magic: str
+    format: int
+
+
+def _read_header(data: bytes) -> VaultHeader:
+    with blamed_on(layout.VAULT):
+        # A newer format may have other fields: look at the version before anything else.
+        said = msgspec.json.decode(data, type=_Format)
+        if said.magic != _MAGIC:
+            raise SkyharborError("object-damaged", "this is not a vault's header")
+        if said.format != FORMAT:
+            raise SkyharborError("vault-unsupported", f"the vault has format {said.format}, this reader knows {FORMAT}")
+        header = msgspec.json.decode(data, type=VaultHeader)
+        if header.mandatory_flags:
+            raise SkyharborError("vault-unsupported", f"the vault needs {', '.join(header.mandatory_flags)}")
+        if str(uuid.UUID(header.id)) != header.id:
+            raise SkyharborError("object-damaged", "the vault's id is not a UUID")
+        return header
+
+
+def _newest_cards(store: ObjectStore, prefix: str) -> list[MachineCard]:
+    newest: dict[str, MachineCard] = {}
+    for info in store.list(layout.MACHINES):
+        if not info.name.startswith(prefix):
+            continue
+        card = _read_card(store, info.name)
+        if card and (card.id not in newest or newest[card.id].written_at < card.written_at):
+            newest[card.id] = card
+    return [newest[machine] for machine in sorted(newest)]
+
+
+def _read_card(store: ObjectStore, name: str) -> MachineCard | None:
+    try:
+        card = msgspec.json.decode(store.get(name, length=_MAX_JSON), type=MachineCard)
+    except msgspec.MsgspecError:
+        return None
+    except SkyharborError as error:
+        if error.code != "object-missing":
+            raise
+        return None
+    return card if name.startswith(f"{layout.MACHINES}{card.id}.") else None

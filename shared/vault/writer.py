@@ -1,0 +1,219 @@
+"""Writing a recovery point: packs, then index, then the manifest, so that a crash anywhere leaves no half point.
+
+Rule of the file: order is everything. Nothing is indexed before its pack is durable; nothing is named by a manifest
+before it is indexed; the manifest is created once and never replaced.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Sequence
+
+import msgspec
+from typing_extensions import Buffer
+
+from shared.crypto.domain_keys import DomainKeys
+from shared.vault import layout
+from shared.vault.chunk_table import ChunkTable, merge
+from shared.vault.entry import Entry
+from shared.vault.index import ChunkIndex
+from shared.vault.index_segment import encode_index
+from shared.vault.layout import PointName
+from shared.vault.manifest import Manifest, decode_manifest, encode_manifest
+from shared.vault.pack_format import FinishedPack
+from shared.vault.pack_needs import PackNeeds
+from shared.vault.pack_stream import PackStream
+from shared.vault.page_writer import PageWriter
+from shared.vault.point import PackRef, PointBody, Sealed
+from shared.vault.segment import encode_segment
+from shared.vault.uploader import Uploader
+from shared.vault.vault import Slot, Vault
+
+__all__ = ["PointBody", "PointWriter", "Sealed"]
+
+DATA_PACK = 32 * 1024 * 1024
+META_PACK = 8 * 1024 * 1024
+
+
+class PointWriter:
+    """Writes one point. Use: ``reserve`` and ``add_segment`` from any thread, the rest from one.
+
+    After a failure (raised at whatever call comes next, and again at every later one) or ``abort`` only ``abort`` may
+    be called. ``slots`` are the machine's key slots, stored with the point and as a machine card; without them those
+    of the machine's card in the vault are used.
+    """
+
+    def __init__(
+        self,
+        vault: Vault,
+        keys: DomainKeys,
+        index: ChunkIndex,
+        *,
+        machine_id: str,
+        item_id: str,
+        point_id: str,
+        zstd_level: int = 3,
+        slots: Sequence[Slot] = (),
+        data_pack: int = DATA_PACK,
+        meta_pack: int = META_PACK,
+    ) -> None:
+        self.point = PointName(layout.check_id(machine_id), layout.check_id(item_id), layout.check_id(point_id))
+        self._vault, self._keys, self._index, self._level = vault, keys, index, zstd_level
+        self._slots = tuple(dict(slot) for slot in slots)
+        self._lock = threading.Lock()
+        self._reserved: set[bytes] = set()
+        self._unindexed: list[ChunkTable] = list(index.recovered)
+        self._chunks_new = self._bytes = self._references = 0
+        self._uploader = Uploader(vault.store, self._on_durable)
+        self._data = self._stream(layout.KIND_DATA, data_pack)
+        self._meta = self._stream(layout.KIND_META, meta_pack)
+        self._needs = PackNeeds(index)
+        self._pages = PageWriter(keys, self.reserve, self._needs.refer, self._meta.append, zstd_level)
+
+    # ── from any thread ──────────────────────────────────────────────────────────────────────────────
+
+    def reserve(self, ids: Sequence[bytes]) -> list[bool]:
+        """Return for every id whether the caller must store it: True at most once per id and point.
+
+        Whoever got True owes the chunk to ``add_segment``; a point that refers to a chunk nobody stored is not sealed.
+        """
+        self._uploader.check()
+        if not ids:
+            return []
+        with self._lock:
+            answers = []
+            for chunk_id, known in zip(ids, self._index.contains_many(ids).tolist(), strict=True):
+                new = not known and chunk_id not in self._reserved
+                if new:
+                    self._reserved.add(chunk_id)
+                answers.append(new)
+            self._chunks_new += sum(answers)
+        return answers
+
+    def add_segment(self, ids: Sequence[bytes], chunks: Sequence[Buffer]) -> None:
+        """Compress chunks together in this thread and append them to the open data pack.
+
+        The ids must be those of the chunks. 1-4 MiB in all is best; waits while two full packs are on their way.
+        """
+        self._uploader.check()
+        if len(ids) != len(chunks):
+            raise ValueError("every chunk needs its id")
+        if chunks:
+            self._data.append(ids, encode_segment(chunks, self._level))
+
+    @property
+    def bytes_transferred(self) -> int:
+        """Bytes that are durable in the vault because of this writer: packs, index segments, card and manifest."""
+        return self._bytes
+
+    @property
+    def chunks_new(self) -> int:
+        """Chunks, pages included, that this point had to store."""
+        return self._chunks_new
+
+    @property
+    def chunks_reused(self) -> int:
+        """References by entries and pages to chunks that were in the vault, or had been met before in this point."""
+        return max(0, self._references + self._pages.references - self._chunks_new)
+
+    # ── from one thread ──────────────────────────────────────────────────────────────────────────────
+
+    def add_entry(self, entry: Entry) -> None:
+        """Take the next entry, in ``sort_key`` order (ValueError otherwise). Its chunks may still be on their way."""
+        self._references += len(entry.chunks) // 32
+        self._pages.add(entry)
+
+    def checkpoint(self) -> None:
+        """Make everything given so far durable and index it, so that a later attempt finds it. Waits for that."""
+        self._uploader.check()
+        self._pages.flush()
+        self._data.flush()
+        self._meta.flush()
+        self._uploader.drain()
+        self._write_index()
+
+    def seal(self, *, body: PointBody, validate: Callable[[], None]) -> Sealed:
+        """Make the point exist: the last call. Whatever it raises, either the point is whole or it does not exist.
+
+        Order: packs durable, index segment, ``validate`` (which raises to stop), machine card, manifest. When another
+        attempt has sealed this point already, that one stays and is returned with ``created`` False.
+        """
+        self._pages.finish()
+        self.checkpoint()
+        packs = self._needs.settle()
+        validate()
+        slots = self._put_card(body.machine_name)
+        sealed = self._put_manifest(body, packs, slots)
+        self._uploader.stop()
+        return sealed
+
+    def abort(self) -> None:
+        """Write nothing more: buffers are dropped, puts that have begun are waited for. Idempotent."""
+        self._uploader.stop()
+        self._data.drop()
+        self._meta.drop()
+
+    # ── inside ───────────────────────────────────────────────────────────────────────────────────────
+
+    def _stream(self, kind: int, target: int) -> PackStream:
+        return PackStream(self._keys, self._uploader, vault_id=self._vault.id, kind=kind, target=target)
+
+    def _on_durable(self, pack: FinishedPack) -> None:
+        ids = pack.table.ids()
+        with self._lock:
+            # Under one lock with ``reserve``: an id is always either reserved or in the index.
+            self._index.add(pack.table)
+            self._reserved.difference_update(ids[at : at + 32] for at in range(0, len(ids), 32))
+            self._unindexed.append(pack.table)
+            self._bytes += pack.info.size
+
+    def _write_index(self) -> None:
+        with self._lock:
+            tables = list(self._unindexed)
+        if not tables:
+            return
+        machine = self.point.machine_id
+        data = encode_index(merge(tables), keys=self._keys, vault_id=self._vault.id, machine_id=machine)
+        self._put(layout.index_name(machine, hashlib.sha256(data).hexdigest()), data)
+        with self._lock:
+            # Packs that became durable meanwhile stay for the next one.
+            del self._unindexed[: len(tables)]
+
+    def _put_card(self, machine_name: str) -> tuple[Slot, ...]:
+        machine = self.point.machine_id
+        if not self._slots:
+            card = self._vault.machine_card(machine)
+            return card.slots if card else ()
+        written = self._vault.put_machine_card(machine, machine_name, self._slots)
+        with self._lock:
+            self._bytes += written
+        return self._slots
+
+    def _put_manifest(self, body: PointBody, packs: tuple[PackRef, ...], slots: Sequence[Slot]) -> Sealed:
+        body = msgspec.structs.replace(body, stats={**body.stats, **self._counts()})
+        manifest = Manifest(body=body, pages=tuple(self._pages.pages), packs=packs)
+        data = encode_manifest(manifest, vault_id=self._vault.id, point=self.point, slots=slots, keys=self._keys)
+        name = layout.point_name(self.point)
+        created = self._put(name, data)
+        if not created:
+            # Perhaps ours after all: a store that retries a put whose reply was lost finds its own object.
+            stored = self._vault.store.get(name)
+            created, data = stored == data, stored
+            body = decode_manifest(data, vault_id=self._vault.id, point=self.point, keys=self._keys).body
+        return Sealed(created=created, manifest=name, manifest_sha256=hashlib.sha256(data).hexdigest(), body=body)
+
+    def _counts(self) -> dict[str, int]:
+        return {
+            "bytes_transferred": self._bytes,
+            "bytes_stored": self._bytes,
+            "chunks_new": self._chunks_new,
+            "chunks_reused": self.chunks_reused,
+        }
+
+    def _put(self, name: str, data: bytes) -> bool:
+        created = self._vault.store.put(name, [data])
+        if created:
+            with self._lock:
+                self._bytes += len(data)
+        return created

@@ -1,0 +1,119 @@
+"""Seats are never oversold, and work that found none is asked for again."""
+
+from __future__ import annotations
+
+import threading
+
+from shared.clock import SystemClock
+from shared.contracts.work import Claim, Doorbell, Granted
+from shared.errors import SkyharborError
+from tests.unit.session.test_lease_keeper import granted
+from workers.session.seats import Seats
+
+BELL = Doorbell(job_id="j", epoch=1, unit=0)
+
+
+class Tower:
+    """Hands out the given grants, one per claim; then nothing."""
+
+    def __init__(self, *grants: Granted | None) -> None:
+        self._grants = list(grants)
+        self._lock = threading.Lock()
+        self.claims: list[Claim] = []
+
+    def claim(self, message: Claim) -> Granted | None:
+        with self._lock:
+            self.claims.append(message)
+            return self._grants.pop(0) if self._grants else None
+
+
+class Flights:
+    """Flights that land when told to, and count how many are in the air at once."""
+
+    def __init__(self) -> None:
+        self.may_land = threading.Event()
+        self.took_off = threading.Semaphore(0)
+        self._lock = threading.Lock()
+        self.flying = self.most = self.flown = 0
+
+    def fly(self, _granted: Granted, _asked_at: float) -> None:
+        with self._lock:
+            self.flying += 1
+            self.most = max(self.most, self.flying)
+        self.took_off.release()
+        assert self.may_land.wait(20)
+        with self._lock:
+            self.flying -= 1
+            self.flown += 1
+
+
+def seats(tower: Tower, flights: Flights, *, concurrency: int) -> Seats:
+    return Seats(
+        concurrency=concurrency,
+        worker="w",
+        session="s",
+        claim=tower.claim,
+        fly=flights.fly,
+        clock=SystemClock(),
+    )
+
+
+def test_a_doorbell_without_a_free_seat_is_dropped_and_asked_for_when_a_seat_is_free() -> None:
+    tower, flights = Tower(granted("a"), granted("b")), Flights()
+    row = seats(tower, flights, concurrency=1)
+    row.start_polling(every=3600)
+    first = threading.Thread(target=row.answer, args=(BELL,))
+    first.start()
+    assert flights.took_off.acquire(timeout=10)
+    assert row.answer(BELL) is False
+    flights.may_land.set()
+    assert flights.took_off.acquire(timeout=10), "the dropped doorbell's work was asked for"
+    first.join(10)
+    row.close(patience=10)
+    assert (flights.most, flights.flown) == (1, 2)
+    assert [claim.doorbell for claim in tower.claims[:2]] == [BELL, None]
+
+
+def test_a_stale_doorbell_gives_its_seat_back() -> None:
+    tower, flights = Tower(None, granted()), Flights()
+    flights.may_land.set()
+    row = seats(tower, flights, concurrency=1)
+    assert row.answer(BELL) is False
+    assert row.answer(BELL) is True
+
+
+def test_an_idle_worker_polls_and_fills_every_seat_but_no_more() -> None:
+    tower, flights = Tower(*(granted(str(n)) for n in range(5))), Flights()
+    row = seats(tower, flights, concurrency=2)
+    row.start_polling(every=0.01)
+    assert flights.took_off.acquire(timeout=10)
+    assert flights.took_off.acquire(timeout=10)
+    flights.may_land.set()
+    for _ in range(3):
+        assert flights.took_off.acquire(timeout=10)
+    row.close(patience=10)
+    assert (flights.most, flights.flown) == (2, 5)
+
+
+def test_a_tower_that_is_away_costs_neither_seat_nor_thread() -> None:
+    flights = Flights()
+    flights.may_land.set()
+    answers: list[Granted | None] = [None]
+
+    def claim(message: Claim) -> Granted | None:
+        if answers:
+            answers.pop()
+            raise SkyharborError("server-unreachable", "away")
+        return granted()
+
+    row = Seats(concurrency=1, worker="w", session="s", claim=claim, fly=flights.fly, clock=SystemClock())
+    assert row.answer(BELL) is False
+    assert row.answer(BELL) is True
+
+
+def test_a_closed_worker_takes_nothing() -> None:
+    tower, flights = Tower(granted()), Flights()
+    row = seats(tower, flights, concurrency=1)
+    row.close(patience=1)
+    assert row.answer(BELL) is False
+    assert tower.claims == []

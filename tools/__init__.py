@@ -1,0 +1,1 @@
+"""Programs beside the product: set-up and the demo."""

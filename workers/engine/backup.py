@@ -1,0 +1,266 @@
+"""Makes one recovery point: compare, read, seal.
+
+What happens when it dies: before the manifest is written there is no point, and what was uploaded is found again by
+the next attempt (checkpoints index it every few minutes). After the manifest is written the next attempt finds the
+point of this id sealed and reports it without touching the source, so a job seals one point at most.
+
+Rule of the file: the sequence of a backup and its outcome; the flow of entries is ``flow``'s.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import msgspec
+
+from shared.clock import Clock
+from shared.contracts.work import BackupDone, BackupInstruction, Fence, SealedPoint
+from shared.crypto.domain_keys import DomainKeys
+from shared.errors import SkyharborError
+from shared.model.backup import BackupStats, BackupType, Notice
+from shared.vault.index import ChunkIndex
+from shared.vault.layout import PointName, point_name
+from shared.vault.point import PointBody, Sealed
+from shared.vault.reader import PointReader
+from shared.vault.vault import Vault
+from shared.vault.writer import PointWriter
+from workers.engine.flow import Flow
+from workers.engine.notices import Notices, shown
+from workers.engine.ports import Control, Source
+from workers.engine.pulse import Pulse
+from workers.engine.reading import FileReading
+from workers.engine.reference import Reference
+from workers.engine.tally import Change
+
+_UNUSABLE_REFERENCE = frozenset({"object-missing", "object-damaged"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupOptions:
+    """How a backup uses the machine; nothing here changes what is in the point."""
+
+    read_threads: int = 4
+    checkpoint_every: float = 180.0  # seconds
+
+
+def run_backup(
+    *,
+    source: Source,
+    vault: Vault,
+    keys: DomainKeys,
+    index: ChunkIndex,
+    instruction: BackupInstruction,
+    fence: Fence,
+    control: Control,
+    clock: Clock,
+    options: BackupOptions = BackupOptions(),
+) -> BackupDone:
+    """Make the recovery point that the instruction describes and return what was done.
+
+    Called again for the same point after it was sealed, it returns that point's outcome and reads nothing. A
+    reference that is missing or damaged is not used: the backup becomes a full one and says so.
+    Raises ``Stop`` when the control says so and ``source-missing``, ``source-failed``, ``stale-claim`` and the store's
+    errors; nothing is sealed then.
+    """
+    done = _sealed_before(vault, keys, index, instruction)
+    if done is not None:
+        return done
+    notices = Notices()
+    reference = _open_reference(vault, keys, index, instruction, notices)
+    run = _Run(vault, keys, index, instruction, fence, control, clock, notices, reference)
+    return run.fly(source, options)
+
+
+def _sealed_before(
+    vault: Vault, keys: DomainKeys, index: ChunkIndex, instruction: BackupInstruction
+) -> BackupDone | None:
+    """Return the outcome of an attempt that sealed the point and died before it could tell."""
+    name = PointName(instruction.machine.id, instruction.item.id, instruction.point_id)
+    if not vault.has_point(name):
+        return None
+    reader = PointReader.open(
+        vault, keys, machine_id=name.machine_id, item_id=name.item_id, point_id=name.point_id, index=index
+    )
+    manifest = point_name(name)
+    digest = hashlib.sha256(vault.store.get(manifest)).hexdigest()
+    return _outcome(
+        instruction.point_id, Sealed(created=False, manifest=manifest, manifest_sha256=digest, body=reader.body)
+    )
+
+
+def _open_reference(
+    vault: Vault, keys: DomainKeys, index: ChunkIndex, instruction: BackupInstruction, notices: Notices
+) -> PointReader | None:
+    if instruction.reference is None or instruction.type is BackupType.FULL:
+        return None
+    try:
+        return PointReader.open(
+            vault,
+            keys,
+            machine_id=instruction.machine.id,
+            item_id=instruction.item.id,
+            point_id=instruction.reference,
+            index=index,
+        )
+    except SkyharborError as error:
+        if error.code not in _UNUSABLE_REFERENCE:
+            raise
+        notices.add(_unusable(instruction.reference, error))
+        return None
+
+
+def _unusable(reference: str, error: SkyharborError) -> Notice:
+    return Notice(
+        "", "reference-unusable", f"the point to compare with, {reference}, could not be read: {error.detail}"
+    )
+
+
+class _Run:
+    """One attempt: holds what its steps share."""
+
+    def __init__(
+        self,
+        vault: Vault,
+        keys: DomainKeys,
+        index: ChunkIndex,
+        instruction: BackupInstruction,
+        fence: Fence,
+        control: Control,
+        clock: Clock,
+        notices: Notices,
+        reference: PointReader | None,
+    ) -> None:
+        self._vault = vault
+        self._keys = keys
+        self._index = index
+        self._instruction = instruction
+        self._fence = fence
+        self._control = control
+        self._clock = clock
+        self._notices = notices
+        self._reader = reference
+        self._started_at = _timestamp(clock)
+        self._writer = PointWriter(
+            vault,
+            keys,
+            index,
+            machine_id=instruction.machine.id,
+            item_id=instruction.item.id,
+            point_id=instruction.point_id,
+            zstd_level=instruction.zstd_level,
+            slots=instruction.machine.key_slots,
+        )
+
+    def fly(self, source: Source, options: BackupOptions) -> BackupDone:
+        """Read, seal, tell."""
+        reading = FileReading(source, self._keys, self._writer, self._clock)
+        reader = self._reader
+        pulse = Pulse(
+            control=self._control,
+            clock=self._clock,
+            writer=self._writer,
+            gauge=reading.gauge,
+            expected=(reader.body.files, reader.body.bytes) if reader else (0, 0),
+            checkpoint_every=options.checkpoint_every,
+        )
+        threads = ThreadPoolExecutor(options.read_threads, thread_name_prefix="read")
+        try:
+            flow = self._flow(reading, threads, pulse)
+            flow.run(source.scan())
+            pulse.beat(flow.tally, "sealing")
+            return self._seal(flow, reading)
+        except BaseException:
+            reading.stop()
+            threads.shutdown(cancel_futures=True)
+            self._writer.abort()
+            raise
+        finally:
+            threads.shutdown()
+
+    def _flow(self, reading: FileReading, threads: ThreadPoolExecutor, pulse: Pulse) -> Flow:
+        self._reference = Reference(self._reader.entries() if self._reader else iter(()))
+        return Flow(
+            reading=reading,
+            writer=self._writer,
+            index=self._index,
+            reference=self._reference,
+            threads=threads,
+            pulse=pulse,
+            notices=self._notices,
+        )
+
+    def _seal(self, flow: Flow, reading: FileReading) -> BackupDone:
+        instruction = self._instruction
+        if self._reference.problem is not None and instruction.reference is not None:
+            self._notices.add(_unusable(instruction.reference, self._reference.problem))
+        self._must_not_be_blind()
+        sealed = self._writer.seal(body=self._body(flow, reading), validate=self._may_seal)
+        return _outcome(instruction.point_id, sealed)
+
+    def _may_seal(self) -> None:
+        self._control.check()
+        self._control.commit()
+
+    def _must_not_be_blind(self) -> None:
+        """A point in which not one of the protected paths could be read would only push good ones out."""
+        roots = {shown(os.fsencode(path).strip(b"/")) for path in self._instruction.source.paths}
+        blind = [notice for notice in self._notices.listed() if notice.code == "unreadable" and notice.path in roots]
+        if len({notice.path for notice in blind}) == len(roots):
+            raise SkyharborError("source-failed", f"{blind[0].path}: {blind[0].message}")
+
+    def _body(self, flow: Flow, reading: FileReading) -> PointBody:
+        instruction, tally = self._instruction, flow.tally
+        # What went to the vault is filled in by the writer, which knows.
+        stats = BackupStats(
+            files=tally.files,
+            directories=tally.directories,
+            files_new=tally.of(Change.NEW),
+            files_changed=tally.of(Change.CHANGED),
+            files_unchanged=tally.of(Change.UNCHANGED),
+            files_removed=tally.removed,
+            bytes_scanned=tally.bytes,
+            bytes_read=reading.gauge.bytes_read,
+            warnings=self._notices.count,
+        )
+        return PointBody(
+            machine_name=instruction.machine.name,
+            item_name=instruction.item.name,
+            paths=instruction.source.paths,
+            type=instruction.type if self._reader else BackupType.FULL,
+            reference=instruction.reference if self._reader else None,
+            job_id=self._fence.job_id,
+            epoch=self._fence.epoch,
+            claim_id=self._fence.claim_id,
+            started_at=self._started_at,
+            sealed_at=_timestamp(self._clock),
+            files=tally.files,
+            bytes=tally.bytes,
+            stats=msgspec.structs.asdict(stats),
+            notices=self._notices.listed(),
+            policy_version=instruction.policy_version,
+        )
+
+
+def _outcome(point_id: str, sealed: Sealed) -> BackupDone:
+    body = sealed.body
+    return BackupDone(
+        stats=msgspec.convert(body.stats, BackupStats),
+        point=SealedPoint(
+            point_id=point_id,
+            manifest=sealed.manifest,
+            manifest_sha256=sealed.manifest_sha256,
+            type=body.type,
+            reference=body.reference,
+            sealed_at=body.sealed_at,
+            files=body.files,
+            bytes=body.bytes,
+        ),
+        warnings=body.notices,
+    )
+
+
+def _timestamp(clock: Clock) -> str:
+    return clock.now().isoformat().replace("+00:00", "Z")

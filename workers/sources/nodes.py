@@ -1,0 +1,159 @@
+"""Opens and describes single nodes below the protected paths, whatever somebody does to the tree meanwhile.
+
+The usual way is one ``open`` by full path. When the node found there is not the one the scan met, or the path is too
+long for the kernel, the node is opened again folder by folder with ``O_NOFOLLOW``, so that a directory swapped for a
+symlink can never make a privileged worker read something outside of the protected paths.
+
+Rule of the file: nothing here follows a symlink below a protected path, blocks on a FIFO, or changes an access time
+when it is allowed not to.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Sequence
+
+from shared.vault.entry import Entry, EntryKind, kind_of
+
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+_FOLDER = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_DIRECTORY
+_STEP = os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_DIRECTORY
+_NO_XATTRS = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+
+Xattrs = tuple[tuple[bytes, bytes], ...]
+
+
+def entry_of(path: bytes, info: os.stat_result) -> Entry:
+    """Return the columns of a node without content, xattrs and link target. Only files and symlinks have a size."""
+    kind = kind_of(info.st_mode)
+    device_node = kind >= EntryKind.CHAR_DEVICE
+    return Entry(
+        path,
+        kind,
+        info.st_mode & 0o7777,
+        info.st_uid,
+        info.st_gid,
+        info.st_size if kind == EntryKind.FILE or kind == EntryKind.SYMLINK else 0,
+        info.st_mtime_ns,
+        info.st_ctime_ns,
+        info.st_dev,
+        info.st_ino,
+        rdev=info.st_rdev if device_node else 0,
+    )
+
+
+class Nodes:
+    """Access to the nodes below the given roots (absolute raw paths). Safe for any thread."""
+
+    def __init__(self, roots: Sequence[bytes]) -> None:
+        self._roots = tuple(roots)
+
+    def open_file(self, entry: Entry) -> int:
+        """Return a descriptor for a regular file or whatever now stands in its place (the caller looks)."""
+        return self._open(entry.path, _READ, entry.device, entry.inode)
+
+    def open_folder(self, path: bytes, device: int, inode: int) -> int:
+        """Return a descriptor for listing a directory; OSError when it is none any more."""
+        return self._open(path, _FOLDER, device, inode)
+
+    def link_target(self, entry: Entry) -> bytes:
+        """Return a symlink's raw target; OSError when it is none any more."""
+        folder = self._folder_of(entry)
+        try:
+            return os.readlink(entry.path.rpartition(b"/")[2], dir_fd=folder)
+        finally:
+            os.close(folder)
+
+    def xattrs(self, entry: Entry) -> Xattrs:
+        """Return the xattrs of a node that is not opened, sorted by name; empty where the file system has none."""
+        folder = self._folder_of(entry)
+        try:
+            name = entry.path.rpartition(b"/")[2]
+            return read_xattrs(b"/proc/self/fd/%d/%s" % (folder, name))
+        finally:
+            os.close(folder)
+
+    def _folder_of(self, entry: Entry) -> int:
+        parent = entry.path.rpartition(b"/")[0]
+        if self._is_above_roots(entry.path):
+            return os.open(b"/" + parent, os.O_PATH | os.O_CLOEXEC | os.O_DIRECTORY)
+        return self._walk_to(b"/" + parent)
+
+    def _is_above_roots(self, path: bytes) -> bool:
+        """Roots and their ancestors are named by the operator, who may reach them through symlinks."""
+        return not any((b"/" + path).startswith(root.rstrip(b"/") + b"/") for root in self._roots)
+
+    def _open(self, path: bytes, flags: int, device: int, inode: int) -> int:
+        try:
+            found = _open_quietly(b"/" + path, flags)
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+        else:
+            info = os.fstat(found)
+            if (info.st_ino == inode and info.st_dev == device) or self._is_above_roots(path):
+                return found
+            os.close(found)
+        parent, _, name = path.rpartition(b"/")
+        folder = self._walk_to(b"/" + parent)
+        try:
+            return _open_quietly(name, flags, folder)
+        finally:
+            os.close(folder)
+
+    def _walk_to(self, folder: bytes) -> int:
+        """Return a path descriptor of a folder at or below a root, reached without following a symlink below it."""
+        root = next(root for root in self._roots if folder == root or folder.startswith(root.rstrip(b"/") + b"/"))
+        at = os.open(root, _STEP)
+        for part in folder[len(root) :].split(b"/"):
+            if part:
+                try:
+                    below = os.open(part, _STEP, dir_fd=at)
+                finally:
+                    os.close(at)
+                at = below
+        return at
+
+
+def _open_quietly(path: bytes, flags: int, folder: int | None = None) -> int:
+    """Open without touching the access time where that is allowed (owner or CAP_FOWNER)."""
+    try:
+        return os.open(path, flags | os.O_NOATIME, dir_fd=folder)
+    except PermissionError as error:
+        if error.errno != errno.EPERM:
+            raise
+        return os.open(path, flags, dir_fd=folder)
+
+
+def read_xattrs(node: int | bytes) -> Xattrs:
+    """Return the xattrs of an open node, or of the node at a path itself, sorted by name.
+
+    Those that this process may not read (``trusted.*`` for ordinary users do not even show) are left out.
+    """
+    try:
+        names = os.listxattr(node) if isinstance(node, int) else os.listxattr(node, follow_symlinks=False)
+    except OSError as error:
+        if error.errno in _NO_XATTRS:
+            return ()
+        raise
+    return tuple(sorted(_values(node, names))) if names else ()
+
+
+def _values(node: int | bytes, names: list[str]) -> list[tuple[bytes, bytes]]:
+    found = []
+    for name in names:
+        try:
+            value = os.getxattr(node, name) if isinstance(node, int) else os.getxattr(node, name, follow_symlinks=False)
+        except OSError as error:
+            if error.errno in (errno.ENODATA, errno.EACCES, errno.EPERM, *_NO_XATTRS):
+                continue
+            raise
+        found.append((os.fsencode(name), value))
+    return found
+
+
+def is_regular(info: os.stat_result) -> bool:
+    """Tell whether this is a regular file."""
+    return stat.S_ISREG(info.st_mode)
