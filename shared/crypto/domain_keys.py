@@ -72,7 +72,10 @@ class DomainKeys:
     metadata_key: bytes = field(repr=False)
     mask_key: bytes = field(repr=False)
     chunker_seed: int = field(repr=False)
-    """Unsigned 64-bit seed of the content-defined chunker: cut points reveal sizes only to holders of the DEK."""
+    """Unsigned 63-bit seed of the content-defined chunker: cut points reveal sizes only to holders of the DEK.
+
+    63 bits, because the chunker also keeps its table shifted by one and refuses a seed that does not fit then.
+    """
 
     @classmethod
     def derive(cls, dek: bytes) -> DomainKeys:
@@ -84,7 +87,7 @@ class DomainKeys:
             pack_key=_hkdf(dek, b"skyharbor/v1/pack"),
             metadata_key=_hkdf(dek, b"skyharbor/v1/metadata"),
             mask_key=_hkdf(dek, b"skyharbor/v1/frame-mask"),
-            chunker_seed=int.from_bytes(_hkdf(dek, b"skyharbor/v1/chunker-seed", length=8), "big"),
+            chunker_seed=int.from_bytes(_hkdf(dek, b"skyharbor/v1/chunker-seed", length=8), "big") >> 1,
         )
 
     def chunk_id(self, data: Buffer) -> bytes:

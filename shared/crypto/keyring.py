@@ -18,7 +18,7 @@ import stat
 from shared.crypto.domain_keys import DEK_SIZE
 from shared.errors import SkyharborError
 
-_MACHINE_ID = re.compile(r"[0-9a-z][0-9a-z-]{0,63}")
+_MACHINE_ID = re.compile(r"[0-9a-z][0-9a-z_-]{0,63}")
 _MAX_FILE_BYTES = 4096
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -93,12 +93,17 @@ def read_key_file(path: str, *, machine_id: str) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise SkyharborError("key-missing", f"{path}: {error.strerror}") from None
-    with open(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise SkyharborError("key-missing", f"{path} is not a plain file")
         _refuse_others(status, path)
-        return _decode(file.read(_MAX_FILE_BYTES), path, machine_id)
+        data = os.read(descriptor, _MAX_FILE_BYTES)
+    except OSError as error:
+        raise SkyharborError("key-missing", f"{path}: {error.strerror}") from None
+    finally:
+        os.close(descriptor)
+    return _decode(data, path, machine_id)
 
 
 def _refuse_others(status: os.stat_result, path: str) -> None:

@@ -11,12 +11,12 @@ import os
 import secrets
 import stat
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
 from typing_extensions import Buffer
 
+from shared.clock import SystemClock
 from shared.errors import SkyharborError
 from shared.storage.local_files import link_or_rename, read_range, store_errors, sync_folder, write_all
 from shared.storage.local_list import walk
@@ -182,7 +182,7 @@ def _status(root: int, name: str) -> os.stat_result | None:
 def _sweep(root: int) -> None:
     descriptor = os.open(TEMPORARY, _FOLDER | os.O_NOFOLLOW, dir_fd=root)
     try:
-        oldest = time.time() - _STALE_SECONDS
+        oldest = SystemClock().now().timestamp() - _STALE_SECONDS
         for entry in os.scandir(descriptor):
             status = _status(descriptor, entry.name)
             if status is not None and status.st_mtime < oldest:

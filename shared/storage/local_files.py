@@ -80,8 +80,26 @@ def link_or_rename(root: int, descriptor: int, temporary: str, name: str) -> boo
     except OSError as error:
         if error.errno not in _NO_HARD_LINKS:
             raise
-        return _rename_noreplace(root, temporary, name)
+        return rename_noreplace(root, temporary, name)
     return True
+
+
+def rename_noreplace(root: int, temporary: str, name: str) -> bool:
+    """Rename by renameat2(2), for file systems without hard links (FAT, some network and FUSE file systems).
+
+    False when the name is taken; ``store-unsafe`` when the system cannot rename without replacing.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(libc, "renameat2"):
+        raise SkyharborError("store-unsafe", "neither hard links nor renameat2 are available here")
+    if libc.renameat2(root, os.fsencode(temporary), root, os.fsencode(name), _RENAME_NOREPLACE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number == errno.EEXIST:
+        return False
+    if number in (errno.EINVAL, errno.ENOSYS):
+        raise SkyharborError("store-unsafe", "the file system can neither link nor rename without replacing")
+    raise OSError(number, os.strerror(number))
 
 
 def sync_folder(root: int, folder: str) -> None:
@@ -102,21 +120,6 @@ def _read(descriptor: int, offset: int, length: int) -> bytes:
         data = os.pread(descriptor, left, offset + length - left)
         pieces.append(data)
     return b"".join(pieces)
-
-
-def _rename_noreplace(root: int, temporary: str, name: str) -> bool:
-    """Rename by renameat2(2), for file systems without hard links (FAT, some network and FUSE file systems)."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if not hasattr(libc, "renameat2"):
-        raise SkyharborError("store-unsafe", "neither hard links nor renameat2 are available here")
-    if libc.renameat2(root, os.fsencode(temporary), root, os.fsencode(name), _RENAME_NOREPLACE) == 0:
-        return True
-    number = ctypes.get_errno()
-    if number == errno.EEXIST:
-        return False
-    if number in (errno.EINVAL, errno.ENOSYS):
-        raise SkyharborError("store-unsafe", "the file system can neither link nor rename without replacing")
-    raise OSError(number, os.strerror(number))
 
 
 def _code(error: OSError) -> str:

@@ -51,7 +51,9 @@ class ObjectStore(Protocol):
         ...
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """Yield every object whose name starts with ``prefix`` (a whole folder: ends in ``/`` or is empty), sorted by name.
+        """Yield every object whose name starts with ``prefix``, sorted by name.
+
+        A prefix is a whole folder: it ends in ``/`` or is empty.
 
         Temporary files of a backend never appear. An object put before the call began is always listed.
         """

@@ -1,7 +1,7 @@
 """A store in a bucket that speaks S3, by obstore; credentials and endpoint come from its ``AWS_*`` environment.
 
 Rule of the file: the only module that imports obstore, and it opens nothing before the first call: obstore's threads do
-not survive a fork, so a process that will fork must not have used it (``internal`` is raised instead of hanging).
+not survive a fork, so a process that will fork must not use it (its children get ``internal`` instead of hanging).
 Each call is tried once; patience is ``RetryingStore``'s, which knows what a lost reply of a conditional put means.
 """
 
@@ -43,6 +43,23 @@ _SERVER_CODE = re.compile(r"<Code>([A-Za-z0-9]{1,64})</Code>")
 _FULL = frozenset({"XMinioStorageFull", "QuotaExceeded", "InsufficientStorage", "InsufficientCapacity"})
 
 
+class _Runtime:
+    """Remembers in which process obstore's threads, which all stores share, were started."""
+
+    def __init__(self) -> None:
+        self._process: int | None = None
+
+    def enter(self) -> None:
+        """Raise ``internal`` in a child of the process that used obstore first: every call would wait forever."""
+        if self._process is None:
+            self._process = os.getpid()
+        if self._process != os.getpid():
+            raise SkyharborError("internal", "S3 was used before this process was forked; fork first, then open stores")
+
+
+_runtime = _Runtime()
+
+
 class S3Store:
     """Objects under a prefix of a bucket, created by conditional put (``If-None-Match: *``)."""
 
@@ -53,7 +70,6 @@ class S3Store:
         self._config = config
         self._lock = threading.Lock()
         self._opened: _Bucket | None = None
-        self._process = 0
 
     def describe(self) -> str:
         """Return the ``s3://`` URL."""
@@ -130,11 +146,9 @@ class S3Store:
         return bytes(obstore.get(self._store(), name, options=options).bytes())
 
     def _store(self) -> _Bucket:
+        _runtime.enter()
         with self._lock:
-            if self._process not in (0, os.getpid()):
-                raise SkyharborError("internal", "an S3 store was used before this process was forked")
             if self._opened is None:
-                self._process = os.getpid()
                 self._opened = _Bucket(
                     self._bucket,
                     prefix=self._prefix or None,

@@ -100,5 +100,8 @@ def _route_libraries(stream: TextIO, before: list[Processor], after: list[Proces
 
 
 def _open(path: str) -> TextIO:
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    return open(descriptor, "w", encoding="utf-8", errors="backslashreplace", buffering=1)
+    return open(path, "a", encoding="utf-8", errors="backslashreplace", buffering=1, opener=_private)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

@@ -12,7 +12,7 @@ from shared.crypto.domain_keys import DomainKeys
 from shared.errors import SkyharborError
 from shared.vault import layout
 from shared.vault.chunk_table import Location, SegmentRef
-from shared.vault.index import ChunkIndex
+from shared.vault.index import ChunkIndex, PackFilter
 from shared.vault.index_loading import pack_table
 from shared.vault.point import PackRef
 from shared.vault.vault import Vault
@@ -27,9 +27,10 @@ class ChunkFinder:
     def __init__(self, vault: Vault, keys: DomainKeys, packs: Sequence[PackRef], index: ChunkIndex | None) -> None:
         self.problems: list[str] = []
         self._vault, self._keys = vault, keys
-        self._names = frozenset(pack.name for pack in packs)
-        self._known = index.restricted(self._names) if index else ChunkIndex()
-        covered = self._known.pack_names()
+        self._packs = PackFilter(pack.name for pack in packs)
+        self._index = index
+        self._read = ChunkIndex()  # what directories said
+        covered = index.pack_names() if index else set()
         unread = [pack for pack in packs if pack.name not in covered]
         # Metadata packs first: they are few, and while pages are being read nothing else is needed.
         self._unread = sorted(unread, key=lambda pack: _is_data(pack.name))
@@ -40,18 +41,28 @@ class ChunkFinder:
 
         Reads directories of packs that the index does not cover, but only once something was not found without them.
         """
-        places = self._known.locate(ids)
-        if self._unread and None in places:
+        places = self._locate(ids)
+        if None in places and self._unread:
             with self._lock:
                 for meta_only in (True, False):
                     if None in places:
                         self._read_directories(meta_only=meta_only)
-                        places = self._known.locate(ids)
+                        places = self._locate(ids)
         return places
 
     def segment_at(self, pack: str, offset: int) -> SegmentRef | None:
         """Return the segment that begins at ``offset`` of the pack."""
-        return self._known.segment_at(pack, offset)
+        found = self._index.segment_at(pack, offset) if self._index else None
+        return found or self._read.segment_at(pack, offset)
+
+    def _locate(self, ids: bytes) -> list[Location | None]:
+        if self._index is None:
+            return self._read.locate(ids)
+        places = self._index.locate(ids, packs=self._packs)
+        if len(self._read) and None in places:
+            others = self._read.locate(ids)
+            places = [place or other for place, other in zip(places, others, strict=True)]
+        return places
 
     def _read_directories(self, *, meta_only: bool) -> None:
         unread, self._unread = self._unread, []
@@ -67,7 +78,7 @@ class ChunkFinder:
                     raise
                 problem = f"{error.code}: {error.detail}"
             else:
-                self._known.add(table)
+                self._read.add(table)
             if problem:
                 self.problems.append(problem)
 

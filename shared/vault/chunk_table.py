@@ -74,7 +74,7 @@ SEGMENT_DTYPE = np.dtype([("pack", "<u4"), ("offset", "<u4"), ("stored", "<u4"),
 Segments = npt.NDArray[np.void]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class ChunkTable:
     """Chunks of some packs.
 
@@ -105,6 +105,16 @@ class ChunkTable:
         out[:, 0] = self.prefix.byteswap()
         out[:, 1:] = self.rest
         return out.tobytes()
+
+    def row_of(self, chunk_id: bytes, *, packs: Bool | None = None) -> int:
+        """Return the row of one id, or ``ABSENT``: what ``find`` answers, quicker for a few ids."""
+        number, rest = np.uint64(int.from_bytes(chunk_id[:8], "big")), chunk_id[8:]
+        row = int(self.prefix.searchsorted(number))
+        while row < len(self.prefix) and self.prefix[row] == number:
+            if self.rest[row].tobytes() == rest and (packs is None or packs[self.segments["pack"][self.segment[row]]]):
+                return row
+            row += 1
+        return ABSENT
 
     def find(self, ids: bytes, *, packs: Bool | None = None) -> I64:
         """Return the row of every id, ``ABSENT`` where there is none.
@@ -146,11 +156,17 @@ class ChunkTable:
             for ref, offset, length in zip(inverse.tolist(), offsets, lengths, strict=True)
         ]
 
-    def only(self, packs: frozenset[str]) -> ChunkTable:
-        """Return a copy with only the packs of these names."""
-        keep = np.array([info.name in packs for info in self.packs], dtype=bool)
-        kept = tuple(info for info in self.packs if info.name in packs)
-        return ChunkTable(kept, *_without(self, keep))
+    def location(self, row: int) -> Location:
+        """Return the location of one row."""
+        ref = self._segment_ref(int(self.segment[row]))
+        return Location(ref, int(self.raw_offset[row]), int(self.raw_length[row]))
+
+    def without(self, names: frozenset[str]) -> ChunkTable:
+        """Return the table without the packs of these names: itself when it has none of them."""
+        keep = np.array([info.name not in names for info in self.packs], dtype=bool)
+        if keep.all():
+            return self
+        return ChunkTable(tuple(info for info in self.packs if info.name not in names), *_without(self, keep))
 
     def segment_at(self, pack: str, offset: int) -> SegmentRef | None:
         """Return the segment that begins at ``offset`` of the pack, None when the table does not know it."""

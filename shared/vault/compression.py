@@ -1,6 +1,6 @@
 """Zstandard with the two promises a vault needs: what was compressed is proven readable, what is expanded is bounded.
 
-Rule of the file: a compressed block always carries its content size, and the reader says beforehand how large it may be.
+Rule of the file: a compressed block carries its content size, and the reader says beforehand how large it may be.
 """
 
 from __future__ import annotations

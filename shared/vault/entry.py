@@ -44,10 +44,10 @@ class Entry(msgspec.Struct, array_like=True, gc=False):
 
     ``path`` is the original absolute path without its leading ``/``, raw bytes. ``mode`` is the permission bits with
     setuid, setgid and sticky (``st_mode & 0o7777``). Times are nanoseconds since the epoch and may be negative.
-    ``chunks`` is the concatenation of the file's 32-byte chunk ids in order. ``device``, ``inode`` and ``ctime_ns`` serve
-    change detection and hard links only. ``link`` is empty, or for every further name of a hard-linked node the path of
-    the first name in the point (which carries the data). ``holes`` are (offset, length) pairs that hold no data:
-    ``chunks`` then covers only the bytes between the holes.
+    ``chunks`` is the concatenation of the file's 32-byte chunk ids in order. ``device``, ``inode`` and ``ctime_ns``
+    serve change detection and hard links only. ``link`` is empty, or for every further name of a hard-linked node the
+    path of the first name in the point (which carries the data). ``holes`` are (offset, length) pairs that hold no
+    data: ``chunks`` then covers only the bytes between the holes.
     """
 
     path: bytes
@@ -69,5 +69,5 @@ class Entry(msgspec.Struct, array_like=True, gc=False):
 
 
 def sort_key(path: bytes) -> bytes:
-    """Return the key by which entries of a point are ordered: component by component, a directory before its content."""
+    """Return the key by which entries of a point are ordered: by component, a directory before its content."""
     return path.replace(b"/", b"\0")

@@ -7,17 +7,37 @@ data: it is reported and rebuilt from the packs that the machine's points name.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from shared.crypto.domain_keys import DomainKeys
-from shared.vault.chunk_table import ABSENT, ID_SIZE, I64, Bool, ChunkTable, Location, PackInfo, SegmentRef, merge
+from shared.vault import layout
+from shared.vault.chunk_table import ABSENT, I64, ID_SIZE, Bool, ChunkTable, Location, PackInfo, SegmentRef, merge
 from shared.vault.index_loading import load_tables
 from shared.vault.vault import Vault
 
 _MAX_TABLES = 8
 _BIG = 200_000
+_FEW = 8  # up to here ids are quicker one by one
+
+
+class PackFilter:
+    """The packs of one point, as a question to tables. Safe to share between threads; costs little per look-up."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = frozenset(names)
+        # Weak, because an index replaces its tables while it grows.
+        self._allowed: WeakKeyDictionary[ChunkTable, Bool] = WeakKeyDictionary()
+
+    def of(self, table: ChunkTable) -> Bool:
+        """Return for every pack of the table whether it is one of these."""
+        allowed = self._allowed.get(table)
+        if allowed is None:
+            allowed = np.array([info.name in self.names for info in table.packs], dtype=bool)
+            self._allowed[table] = allowed
+        return allowed
 
 
 class ChunkIndex:
@@ -57,7 +77,7 @@ class ChunkIndex:
         return sum(table.nbytes for table in self._tables)
 
     def __contains__(self, chunk_id: object) -> bool:
-        return isinstance(chunk_id, bytes) and bool(self.contains_many(chunk_id)[0])
+        return isinstance(chunk_id, bytes) and any(table.row_of(chunk_id) != ABSENT for table in self._tables)
 
     def contains_many(self, ids: bytes | Sequence[bytes]) -> Bool:
         """Return for every id (concatenated, or a sequence) whether it is there. One call for many is far cheaper."""
@@ -71,9 +91,11 @@ class ChunkIndex:
         """Tell whether every id is there; True for none."""
         return bool(self.contains_many(ids).all())
 
-    def locate(self, ids: bytes | Sequence[bytes], *, packs: frozenset[str] | None = None) -> list[Location | None]:
-        """Return where each chunk is, None if unknown. With ``packs`` only copies in packs of these names count."""
+    def locate(self, ids: bytes | Sequence[bytes], *, packs: PackFilter | None = None) -> list[Location | None]:
+        """Return where each chunk is, None if unknown. With ``packs`` only copies in those count."""
         joined = _joined(ids)
+        if len(joined) <= _FEW * ID_SIZE:
+            return [self._locate_one(joined[at : at + ID_SIZE], packs) for at in range(0, len(joined), ID_SIZE)]
         places: list[Location | None] = [None] * (len(joined) // ID_SIZE)
         for table, at, rows in self._rows(joined, packs):
             for place, location in zip(at.tolist(), table.locations(rows), strict=True):
@@ -111,19 +133,37 @@ class ChunkIndex:
                 tables = [*big, merge(small)] if len(small) > 1 else [merge(tables)]
             self._tables = tuple(tables)
 
-    def restricted(self, packs: frozenset[str]) -> ChunkIndex:
-        """Return an index of only these packs: a copy, so the cost is that of the rows it keeps."""
-        return ChunkIndex(
-            [table.only(packs) for table in self._tables if any(info.name in packs for info in table.packs)]
-        )
+    def drop_missing_packs(self, vault: Vault) -> list[str]:
+        """Forget chunks in packs that the store does not list with their right size; return the names of these packs.
 
-    def _rows(self, ids: bytes, packs: frozenset[str] | None) -> list[tuple[ChunkTable, I64, I64]]:
+        What is forgotten is stored again by the next backup that reads it, which heals the vault. Lists all packs of
+        the vault (about a second per 10,000 of them on S3), so it is for full backups rather than for every one.
+        """
+        wanted = {info.name: info.size for table in self._tables for info in table.packs}
+        for info in vault.store.list(layout.PACKS):
+            if wanted.get(info.name) == info.size:
+                del wanted[info.name]
+        gone = sorted(wanted)
+        if gone:
+            with self._lock:
+                self._tables = tuple(table.without(frozenset(gone)) for table in self._tables)
+            self.problems += [f"pack is missing or has another size: {name}" for name in gone]
+        return gone
+
+    def _locate_one(self, chunk_id: bytes, packs: PackFilter | None) -> Location | None:
+        for table in self._tables:
+            row = table.row_of(chunk_id, packs=None if packs is None else packs.of(table))
+            if row != ABSENT:
+                return table.location(row)
+        return None
+
+    def _rows(self, ids: bytes, packs: PackFilter | None) -> list[tuple[ChunkTable, I64, I64]]:
         """Return for every table which of the ids (positions) it answers, and with which rows."""
         out = []
         open_ = np.arange(len(ids) // ID_SIZE)
         words = np.frombuffer(ids, dtype=np.uint8).reshape(-1, ID_SIZE)
         for table in self._tables:
-            allowed = None if packs is None else np.array([info.name in packs for info in table.packs], dtype=bool)
+            allowed = None if packs is None else packs.of(table)
             rows = table.find(ids if len(open_) == len(words) else words[open_].tobytes(), packs=allowed)
             hit = rows != ABSENT
             out.append((table, open_[hit], rows[hit]))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -23,7 +24,7 @@ _COUNTS = struct.Struct("<III4x")
 _PACK = struct.Struct("<32s32sQB7x")
 _ROW = ID_SIZE + 12
 _LEVEL = 1
-_LIMIT = 4 * 1024**3
+_LIMIT = 2**31 - 1  # what one call of the cipher can take
 
 
 def encode_index(table: ChunkTable, *, keys: DomainKeys, vault_id: str, machine_id: str) -> bytes:
@@ -43,6 +44,20 @@ def decode_index(data: bytes, *, name: str, keys: DomainKeys, vault_id: str, mac
         table = _decode_body(expand_sized(body, _LIMIT))
         check_segments(table)
         return table
+
+
+def grouped(tables: Sequence[ChunkTable], *, most_rows: int) -> Iterator[list[ChunkTable]]:
+    """Split tables, in order, into groups of at most so many rows each, or of one table."""
+    group: list[ChunkTable] = []
+    rows = 0
+    for table in tables:
+        if group and rows + len(table) > most_rows:
+            yield group
+            group, rows = [], 0
+        group.append(table)
+        rows += len(table)
+    if group:
+        yield group
 
 
 def _aad(head: bytes, vault_id: str, machine_id: str) -> bytes:

@@ -26,7 +26,7 @@ MAGIC = b"SKYPOINT"
 _HEAD = struct.Struct("<8sHHI32s")
 _MAX_PLAIN = 1024 * 1024
 _LEVEL = 3
-_LIMIT = 4 * 1024**3
+_LIMIT = 2**31 - 1  # what one call of the cipher can take
 
 
 class PointHeader(msgspec.Struct, frozen=True, kw_only=True):

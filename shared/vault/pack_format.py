@@ -51,7 +51,7 @@ def xor16(data: bytes, mask: bytes) -> bytes:
 
 
 class PackBuilder:
-    """A pack in the making, in memory. One thread at a time; nothing is stored until the bytes of ``finish`` are put."""
+    """A pack in the making, in memory. One thread at a time; nothing is stored before ``finish``'s bytes are put."""
 
     def __init__(self, keys: DomainKeys, *, vault_id: str, kind: int) -> None:
         self.size = HEAD_SIZE

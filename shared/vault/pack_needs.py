@@ -10,7 +10,7 @@ from shared.vault.chunk_table import ID_SIZE
 from shared.vault.index import ChunkIndex
 from shared.vault.point import PackRef
 
-_RETRY_AT = 65_536 * ID_SIZE
+_RETRY_AT = 16_384 * ID_SIZE
 
 
 class PackNeeds:
@@ -21,6 +21,7 @@ class PackNeeds:
         self._packs: set[PackRef] = set()
         self._waiting: list[bytes] = []  # ids whose pack is not durable yet
         self._waiting_size = 0
+        self._retry_at = _RETRY_AT
 
     def refer(self, ids: bytes) -> None:
         """Note that the point needs these chunks."""
@@ -28,7 +29,7 @@ class PackNeeds:
         if missing:
             self._waiting.append(missing)
             self._waiting_size += len(missing)
-            if self._waiting_size > _RETRY_AT:
+            if self._waiting_size > self._retry_at:
                 self._retry()
 
     def settle(self) -> tuple[PackRef, ...]:
@@ -44,6 +45,8 @@ class PackNeeds:
     def _retry(self) -> None:
         missing = self._resolve(b"".join(self._waiting))
         self._waiting, self._waiting_size = [missing], len(missing)
+        # Twice what could not be settled now: the total work stays linear however long a pack takes.
+        self._retry_at = max(_RETRY_AT, 2 * len(missing))
 
     def _resolve(self, ids: bytes) -> bytes:
         if not ids:

@@ -22,6 +22,7 @@ MIN_ENTRIES = 64
 MAX_ENTRIES = 1024
 _CUT_MASK = 255  # a page ends at one path in 256 on average, once it has MIN_ENTRIES
 _MAX_BYTES = 256 * 1024
+_FIXED = 64  # about what the columns of fixed width take per entry
 PIECE = 1024 * 1024
 """Pages are stored in pieces of at most this many bytes: one huge file's list of chunks needs several."""
 
@@ -31,7 +32,7 @@ Spans = tuple[tuple[int, int], ...]
 
 
 class _Page(msgspec.Struct, array_like=True, kw_only=True):
-    """The columns of a page. Numbers are little-endian; sparse columns list (row, value) where it is not the default."""
+    """The columns of a page. Numbers are little-endian; sparse columns list (row, value) of the unusual."""
 
     version: int
     paths: list[bytes]
@@ -79,7 +80,9 @@ class PageBuilder:
             raise ValueError(f"entries must come in order: {entry.path!r}")
         self._last = key
         self._entries.append(entry)
-        self._bytes += len(entry.path) + len(entry.chunks) + 64
+        self._bytes += len(entry.path) + len(entry.chunks) + _FIXED
+        if entry.xattrs:
+            self._bytes += sum(len(name) + len(value) for name, value in entry.xattrs)
         count = len(self._entries)
         if count >= MAX_ENTRIES or self._bytes >= _MAX_BYTES or (count >= MIN_ENTRIES and _cuts(entry.path)):
             return self.finish()

@@ -39,12 +39,14 @@ class PointBody(msgspec.Struct, frozen=True, kw_only=True):
 class Sealed(msgspec.Struct, frozen=True, kw_only=True):
     """The result of sealing: ``manifest`` is the object's name, ``body`` what the vault now holds under it.
 
-    ``created`` is False when a point of this name was there already; ``body`` is then that one's.
+    ``manifest_size`` is in bytes; the body's own counts cannot contain it. ``created`` is False when a point of this
+    name was there already; ``body`` is then that one's.
     """
 
     created: bool
     manifest: str
     manifest_sha256: str
+    manifest_size: int
     body: PointBody
 
 

@@ -65,7 +65,7 @@ class PointReader:
         self, vault: Vault, keys: DomainKeys, point: PointName, manifest: Manifest, index: ChunkIndex | None
     ) -> None:
         self.point = point
-        self._keys, self._manifest = keys, manifest
+        self._vault, self._keys, self._manifest = vault, keys, manifest
         self._starts = [sort_key(page.first) for page in manifest.pages]
         self._finder = ChunkFinder(vault, keys, manifest.packs, index)
         self._segments = SegmentSource(vault, keys, keep=_KEEP)
@@ -108,6 +108,10 @@ class PointReader:
     def bytes_read(self) -> int:
         """How much has been fetched from packs so far (directories not counted)."""
         return self._segments.bytes_read
+
+    def stored_size(self, pack: str) -> int | None:
+        """Return the size that a pack has in the store right now, None when it is gone: one small request."""
+        return self._vault.store.size(pack)
 
     @property
     def problems(self) -> list[str]:

@@ -1,6 +1,6 @@
 """The plaintext of a segment: several chunks that are compressed and encrypted together.
 
-Rule of the file: codec u8, 3 reserved zero bytes, number of chunks u32, one u32 length per chunk, payload; little-endian.
+Rule of the file: codec u8, 3 zero bytes, number of chunks u32, one u32 length per chunk, payload; little-endian.
 The payload is the chunks in order, raw or as one zstd frame, whichever is smaller by at least three per cent.
 """
 

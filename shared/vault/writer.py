@@ -18,7 +18,7 @@ from shared.vault import layout
 from shared.vault.chunk_table import ChunkTable, merge
 from shared.vault.entry import Entry
 from shared.vault.index import ChunkIndex
-from shared.vault.index_segment import encode_index
+from shared.vault.index_segment import encode_index, grouped
 from shared.vault.layout import PointName
 from shared.vault.manifest import Manifest, decode_manifest, encode_manifest
 from shared.vault.pack_format import FinishedPack
@@ -34,6 +34,7 @@ __all__ = ["PointBody", "PointWriter", "Sealed"]
 
 DATA_PACK = 32 * 1024 * 1024
 META_PACK = 8 * 1024 * 1024
+INDEX_ROWS = 4_000_000
 
 
 class PointWriter:
@@ -171,11 +172,10 @@ class PointWriter:
     def _write_index(self) -> None:
         with self._lock:
             tables = list(self._unindexed)
-        if not tables:
-            return
         machine = self.point.machine_id
-        data = encode_index(merge(tables), keys=self._keys, vault_id=self._vault.id, machine_id=machine)
-        self._put(layout.index_name(machine, hashlib.sha256(data).hexdigest()), data)
+        for group in grouped(tables, most_rows=INDEX_ROWS):
+            data = encode_index(merge(group), keys=self._keys, vault_id=self._vault.id, machine_id=machine)
+            self._put(layout.index_name(machine, hashlib.sha256(data).hexdigest()), data)
         with self._lock:
             # Packs that became durable meanwhile stay for the next one.
             del self._unindexed[: len(tables)]
@@ -201,7 +201,8 @@ class PointWriter:
             stored = self._vault.store.get(name)
             created, data = stored == data, stored
             body = decode_manifest(data, vault_id=self._vault.id, point=self.point, keys=self._keys).body
-        return Sealed(created=created, manifest=name, manifest_sha256=hashlib.sha256(data).hexdigest(), body=body)
+        digest = hashlib.sha256(data).hexdigest()
+        return Sealed(created=created, manifest=name, manifest_sha256=digest, manifest_size=len(data), body=body)
 
     def _counts(self) -> dict[str, int]:
         return {

@@ -33,7 +33,7 @@ def scheduled(shared_fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("scheduled")
     (folder / "policy.yaml").write_text(EVERY_MINUTE)
     shared_fleet.stack.ask("policy", "apply", str(folder / "policy.yaml"))
-    shared_fleet.protect("clockwork", make_tree(folder / "src"), extra=("--policy", "every-minute"))
+    shared_fleet.protect("clockwork", make_tree(folder / "src"), policy="every-minute")
     return "clockwork"
 
 
@@ -145,7 +145,7 @@ def test_a_store_that_is_a_file_or_is_gone_is_a_clear_error(shared_fleet: Fleet,
     shared_fleet.stack.ask("vault", "create", "lost", "--store", f"file://{tmp_path}/lost")
     shared_fleet.protect("homeless", make_tree(tmp_path / "src", files=3), vault="lost")
     shutil.rmtree(tmp_path / "lost")
-    job = shared_fleet.stack.ask("backup", "homeless", "--wait", code=1)
+    job = shared_fleet.stack.ask("backup", "homeless", "--wait", code=4)
     assert (job["state"], job["error"]["code"]) == ("discarded", "vault-missing")
     assert not (tmp_path / "lost").exists()
     ran = shared_fleet.stack.run(

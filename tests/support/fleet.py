@@ -54,10 +54,14 @@ class Fleet:
         """A file that holds the machine's passphrase."""
         return str(self.folder / "passphrase")
 
-    def protect(self, name: str, *paths: Path, vault: str = "v1", extra: tuple[str, ...] = ()) -> Any:
+    def protect(self, name: str, *paths: Path, vault: str = "v1", policy: str | None = None) -> Any:
         """Add a files item."""
-        flags = [flag for path in paths for flag in ("--path", str(path))]
-        return self.stack.ask("item", "add", "files", name, "--machine", "m1", "--vault", vault, *flags, *extra)
+        source = {"paths": [str(path) for path in paths], "excludes": []}
+        body = {"name": name, "workload": "files", "machine": "m1", "vault": vault, "source": source, "policy": policy}
+        with self.stack.http() as http:
+            reply = http.post("/api/v1/items", json=body)
+        assert reply.status_code == 201, reply.text
+        return reply.json()
 
     def request(self, item: str, *, key: str | None = None, kind: str = "incremental") -> Any:
         """Ask for a backup by the API and return the job at once."""

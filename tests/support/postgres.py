@@ -17,8 +17,8 @@ from orchestrator.embedded.postgres import PrivatePostgres
 
 _numbers = itertools.count(1)
 
-FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-"""A test's cluster lives for minutes; it needs no durability against power cuts."""
+FAST = {"fsync": "off", "full_page_writes": "off"}
+"""A test's cluster need not survive a power cut, but what a kill must not lose is kept."""
 
 
 @pytest.fixture(scope="session")

@@ -5,10 +5,12 @@ Rule of the file: it is started by the test session, stopped by its own process 
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -71,7 +73,13 @@ class Seaweed:
         """Start the server and wait until S3 answers; RuntimeError with the log's end when it does not."""
         log_path = os.path.join(self._folder, "weed.log")
         with open(log_path, "ab") as log:
-            self._process = subprocess.Popen(self._command(), stdout=log, stderr=log, cwd=self._folder)
+            self._process = subprocess.Popen(
+                self._command(),
+                stdout=log,
+                stderr=log,
+                cwd=self._folder,
+                preexec_fn=_die_with_parent,
+            )
         clock = SystemClock()
         deadline = clock.monotonic() + _START_SECONDS
         while not self._answers():
@@ -107,6 +115,8 @@ class Seaweed:
             for kind in ("http", "grpc")
         ]
         fixed = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3", "-s3.iam=false", "-master.telemetry=false"]
+        # Side services listen on fixed ports: two test sessions at once would collide.
+        fixed += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
         small = ["-master.volumeSizeLimitMB=64", "-volume.max=0"]
         return [program, "server", f"-dir={data}", f"-s3.config={self._identities()}", *fixed, *small, *ports]
 
@@ -118,6 +128,11 @@ class Seaweed:
         with open(descriptor, "w") as file:
             json.dump({"identities": [identity]}, file)
         return path
+
+
+def _die_with_parent() -> None:
+    """Let the kernel kill the server when the tests are killed (prctl(2), PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 def _free_ports(count: int) -> list[int]:

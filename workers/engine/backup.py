@@ -69,6 +69,9 @@ def run_backup(
     if done is not None:
         return done
     notices = Notices()
+    if instruction.type is BackupType.FULL:
+        # A full backup reads everything anyway: what the store has lost is stored again.
+        index.drop_missing_packs(vault)
     reference = _open_reference(vault, keys, index, instruction, notices)
     run = _Run(vault, keys, index, instruction, fence, control, clock, notices, reference)
     return run.fly(source, options)
@@ -85,10 +88,10 @@ def _sealed_before(
         vault, keys, machine_id=name.machine_id, item_id=name.item_id, point_id=name.point_id, index=index
     )
     manifest = point_name(name)
-    digest = hashlib.sha256(vault.store.get(manifest)).hexdigest()
-    return _outcome(
-        instruction.point_id, Sealed(created=False, manifest=manifest, manifest_sha256=digest, body=reader.body)
-    )
+    data = vault.store.get(manifest)
+    digest = hashlib.sha256(data).hexdigest()
+    sealed = Sealed(created=False, manifest=manifest, manifest_sha256=digest, manifest_size=len(data), body=reader.body)
+    return _outcome(instruction.point_id, sealed)
 
 
 def _open_reference(
@@ -246,8 +249,12 @@ class _Run:
 
 def _outcome(point_id: str, sealed: Sealed) -> BackupDone:
     body = sealed.body
+    stats = msgspec.convert(body.stats, BackupStats)
+    # A manifest cannot count itself; the outcome can.
+    stats.bytes_transferred += sealed.manifest_size
+    stats.bytes_stored += sealed.manifest_size
     return BackupDone(
-        stats=msgspec.convert(body.stats, BackupStats),
+        stats=stats,
         point=SealedPoint(
             point_id=point_id,
             manifest=sealed.manifest,

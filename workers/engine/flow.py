@@ -1,9 +1,9 @@
 """The flow of a backup: scan and reference merged, reading in threads, entries to the writer in order.
 
 One thread (the caller's) scans, compares and writes entries; a few threads read. Scanned nodes wait in blocks until
-everything in them is known; blocks leave in scan order, and only so many are under way, so memory does not grow with the
-source. Nodes that need reading are gathered across blocks into batches, so that segments stay well filled even when one
-file in a thousand has changed.
+everything in them is known; blocks leave in scan order, and only so many are under way, so memory does not grow with
+the source. Nodes that need reading are gathered across blocks into batches, so that segments stay well filled even
+when one file in a thousand has changed.
 
 Rule of the file: order and bookkeeping; reading is ``reading``'s, comparing is ``reference``'s.
 """
@@ -24,7 +24,7 @@ from workers.engine.notices import Notices
 from workers.engine.ports import Found
 from workers.engine.pulse import Pulse
 from workers.engine.reading import LARGE_FILE, FileReading, Read
-from workers.engine.reference import Reference, same
+from workers.engine.reference import Reference, equal, same
 from workers.engine.tally import Change, Tally
 
 _BLOCK: Final = 1024
@@ -62,11 +62,12 @@ class _Batch:
 class _Block:
     """Consecutive nodes of the scan."""
 
-    __slots__ = ("batches", "changes", "entries", "first_names", "further_names")
+    __slots__ = ("batches", "changes", "entries", "first_names", "further_names", "thens")
 
     def __init__(self) -> None:
         self.entries: list[Entry | None] = []  # None: not known yet, or not in the point
         self.changes: list[Change] = []
+        self.thens: dict[int, Entry] = {}  # what the reference has, for those that are read
         self.batches: list[_Batch] = []
         self.first_names: dict[int, _Node] = {}
         self.further_names: dict[int, tuple[_Node, Entry, Entry | None]] = {}
@@ -141,6 +142,8 @@ class Flow:
             return
         block.entries.append(None)
         block.changes.append(Change.NEW if then is None else Change.CHANGED)
+        if then is not None:
+            block.thens[place] = then
         self._read_later(entry, block, place)
 
     def _close_block(self) -> None:
@@ -192,7 +195,7 @@ class Flow:
             if entry is None:
                 if place not in block.further_names:
                     continue
-                entry, change = self._further_name(*block.further_names[place], change)  # noqa: PLW2901
+                entry, change = self._further_name(*block.further_names[place], change)
                 if entry is None:
                     continue
             elif place in block.first_names:
@@ -209,6 +212,8 @@ class Flow:
         batch.settled = True
         for (block, place), entry in zip(batch.places, result.entries, strict=True):
             block.entries[place] = entry
+            if entry is not None and place in block.thens and equal(entry, block.thens[place]):
+                block.changes[place] = Change.UNCHANGED
         for notice in result.notices:
             self._notices.add(notice)
 

@@ -12,7 +12,7 @@ from shared.model.backup import MAX_NOTICES, Notice
 
 
 def shown(path: bytes) -> str:
-    """Return an entry's path as text for people: with its leading ``/``, undecodable bytes as ``\\xNN``."""
+    r"""Return an entry's path as text for people: with its leading ``/``, undecodable bytes as ``\xNN``."""
     return "/" + path.decode("utf-8", "backslashreplace")
 
 

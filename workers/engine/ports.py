@@ -24,7 +24,7 @@ class StopReason(StrEnum):
     DRAIN = "drain"  # this process is going down: give the unit back
 
 
-class Stop(Exception):  # noqa: N818 - stopping when told to is not an error
+class Stop(Exception):
     """Raised by ``Control.check``; the engine drops what is unfinished and lets it pass."""
 
     def __init__(self, reason: StopReason) -> None:
@@ -61,7 +61,7 @@ class Uncontrolled:
         """Always agree."""
 
 
-class Unreadable(Exception):  # noqa: N818 - it carries a notice and never leaves the engine
+class Unreadable(Exception):
     """A node could not be read; the rest of the source can. The notice's code is ``vanished`` or ``unreadable``."""
 
     def __init__(self, notice: Notice) -> None:

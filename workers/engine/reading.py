@@ -4,9 +4,9 @@ A batch of small files is one call: every file is read whole, becomes one chunk,
 compressed together as one segment. A large file is one call of its own: content-defined chunks, segments of up
 to 4 MiB, bounded memory.
 
-Truth under change: a file is looked at before and after it was read. When it changed meanwhile it is read once more, and
-when it still changes it is kept as read, with a notice. A chunk is reserved only right before it is
-handed over, so a read error never leaves a promise behind.
+Truth under change: a file is looked at before and after it was read. When it changed meanwhile it is read once more,
+and when it still changes it is kept as read, with a notice. A chunk is reserved only right before it is handed over, so
+a read error never leaves a promise behind.
 
 Rule of the file: no order, no entries of others, no vault beyond the writer.
 """
@@ -34,7 +34,7 @@ LARGE_FILE = 1024 * 1024
 
 _SEGMENT = 4 * 1024 * 1024
 _YOUNG_NS = 20_000_000
-"""A file system's clock may tick only every 10 ms: what changed this shortly before it was read may change again unseen."""
+"""File systems' clocks tick as seldom as every 10 ms: what changed right before it was read may change again unseen."""
 
 
 @dataclass(slots=True)

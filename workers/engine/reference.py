@@ -1,7 +1,7 @@
 """The reference point beside the scan: both are sorted, so one pass finds what is the same, new and gone.
 
-Rule of the file: a reference can only save work. When it cannot be read any further, everything from there on is treated
-as new, and that is said once.
+Rule of the file: a reference can only save work. When it cannot be read any further, everything from there on is
+treated as new, and that is said once.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ class Reference:
 def same(found: Entry, then: Entry) -> bool:
     """Tell whether a node is unchanged as far as its columns say.
 
-    The change time covers owner, mode, xattrs and content; nobody can set it back. The device number is left out: it may
-    differ after a reboot.
+    The change time covers owner, mode, xattrs and content; nobody can set it back. The device number is left out:
+    it may differ after a reboot.
     """
     return (
         found.ctime_ns == then.ctime_ns
@@ -70,4 +70,16 @@ def same(found: Entry, then: Entry) -> bool:
         and found.size == then.size
         and found.inode == then.inode
         and found.kind == then.kind
+    )
+
+
+def equal(now: Entry, then: Entry) -> bool:
+    """Tell whether a node that was read turned out to be what the reference has: only its change time moved."""
+    return (
+        now.chunks == then.chunks
+        and now.mtime_ns == then.mtime_ns
+        and now.size == then.size
+        and now.kind == then.kind
+        and (now.mode, now.uid, now.gid, now.rdev) == (then.mode, then.uid, then.gid, then.rdev)
+        and (now.target, now.link, now.xattrs, now.holes) == (then.target, then.link, then.xattrs, then.holes)
     )

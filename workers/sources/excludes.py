@@ -2,8 +2,8 @@
 
 A pattern without a slash is matched against the last part of a path (``*.tmp``, ``node_modules``). One that begins
 with a slash is matched against the whole path (``/home/*/.cache``), any other one with a slash against the end of it
-(``target/debug``). ``*`` and ``?`` stop at slashes, ``**`` does not; ``[a-z]`` and ``[!a-z]`` are sets; a backslash takes
-the next character as it is. A trailing slash restricts the pattern to directories. A directory that matches is
+(``target/debug``). ``*`` and ``?`` stop at slashes, ``**`` does not; ``[a-z]`` and ``[!a-z]`` are sets; a backslash
+takes the next character as it is. A trailing slash restricts the pattern to directories. A directory that matches is
 left out with everything below it.
 
 Rule of the file: text only; it never looks at a file.

@@ -38,12 +38,11 @@ class FilesAdapter:
     def complete(self, entry: Entry) -> Entry:
         """Return a node that is no regular file with its xattrs and link target."""
         try:
-            if entry.kind == EntryKind.SYMLINK:
-                entry.target = self._nodes.link_target(entry)
-                entry.size = len(entry.target)
-            entry.xattrs = self._nodes.xattrs(entry)
+            entry.target, entry.xattrs = self._nodes.describe(entry)
         except OSError as error:
             raise _unreadable(entry.path, error) from error
+        if entry.kind == EntryKind.SYMLINK:
+            entry.size = len(entry.target)
         return entry
 
     def open(self, entry: Entry) -> OpenedLocalFile:

@@ -16,13 +16,11 @@ import stat
 from collections.abc import Sequence
 
 from shared.vault.entry import Entry, EntryKind, kind_of
+from workers.engine.xattrs import Xattrs, path_node, read_xattrs
 
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _FOLDER = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_DIRECTORY
 _STEP = os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_DIRECTORY
-_NO_XATTRS = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
-
-Xattrs = tuple[tuple[bytes, bytes], ...]
 
 
 def entry_of(path: bytes, info: os.stat_result) -> Entry:
@@ -58,28 +56,14 @@ class Nodes:
         """Return a descriptor for listing a directory; OSError when it is none any more."""
         return self._open(path, _FOLDER, device, inode)
 
-    def link_target(self, entry: Entry) -> bytes:
-        """Return a symlink's raw target; OSError when it is none any more."""
-        folder = self._folder_of(entry)
+    def describe(self, entry: Entry) -> tuple[bytes, Xattrs]:
+        """Return the link target (symlinks only) and the xattrs of the node itself; OSError when it is gone."""
+        fd = self._open(entry.path, os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW, entry.device, entry.inode)
         try:
-            return os.readlink(entry.path.rpartition(b"/")[2], dir_fd=folder)
+            target = os.readlink(b"", dir_fd=fd) if entry.kind == EntryKind.SYMLINK else b""
+            return target, read_xattrs(path_node(fd))
         finally:
-            os.close(folder)
-
-    def xattrs(self, entry: Entry) -> Xattrs:
-        """Return the xattrs of a node that is not opened, sorted by name; empty where the file system has none."""
-        folder = self._folder_of(entry)
-        try:
-            name = entry.path.rpartition(b"/")[2]
-            return read_xattrs(b"/proc/self/fd/%d/%s" % (folder, name))
-        finally:
-            os.close(folder)
-
-    def _folder_of(self, entry: Entry) -> int:
-        parent = entry.path.rpartition(b"/")[0]
-        if self._is_above_roots(entry.path):
-            return os.open(b"/" + parent, os.O_PATH | os.O_CLOEXEC | os.O_DIRECTORY)
-        return self._walk_to(b"/" + parent)
+            os.close(fd)
 
     def _is_above_roots(self, path: bytes) -> bool:
         """Roots and their ancestors are named by the operator, who may reach them through symlinks."""
@@ -125,33 +109,6 @@ def _open_quietly(path: bytes, flags: int, folder: int | None = None) -> int:
         if error.errno != errno.EPERM:
             raise
         return os.open(path, flags, dir_fd=folder)
-
-
-def read_xattrs(node: int | bytes) -> Xattrs:
-    """Return the xattrs of an open node, or of the node at a path itself, sorted by name.
-
-    Those that this process may not read (``trusted.*`` for ordinary users do not even show) are left out.
-    """
-    try:
-        names = os.listxattr(node) if isinstance(node, int) else os.listxattr(node, follow_symlinks=False)
-    except OSError as error:
-        if error.errno in _NO_XATTRS:
-            return ()
-        raise
-    return tuple(sorted(_values(node, names))) if names else ()
-
-
-def _values(node: int | bytes, names: list[str]) -> list[tuple[bytes, bytes]]:
-    found = []
-    for name in names:
-        try:
-            value = os.getxattr(node, name) if isinstance(node, int) else os.getxattr(node, name, follow_symlinks=False)
-        except OSError as error:
-            if error.errno in (errno.ENODATA, errno.EACCES, errno.EPERM, *_NO_XATTRS):
-                continue
-            raise
-        found.append((os.fsencode(name), value))
-    return found
 
 
 def is_regular(info: os.stat_result) -> bool:

@@ -9,7 +9,8 @@ import errno
 import os
 
 from shared.vault.entry import Entry
-from workers.sources.nodes import entry_of, read_xattrs
+from workers.engine.xattrs import read_xattrs
+from workers.sources.nodes import entry_of
 
 
 class OpenedLocalFile:

@@ -1,8 +1,8 @@
 """Walks the protected paths depth-first, in the order of a recovery point.
 
 Names are sorted by their bytes within each directory, which gives exactly the order of ``sort_key``; memory grows with
-depth and with the largest directory's list of names, not with the tree. Directories are read through descriptors; in very
-deep trees those of the upper levels are closed and opened again on the way back.
+depth and with the largest directory's list of names, not with the tree. Directories are read through descriptors; in
+very deep trees those of the upper levels are closed and opened again on the way back.
 
 Rule of the file: it looks and never reads content.
 """

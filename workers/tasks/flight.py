@@ -12,14 +12,6 @@ from dataclasses import dataclass
 from typing import assert_never
 
 import structlog
-from shared.storage.open import open_store
-from shared.vault.index import ChunkIndex
-from shared.vault.reader import PointReader
-from shared.vault.vault import Vault, open_vault
-from workers.engine.backup import run_backup
-from workers.engine.ports import Control, Source, Stop, StopReason
-from workers.engine.restore import restore_point
-from workers.engine.verify import verify_point
 
 from shared.clock import Clock
 from shared.contracts.work import (
@@ -37,6 +29,14 @@ from shared.contracts.work import (
 from shared.crypto.domain_keys import DomainKeys
 from shared.crypto.keyring import Keyring
 from shared.errors import SkyharborError
+from shared.storage.open import open_store
+from shared.vault.index import ChunkIndex
+from shared.vault.reader import PointReader
+from shared.vault.vault import Vault, open_vault
+from workers.engine.backup import run_backup
+from workers.engine.ports import Control, Source, Stop, StopReason
+from workers.engine.restore import restore_point
+from workers.engine.verify import verify_point
 
 log = structlog.get_logger()
 

@@ -1,0 +1,85 @@
+"""The ASGI application: which routes there are, who may use them, and how failures leave.
+
+Rule of the file: only healthz, readyz, metrics and the OpenAPI document are open; all else is behind one of two tokens.
+"""
+
+from __future__ import annotations
+
+import hmac
+from typing import Any
+
+from fastapi import APIRouter, Depends, FastAPI
+from starlette.types import ASGIApp
+
+from orchestrator.api import (
+    audit,
+    events,
+    items,
+    jobs,
+    machines,
+    metrics,
+    points,
+    policies,
+    problems,
+    system,
+    vaults,
+    work,
+)
+from orchestrator.api.auth import bearer
+from orchestrator.use_cases.application import Application
+
+MAX_BODY_BYTES = 8 << 20
+"""An outcome with a thousand notices of long paths fits several times."""
+
+_DESCRIPTION = (
+    "Every noun is addressed by name or id. Errors are problem documents (RFC 9457) with a stable code. Lists are "
+    "pages: go on with the cursor in `next`. A POST that makes a job takes an Idempotency-Key, good for 7 days."
+)
+
+
+class Api(FastAPI):
+    """FastAPI that documents the shape of problems and answers with it even where the framework would not."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Return the stack with our refusal of long bodies outside the framework's, which answers in plain text."""
+        return problems.RefuseLongBodies(super().build_middleware_stack(), longest=MAX_BODY_BYTES)
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document; made once."""
+        document = super().openapi()
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        schemas.setdefault("Problem", problems.Problem.model_json_schema())
+        return document
+
+
+def create_app(application: Application, *, token: str, worker_token: str) -> FastAPI:
+    """Return the API. ``token`` opens ``/api/v1``, ``worker_token`` opens ``/work/v1``, neither opens the other.
+
+    Raises ``ValueError`` for an empty token or when both are the same.
+    """
+    if not token or not worker_token or hmac.compare_digest(token.encode(), worker_token.encode()):
+        raise ValueError("the API needs two different tokens")
+    app = Api(
+        title="Skyharbor",
+        version=application.version,
+        description=_DESCRIPTION,
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        max_body_size=MAX_BODY_BYTES,
+        responses=problems.PROBLEM_RESPONSES,
+    )
+    app.state.application = application
+    problems.install(app)
+    app.include_router(system.open_routes)
+    app.include_router(metrics.routes)
+    app.include_router(_operators(), prefix="/api/v1", dependencies=[Depends(bearer(token))])
+    app.include_router(work.routes, prefix="/work/v1", dependencies=[Depends(bearer(worker_token))])
+    return app
+
+
+def _operators() -> APIRouter:
+    router = APIRouter()
+    for noun in (system, vaults, machines, items, policies, jobs, events, points, audit):
+        router.include_router(noun.routes)
+    return router

@@ -1,0 +1,33 @@
+"""Who may ask: one token for operators, another for workers, neither good for the other's API.
+
+Rule of the file: tokens are compared in constant time, are never logged, and never travel in a URL.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from typing import Annotated
+
+from fastapi import Depends
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from shared.errors import SkyharborError
+
+OPERATOR = "operator"
+"""The actor of everything asked through the public API, as jobs and the audit log name it."""
+
+_BEARER = HTTPBearer(auto_error=False, description="The token of the API that is asked.")
+
+
+def bearer(token: str) -> Callable[..., None]:
+    """Return a dependency that lets only this token in; ``unauthenticated`` else."""
+    expected = token.encode()
+
+    def check(credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]) -> None:
+        if credentials is None:
+            raise SkyharborError("unauthenticated", "send 'Authorization: Bearer TOKEN'")
+        if not hmac.compare_digest(credentials.credentials.encode("utf-8", "surrogateescape"), expected):
+            raise SkyharborError("unauthenticated", "the token is not one of this API")
+
+    return check

@@ -1,0 +1,135 @@
+"""/items: what is protected."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+
+from orchestrator.api.auth import OPERATOR
+from orchestrator.api.edge import Listing, Moment, NamedOut, Paging, Received, Ref, Text, Use, listing, named
+from orchestrator.domain.inventory import Item
+from orchestrator.use_cases.items import add_item, get_item, list_items, pause_item, remove_item, resume_item
+from shared.model.backup import BackupType
+
+routes = APIRouter(tags=["items"])
+
+
+class FilesSource(Received):
+    """Absolute paths on the machine, and glob patterns of what is left out."""
+
+    paths: Annotated[list[Text], Field(min_length=1)]
+    excludes: Annotated[list[Text], Field(default_factory=list)]
+
+
+class NewItem(Received):
+    """Something to protect."""
+
+    name: Text
+    workload: Literal["files"]
+    machine: Text
+    vault: Text
+    source: FilesSource
+    policy: Text | None = None
+
+
+class LastPointOut(BaseModel):
+    """The item's newest sealed point."""
+
+    id: str
+    sealed_at: Moment
+    type: BackupType
+
+
+class SourceOut(BaseModel):
+    """What of the machine is read."""
+
+    paths: list[str]
+    excludes: list[str]
+
+
+class ItemOut(BaseModel):
+    """A protected item."""
+
+    id: str
+    name: str
+    workload: str
+    machine: NamedOut
+    vault: NamedOut
+    policy: str | None
+    source: SourceOut
+    paused_at: Moment | None
+    created_at: Moment
+    last_point: LastPointOut | None
+    next_fire_at: Moment | None
+
+
+@routes.post("/items", status_code=201)
+def add(application: Use, body: NewItem) -> ItemOut:
+    """Protect something. Nothing is written to the vault."""
+    with application.unit_of_work() as uow:
+        item = add_item(
+            uow,
+            actor=OPERATOR,
+            name=body.name,
+            workload=body.workload,
+            machine=body.machine,
+            vault=body.vault,
+            paths=body.source.paths,
+            excludes=body.source.excludes,
+            policy=body.policy,
+        )
+    return _out(item)
+
+
+@routes.get("/items")
+def list_all(application: Use, page: Paging) -> Listing[ItemOut]:
+    """List items by name."""
+    with application.unit_of_work() as uow:
+        return listing(list_items(uow, request=page), _out)
+
+
+@routes.get("/items/{ref}")
+def show(application: Use, ref: Ref) -> ItemOut:
+    """Show one item."""
+    with application.unit_of_work() as uow:
+        return _out(get_item(uow, ref=ref))
+
+
+@routes.post("/items/{ref}/pause")
+def pause(application: Use, ref: Ref) -> ItemOut:
+    """Stop scheduling the item. Idempotent."""
+    with application.unit_of_work() as uow:
+        return _out(pause_item(uow, actor=OPERATOR, ref=ref))
+
+
+@routes.post("/items/{ref}/resume")
+def resume(application: Use, ref: Ref) -> ItemOut:
+    """Schedule the item again, from now on. Idempotent."""
+    with application.unit_of_work() as uow:
+        return _out(resume_item(uow, actor=OPERATOR, ref=ref))
+
+
+@routes.delete("/items/{ref}", status_code=204)
+def remove(application: Use, ref: Ref) -> None:
+    """End the item's protection; its points stay. 409 while a job of it is active."""
+    with application.unit_of_work() as uow:
+        remove_item(uow, actor=OPERATOR, ref=ref)
+
+
+def _out(item: Item) -> ItemOut:
+    last = item.last_point
+    return ItemOut(
+        id=item.id,
+        name=item.name,
+        workload=item.workload,
+        machine=named(item.machine),
+        vault=named(item.vault),
+        policy=item.policy,
+        source=SourceOut(paths=list(item.source.paths), excludes=list(item.source.excludes)),
+        paused_at=item.paused_at,
+        created_at=item.created_at,
+        last_point=LastPointOut(id=last.id, sealed_at=last.sealed_at, type=last.type) if last else None,
+        next_fire_at=item.next_fire_at,
+    )

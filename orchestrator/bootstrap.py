@@ -1,0 +1,238 @@
+"""The composition root of the control plane: the only file that knows every adapter.
+
+Rule of the file: wiring and process life, no rules. Everything is imported where it is used: the command line must not
+pay for the database, nor a process for a part that it does not run; and a foreign package must be told before it breaks
+an import.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import random
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from orchestrator.cli.ports import Endpoint, UpOptions
+    from orchestrator.embedded.plan import Surroundings
+    from orchestrator.settings import Settings
+
+_LOOPS_STOP_SECONDS = 8.0  # the supervisor gives ten
+_PACKAGES = {"orchestrator": "orchestrator.settings", "workers": "workers.settings", "shared": "shared.contracts.work"}
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and end the process with its exit code: the program ``skyharbor``."""
+    refuse_foreign_packages()
+    from orchestrator.cli.main import run
+
+    run(argv, stack=LocalStack())
+
+
+def run_role(role: str, arguments: Sequence[str]) -> int:
+    """Run a process of the tower (``api``, ``loops``, ``supervise``) and return its exit status.
+
+    A refusal is the last log line, event ``refused`` with its code: that is where a supervisor looks.
+    """
+    refuse_foreign_packages()
+    import structlog
+
+    from orchestrator.settings import Settings
+    from shared.errors import SkyharborError
+    from shared.telemetry.logging import configure_logging
+
+    configure_logging(process=role)
+    try:
+        settings = Settings.from_environment()
+        configure_logging(log_file=settings.log_file, process=role, level=settings.log_level)
+        match role:
+            case "api":
+                run_api(settings)
+            case "loops":
+                run_loops(settings)
+            case _:
+                run_supervisor(settings, *arguments)
+    except SkyharborError as error:
+        structlog.get_logger().error("refused", code=error.code, detail=error.detail, hint=error.kind.hint)
+        return error.kind.exit_code
+    return 0
+
+
+def run_api(settings: Settings) -> None:
+    """Serve the API until SIGTERM. It answers at once; ``/readyz`` says when the database and its schema are there."""
+    import uvicorn
+
+    import shared
+    from orchestrator.api.app import create_app
+    from orchestrator.store import schema
+    from orchestrator.store.unit_of_work import SqlUnitOfWork, open_engine
+    from orchestrator.use_cases.application import Application
+    from orchestrator.vault_port import VaultsOnStorage
+    from shared.clock import SystemClock
+
+    clock = SystemClock()
+    engine = open_engine(settings.need_database())
+    application = Application(
+        unit_of_work=lambda: SqlUnitOfWork(engine),
+        clock=clock,
+        vaults=VaultsOnStorage(),
+        schema_head=schema.head(),
+        version=shared.VERSION,
+        started_at=clock.now(),
+    )
+    token, worker_token = settings.tokens()
+    app = create_app(application, token=token, worker_token=worker_token)
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=3, lifespan="off"
+    )
+    with _listener(settings) as listener:
+        uvicorn.Server(config).run(sockets=[listener])
+    engine.dispose()
+
+
+def run_loops(settings: Settings) -> None:
+    """Bring the schema up to date, then run the tower's loops until SIGTERM or SIGINT.
+
+    ``home-newer`` when the database was written by a newer program; nothing is changed then.
+    """
+    from orchestrator.dispatch.celery_bell import CeleryBell
+    from orchestrator.loops.runner import Loops
+    from orchestrator.store import schema
+    from orchestrator.store.notify import Listener
+    from orchestrator.store.unit_of_work import SqlUnitOfWork, open_engine
+    from shared.clock import SystemClock
+    from shared.model.ids import new_id
+
+    url, broker = settings.need_database(), settings.need_broker()
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    schema.upgrade(url)
+    engine = open_engine(url)
+    bell = CeleryBell(broker)
+    running = Loops(
+        lambda: SqlUnitOfWork(engine),
+        bell=bell,
+        wakeups=Listener(url),
+        clock=SystemClock(),
+        holder=new_id(),
+        chance=random.SystemRandom().random,
+    )
+    running.start()
+    ended.wait()
+    running.stop(timeout=_LOOPS_STOP_SECONDS)
+    bell.close()
+    engine.dispose()
+
+
+def run_supervisor(settings: Settings, request: str, report_to: str) -> None:
+    """Be the detached supervisor that ``up --detach`` starts. ``request`` is an ``UpRequest`` as JSON."""
+    import msgspec
+
+    from orchestrator.embedded.plan import UpRequest
+    from orchestrator.embedded.start import supervise_detached
+    from shared.clock import SystemClock
+
+    supervise_detached(
+        msgspec.json.decode(request, type=UpRequest),
+        _surroundings(settings),
+        clock=SystemClock(),
+        report_to=int(report_to),
+    )
+
+
+class LocalStack:
+    """The embedded stack as the command line sees it (``orchestrator.cli.ports.Stack``)."""
+
+    def up(self, home: str, options: UpOptions, *, announce: Callable[[Mapping[str, object]], None]) -> None:
+        """Start it, detached or in this process; see ``orchestrator.embedded.start``."""
+        from orchestrator.embedded.plan import UpRequest
+        from orchestrator.embedded.start import run_stack, start_detached
+        from orchestrator.settings import Settings
+        from shared.clock import SystemClock
+
+        request = UpRequest(home=home, port=options.port, seats=options.workers, flower=options.flower)
+        surroundings = _surroundings(Settings.from_environment())
+        if options.detach:
+            announce(start_detached(request, surroundings, clock=SystemClock()))
+        else:
+            run_stack(request, surroundings, clock=SystemClock(), announce=announce)
+
+    def down(self, home: str) -> bool:
+        """Stop it; False when nothing ran."""
+        from orchestrator.embedded.stack import stop_stack
+
+        return stop_stack(home)
+
+    def status(self, home: str) -> Mapping[str, object]:
+        """Say what runs."""
+        from orchestrator.embedded.stack import stack_status
+
+        return stack_status(home)
+
+    def endpoint(self, home: str) -> Endpoint | None:
+        """Say where it answers, and to which token."""
+        from orchestrator.cli.ports import Endpoint
+        from orchestrator.embedded.stack import stack_endpoint
+
+        found = stack_endpoint(home)
+        return Endpoint(*found) if found else None
+
+    def keyring_folder(self, home: str) -> str:
+        """Say where the worker looks for keys."""
+        from orchestrator.embedded.home import Home
+
+        return Home(os.path.realpath(home)).keyring
+
+
+def refuse_foreign_packages() -> None:
+    """End the process when one of our packages would be imported from somewhere else than the others.
+
+    ``shared`` and ``workers`` are names that another distribution may use too. Nothing of ours can be trusted to be
+    importable then, the error registry included: so it is told by plain text.
+    """
+    folders: dict[str, str] = {}
+    for package, probe in _PACKAGES.items():
+        spec = importlib.util.find_spec(package)
+        origin = spec.origin if spec and spec.origin else "nowhere"
+        folders[package] = os.path.dirname(os.path.dirname(os.path.abspath(origin)))
+        if spec is None or folders[package] != folders["orchestrator"] or importlib.util.find_spec(probe) is None:
+            sys.stderr.write(
+                "error: Another distribution has put its own package in our way: "
+                f"'{package}' is found at {origin}, Skyharbor is at {folders['orchestrator']} (foreign-package)\n"
+                "hint: Install Skyharbor into an environment of its own (make setup does).\n"
+            )
+            sys.exit(1)
+
+
+def _surroundings(settings: Settings) -> Surroundings:
+    from orchestrator.embedded.plan import Surroundings
+
+    return Surroundings(
+        environment=settings.environment,
+        database_url=settings.database_url,
+        broker_url=settings.broker_url,
+        postgres_programs=settings.postgres_programs,
+        runtime_folder=settings.runtime_folder,
+    )
+
+
+def _listener(settings: Settings) -> socket.socket:
+    """Return the listening socket: the inherited one, else a new one."""
+    from shared.errors import SkyharborError
+
+    if settings.listen_fd is not None:
+        return socket.socket(fileno=settings.listen_fd)
+    try:
+        return socket.create_server(settings.bind, backlog=256)
+    except OSError as error:
+        raise SkyharborError("port-busy", f"{settings.bind[0]}:{settings.bind[1]}: {error.strerror}") from error
+
+
+if __name__ == "__main__":
+    main()

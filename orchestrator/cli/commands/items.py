@@ -1,0 +1,149 @@
+"""item add files, list, show, pause, resume, remove: what is protected."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any
+
+import typer
+
+from orchestrator.cli import formats
+from orchestrator.cli.client import at
+from orchestrator.cli.session import Session
+from shared.errors import SkyharborError
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The item's name or id.")]
+
+
+def commands() -> typer.Typer:
+    """Return the ``item`` group."""
+    group = typer.Typer(help="Items: what is protected.")
+    adding = typer.Typer(help="Protect something new.")
+    adding.command("files")(add_files)
+    group.add_typer(adding, name="add")
+    group.command("list")(list_items)
+    group.command("show")(show)
+    group.command("pause")(pause)
+    group.command("resume")(resume)
+    group.command("remove")(remove)
+    return group
+
+
+def add_files(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name for the item.")],
+    machine: Annotated[str, typer.Option(help="The machine whose files they are.")],
+    vault: Annotated[str, typer.Option(help="The vault that will hold the recovery points.")],
+    path: Annotated[list[str], typer.Option(metavar="PATH", help="A file or folder to protect; may be repeated.")],
+    more: Annotated[list[str] | None, typer.Argument(metavar="MORE", help="Further paths.")] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(metavar="GLOB", help="Leave out what matches; may be repeated.")
+    ] = None,
+    policy: Annotated[
+        str | None, typer.Option(help="The policy that schedules it; without one it is backed up on demand.")
+    ] = None,
+) -> None:
+    """Protect files and folders of a machine. Nothing is backed up yet."""
+    session = Session.of(ctx)
+    body = {
+        "name": name,
+        "workload": "files",
+        "machine": machine,
+        "vault": vault,
+        "source": {"paths": [_absolute(given) for given in (*path, *(more or ()))], "excludes": exclude or []},
+        "policy": policy,
+    }
+    item = session.tower().post("/items", body)
+    if session.out.json:
+        session.out.document(item)
+    else:
+        session.out.text(
+            f"item {item['name']} is protected; back it up now with: skyharbor backup {item['name']} --wait"
+        )
+
+
+def list_items(ctx: typer.Context) -> None:
+    """List the items with their newest recovery point and next fire."""
+    session = Session.of(ctx)
+    items = list(session.tower().items("/items"))
+    if session.out.json:
+        session.out.document({"items": items})
+        return
+    session.out.table(
+        ("name", "workload", "machine", "vault", "policy", "last point", "next"),
+        (
+            (
+                item["name"],
+                item["workload"],
+                item["machine"]["name"],
+                item["vault"]["name"],
+                item.get("policy") or "-",
+                formats.moment((item.get("last_point") or {}).get("sealed_at")),
+                "paused" if item.get("paused_at") else formats.moment(item.get("next_fire_at")),
+            )
+            for item in items
+        ),
+        empty="no items yet: skyharbor item add files NAME --machine M --vault V --path P",
+    )
+
+
+def show(ctx: typer.Context, name: Name) -> None:
+    """Show one item."""
+    session = Session.of(ctx)
+    item = session.tower().get(at("items", name))
+    if session.out.json:
+        session.out.document(item)
+        return
+    last = item.get("last_point") or {}
+    session.out.fields(
+        [
+            ("item", item["name"]),
+            ("id", item["id"]),
+            ("workload", item["workload"]),
+            ("machine", item["machine"]["name"]),
+            ("vault", item["vault"]["name"]),
+            ("policy", item.get("policy") or "-"),
+            *(("path", path) for path in item["source"]["paths"]),
+            *(("exclude", glob) for glob in item["source"].get("excludes") or []),
+            ("last point", f"{last['id']} ({last['type']}, {formats.moment(last['sealed_at'])})" if last else "-"),
+            ("next fire", "paused" if item.get("paused_at") else formats.moment(item.get("next_fire_at"))),
+            ("created", formats.moment(item["created_at"])),
+        ]
+    )
+
+
+def pause(ctx: typer.Context, name: Name) -> None:
+    """Stop scheduling the item; what runs is finished."""
+    _change(ctx, name, "pause", "is paused")
+
+
+def resume(ctx: typer.Context, name: Name) -> None:
+    """Schedule the item again."""
+    _change(ctx, name, "resume", "is scheduled again")
+
+
+def remove(ctx: typer.Context, name: Name) -> None:
+    """Stop protecting the item. Its recovery points stay."""
+    session = Session.of(ctx)
+    removed = session.tower().delete(at("items", name))
+    if session.out.json:
+        session.out.document(removed or {"removed": name})
+    else:
+        session.out.text(f"item {name} is no longer protected; its recovery points stay")
+
+
+def _change(ctx: typer.Context, name: str, verb: str, said: str) -> None:
+    session = Session.of(ctx)
+    item: dict[str, Any] = session.tower().post(at("items", name, verb))
+    if session.out.json:
+        session.out.document(item)
+    else:
+        session.out.text(f"item {item['name']} {said}")
+
+
+def _absolute(path: str) -> str:
+    """Return the path from the root without a trailing slash; relative ones count from here."""
+    if not path or "\0" in path:
+        raise SkyharborError("bad-request", f"--path {path!r} is no path")
+    absolute = os.path.abspath(path)
+    return "/" + absolute.lstrip("/")  # POSIX keeps two leading slashes; a vault does not

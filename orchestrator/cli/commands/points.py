@@ -1,0 +1,181 @@
+"""point list, show, ls: what can be restored.
+
+Rule of the file: the tower knows points but no names in them; ``ls`` reads the vault itself, with a key or the
+passphrase.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+import typer
+
+from orchestrator.cli import formats
+from orchestrator.cli.client import Tower, at
+from orchestrator.cli.failures import error_document
+from orchestrator.cli.ports import Listing
+from orchestrator.cli.session import Session
+from shared.errors import SkyharborError
+
+PointId = Annotated[
+    str, typer.Argument(metavar="POINT", help="The point's id, its unique beginning, or 'latest' with --item.")
+]
+ItemOption = Annotated[str | None, typer.Option("--item", help="The item whose latest point is meant.")]
+PassphraseFile = Annotated[
+    str | None, typer.Option(metavar="FILE", help="Read with the passphrase; the key of this home is used without it.")
+]
+
+
+def commands() -> typer.Typer:
+    """Return the ``point`` group."""
+    group = typer.Typer(help="Recovery points: what can be restored.")
+    group.command("list")(list_points)
+    group.command("show")(show)
+    group.command("ls")(ls)
+    return group
+
+
+def list_points(
+    ctx: typer.Context,
+    item: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="The item's name or id; all items without one.")
+    ] = None,
+) -> None:
+    """List recovery points, newest first."""
+    session = Session.of(ctx)
+    points = list(session.tower().items("/points", item=item))
+    if session.out.json:
+        session.out.document({"items": points})
+        return
+    session.out.table(
+        ("point", "item", "sealed", "type", "files", "size", "transferred", "state", "verified"),
+        (
+            (
+                point["id"],
+                point["item"]["name"],
+                formats.moment(point["sealed_at"]),
+                point["type"],
+                formats.count(point.get("files")),
+                formats.size(point.get("bytes")),
+                formats.size(point.get("bytes_transferred")),
+                point["state"],
+                formats.moment(point.get("verified_at")),
+            )
+            for point in points
+        ),
+        empty="no recovery points yet",
+    )
+
+
+def show(ctx: typer.Context, point: PointId, item: ItemOption = None) -> None:
+    """Show one recovery point."""
+    session = Session.of(ctx)
+    document = find_point(session.tower(), point, item)
+    if session.out.json:
+        session.out.document(document)
+        return
+    proven = f"{formats.moment(document.get('verified_at'))} ({document.get('verified_how')})"
+    session.out.fields(
+        [
+            ("point", document["id"]),
+            ("item", document["item"]["name"]),
+            ("machine", document["machine"]["name"]),
+            ("vault", f"{document['vault']['name']} ({document['vault']['url']})"),
+            ("type", document["type"]),
+            ("reference", document.get("reference") or "-"),
+            ("state", document["state"]),
+            ("sealed", formats.moment(document["sealed_at"])),
+            ("last proven", proven if document.get("verified_at") else "never"),
+            ("held until", formats.moment(document.get("held_until"))),
+            ("files", formats.count(document.get("files"))),
+            ("size", formats.size(document.get("bytes"))),
+            ("transferred", formats.size(document.get("bytes_transferred"))),
+            ("manifest", document["manifest"]),
+            ("job", document.get("job_id") or "-"),
+        ]
+    )
+
+
+def ls(
+    ctx: typer.Context,
+    point: PointId,
+    path: Annotated[str | None, typer.Argument(help="Only this path and what is below it.")] = None,
+    item: ItemOption = None,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """List what a recovery point holds."""
+    session = Session.of(ctx)
+    document = find_point(session.tower(), point, item)
+    entries = session.lister.entries(listing_of(session, document, path=path, passphrase_file=passphrase_file))
+    if not session.out.json:
+        for entry in entries:
+            session.out.text(_line(entry))
+        return
+    broken: list[SkyharborError] = []
+    session.out.streamed({"point": document["id"]}, "entries", _until_broken(entries, broken))
+    if broken:
+        session.out.say(f"error: {broken[0]} ({broken[0].code}); the list is not complete")
+        raise typer.Exit(broken[0].kind.exit_code)
+
+
+def find_point(tower: Tower, point: str, item: str | None) -> dict[str, Any]:
+    """Return the point's document; ``latest`` needs the item. Raises ``bad-request`` and ``not-found``."""
+    if point == "latest" and item is None:
+        raise SkyharborError("bad-request", "'latest' of what? Give --item NAME")
+    return tower.get(at("points", point), item=item)
+
+
+def listing_of(
+    session: Session, document: Mapping[str, Any], *, path: str | None, passphrase_file: str | None
+) -> Listing:
+    """Return the request that lists a point: with the passphrase when one is given, else with the key of this home.
+
+    Raises ``key-missing`` when there is neither.
+    """
+    from shared.crypto.keyring import Keyring
+
+    machine_id = str(document["machine"]["id"])
+    keyring = Keyring(session.stack.keyring_folder(session.home))
+    if passphrase_file is None and not keyring.has(machine_id):
+        raise SkyharborError(
+            "key-missing",
+            f"the keyring of {session.home} does not hold the key of machine {document['machine']['name']}",
+            hint="Give --passphrase-file FILE, or unlock the machine here with 'skyharbor machine unlock'.",
+        )
+    return Listing(
+        store=str(document["vault"]["url"]),
+        machine=machine_id,
+        item=str(document["item"]["name"]),
+        point=str(document["id"]),
+        path=path,
+        key_file=None if passphrase_file is not None else keyring.path(machine_id),
+        passphrase_file=passphrase_file,
+    )
+
+
+def _until_broken(
+    entries: Iterator[Mapping[str, object]], broken: list[SkyharborError]
+) -> Iterator[Mapping[str, object]]:
+    """Yield entries; a failure after the first one ends the list with its error, so that the document stays whole."""
+    started = False
+    try:
+        for entry in entries:
+            started = True
+            yield entry
+    except SkyharborError as error:
+        if not started:
+            raise
+        broken.append(error)
+        yield error_document(error)
+
+
+def _line(entry: Mapping[str, object]) -> str:
+    """Return one line in the manner of ``ls -l``."""
+    owner = f"{entry.get('uid')}:{entry.get('gid')}"
+    pointer = f" -> {entry['target']}" if entry.get("target") else ""
+    when = formats.moment(entry.get("mtime"))
+    return (
+        f"{entry.get('type')!s:<9} {formats.octal(entry.get('mode'))} {owner:>11} "
+        f"{formats.size(entry.get('size')):>10} {when} {entry['path']}{pointer}"
+    )

@@ -1,0 +1,171 @@
+"""up, down, status and serve: the processes of a tower on one machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from orchestrator.cli import formats
+from orchestrator.cli.output import Output
+from orchestrator.cli.ports import DEFAULT_PORT, UpOptions
+from orchestrator.cli.session import Session
+from orchestrator.cli.settings import program_environment
+from shared.errors import ExitCode
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the program."""
+    app.command("up")(up)
+    app.command("down")(down)
+    app.command("status")(status)
+    serve = typer.Typer(help="Run one process of a tower in the foreground, against servers someone else runs.")
+    serve.command("api")(serve_api)
+    serve.command("loops")(serve_loops)
+    serve.command("worker")(serve_worker)
+    app.add_typer(serve, name="serve")
+
+
+def up(
+    ctx: typer.Context,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when it is ready, leave it running.")] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the API; 0 takes a free one.")] = DEFAULT_PORT,
+    workers: Annotated[int | None, typer.Option(min=1, max=256, help="Jobs that run at once on this machine.")] = None,
+    flower: Annotated[
+        bool, typer.Option("--flower", help="Start Flower beside it, read-only, on the next port.")
+    ] = False,
+) -> None:
+    """Start the embedded stack under --home: PostgreSQL, broker, API, loops and a worker."""
+    session = Session.of(ctx)
+    options = UpOptions(port=port, workers=workers, flower=flower, detach=detach)
+    session.stack.up(session.home, options, announce=lambda document: _announce(session.out, document, detach=detach))
+
+
+def down(ctx: typer.Context) -> None:
+    """Stop the embedded stack; running jobs are handed back and go on after the next 'up'."""
+    session = Session.of(ctx)
+    stopped = session.stack.down(session.home)
+    if session.out.json:
+        session.out.document({"stopped": stopped, "home": session.home})
+    else:
+        session.out.text("stopped" if stopped else f"nothing runs under {session.home}")
+
+
+def status(ctx: typer.Context) -> None:
+    """Show what runs: processes, address, versions, logs. Exit code 6 when nothing does."""
+    session = Session.of(ctx)
+    if not session.is_local():
+        _show_system(session)
+        return
+    document = session.stack.status(session.home)
+    if session.out.json:
+        session.out.document(document)
+    else:
+        _tell(session.out, document)
+    if not document.get("running"):
+        raise typer.Exit(ExitCode.UNREACHABLE)
+    if not document.get("healthy"):
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def serve_api(ctx: typer.Context) -> None:
+    """Run the API on SKYHARBOR_DATABASE_URL."""
+    _become(ctx, "orchestrator", "api")
+
+
+def serve_loops(ctx: typer.Context) -> None:
+    """Run the tower's loops on SKYHARBOR_DATABASE_URL and SKYHARBOR_BROKER_URL."""
+    _become(ctx, "orchestrator", "loops")
+
+
+def serve_worker(ctx: typer.Context) -> None:
+    """Run a Celery worker on SKYHARBOR_BROKER_URL, for the tower of SKYHARBOR_TOWER_URL."""
+    _become(ctx, "workers")
+
+
+def _become(ctx: typer.Context, module: str, *arguments: str) -> NoReturn:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    command = [sys.executable, "-P", "-m", module, *arguments]
+    environment = program_environment(SKYHARBOR_HOME=Session.of(ctx).home)
+    os.execve(command[0], command, environment)  # noqa: S606 - our own program
+
+
+def _announce(out: Output, document: Mapping[str, object], *, detach: bool) -> None:
+    if out.json:
+        out.document(document)
+        return
+    again = " (was already running)" if document.get("already_running") else ""
+    out.fields(
+        [
+            ("Skyharbor", f"is up{again}"),
+            ("url", str(document.get("url"))),
+            ("home", str(document.get("home"))),
+            ("logs", str(document.get("logs"))),
+        ]
+    )
+    if not detach and not document.get("already_running"):
+        out.say("Ctrl-C stops it.")
+
+
+def _tell(out: Output, document: Mapping[str, Any]) -> None:
+    running, healthy = document.get("running"), document.get("healthy")
+    out.fields(
+        [
+            ("state", "healthy" if healthy else ("running, but not healthy" if running else "not running")),
+            ("url", str(document.get("url") or "-")),
+            ("home", str(document.get("home"))),
+            ("since", formats.moment(document.get("started_at"))),
+            ("logs", str(document.get("logs") or "-")),
+            *((str(name), str(version)) for name, version in (document.get("versions") or {}).items()),
+        ]
+    )
+    processes = document.get("processes") or []
+    if processes:
+        out.table(
+            ("process", "pid", "alive", "since", "restarts", "memory"),
+            (
+                (
+                    str(process.get("name")),
+                    str(process.get("pid") or "-"),
+                    "yes" if process.get("alive") else "no",
+                    formats.moment(process.get("since")),
+                    formats.count(process.get("restarts")),
+                    formats.size(process.get("rss")),
+                )
+                for process in processes
+            ),
+        )
+
+
+def _show_system(session: Session) -> None:
+    system = session.tower().get("/system")
+    document = {"running": True, "healthy": True, "url": session.tower().url, **system}
+    if session.out.json:
+        session.out.document(document)
+        return
+    session.out.fields(
+        [
+            ("url", session.tower().url),
+            ("version", str(system.get("version"))),
+            ("since", formats.moment(system.get("started_at"))),
+            *((f"jobs {state}", formats.count(number)) for state, number in (system.get("queue") or {}).items()),
+        ]
+    )
+    session.out.table(
+        ("worker", "last seen", "runs", "of", "version"),
+        (
+            (
+                str(worker.get("name")),
+                formats.moment(worker.get("last_seen_at")),
+                formats.count(worker.get("running")),
+                formats.count(worker.get("concurrency")),
+                str(worker.get("version")),
+            )
+            for worker in system.get("workers") or []
+        ),
+        empty="no worker has said hello",
+    )

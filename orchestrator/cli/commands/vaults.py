@@ -1,0 +1,143 @@
+"""vault create, list, show, verify: the places where recovery points are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+from uuid import uuid4
+
+import typer
+
+from orchestrator.cli import formats
+from orchestrator.cli.client import Tower, at
+from orchestrator.cli.failures import job_exit_code
+from orchestrator.cli.progress import view_for_terminal
+from orchestrator.cli.session import Session
+from orchestrator.cli.waiting import Job, wait_for
+from shared.errors import ExitCode
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The vault's name or id.")]
+
+
+def commands() -> typer.Typer:
+    """Return the ``vault`` group."""
+    group = typer.Typer(help="Vaults: where recovery points are kept.")
+    group.command("create")(create)
+    group.command("list")(list_vaults)
+    group.command("show")(show)
+    group.command("verify")(verify)
+    return group
+
+
+def create(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name for the vault.")],
+    store: Annotated[
+        str, typer.Option(metavar="URL", help="file:///folder or s3://bucket/prefix; empty or not there yet.")
+    ],
+) -> None:
+    """Make a new, empty vault in a store."""
+    session = Session.of(ctx)
+    vault = session.tower().post("/vaults", {"name": name, "url": store})
+    if session.out.json:
+        session.out.document(vault)
+    else:
+        session.out.text(f"vault {vault['name']} created in {vault['url']}")
+
+
+def list_vaults(ctx: typer.Context) -> None:
+    """List the vaults."""
+    session = Session.of(ctx)
+    vaults = list(session.tower().items("/vaults"))
+    if session.out.json:
+        session.out.document({"items": vaults})
+        return
+    session.out.table(
+        ("name", "store", "points", "stored", "created"),
+        (
+            (
+                vault["name"],
+                vault["url"],
+                formats.count(vault.get("points")),
+                formats.size(vault.get("bytes_stored")),
+                formats.moment(vault.get("created_at")),
+            )
+            for vault in vaults
+        ),
+        empty="no vaults yet: skyharbor vault create NAME --store file:///folder",
+    )
+
+
+def show(ctx: typer.Context, name: Name) -> None:
+    """Show one vault."""
+    session = Session.of(ctx)
+    vault = session.tower().get(at("vaults", name))
+    if session.out.json:
+        session.out.document(vault)
+        return
+    session.out.fields(
+        [
+            ("vault", vault["name"]),
+            ("id", vault["id"]),
+            ("store", vault["url"]),
+            ("points", formats.count(vault.get("points"))),
+            ("stored", formats.size(vault.get("bytes_stored"))),
+            ("slots", formats.count(vault.get("capacity"))),
+            ("created", formats.moment(vault.get("created_at"))),
+        ]
+    )
+
+
+def verify(
+    ctx: typer.Context,
+    name: Name,
+    full: Annotated[bool, typer.Option("--full", help="Read, decrypt and hash every byte.")] = False,
+) -> None:
+    """Verify the newest recovery point of every item in the vault, and wait for the verdicts."""
+    session = Session.of(ctx)
+    tower = session.tower()
+    vault = tower.get(at("vaults", name))
+    jobs = [
+        tower.post("/jobs", {"kind": "verify", "point": point, "full": full}, idempotency_key=str(uuid4()))
+        for point in _newest_points(tower, vault["id"])
+    ]
+    ended = [_wait(session, job) for job in jobs]
+    if session.out.json:
+        session.out.document({"vault": vault["name"], "items": ended})
+    else:
+        session.out.table(
+            ("item", "point", "verdict", "files", "problems", "took"),
+            (_verdict(job) for job in ended),
+            empty="the vault holds no recovery point to verify",
+        )
+    codes = {job_exit_code(job) for job in ended} - {ExitCode.DONE}
+    if codes:
+        raise typer.Exit(ExitCode.WARNINGS if codes == {ExitCode.WARNINGS} else ExitCode.FAILED)
+
+
+def _newest_points(tower: Tower, vault_id: str) -> Iterator[str]:
+    for item in tower.items("/items"):
+        if item["vault"]["id"] == vault_id and item.get("last_point"):
+            yield item["last_point"]["id"]
+
+
+def _wait(session: Session, job: Job) -> dict[str, Any]:
+    view = view_for_terminal()
+    try:
+        return dict(wait_for(session.tower(), job, clock=session.clock, show=view.show))
+    finally:
+        view.close()
+
+
+def _verdict(job: Job) -> tuple[str, ...]:
+    stats = job.get("stats") or {}
+    problems = stats.get("problems")
+    verdict = job["state"] if job["state"] != "completed" else ("damaged" if problems else "sound")
+    return (
+        str(job.get("item") or "-"),
+        str(job.get("point") or "-"),
+        verdict,
+        formats.count(stats.get("files_checked")),
+        formats.count(problems),
+        formats.seconds(job.get("seconds")),
+    )

@@ -1,0 +1,48 @@
+"""Numbers and times as people read them; JSON output never passes through here."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+
+
+def size(count: object) -> str:
+    """Return bytes in binary units, ``1.2 GiB``; a dash for what is not a number."""
+    if not isinstance(count, int | float):
+        return "-"
+    value = float(count)
+    for unit in _UNITS:
+        if abs(value) < 1024 or unit == _UNITS[-1]:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    raise AssertionError("the loop always returns")
+
+
+def moment(text: object) -> str:
+    """Return an RFC 3339 time in the local zone, to the second; a dash for no time."""
+    if not isinstance(text, str) or not text:
+        return "-"
+    return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def seconds(value: object) -> str:
+    """Return a duration as ``1.9 s``, ``3 min 20 s`` or ``2 h 05 min``; a dash for none."""
+    if not isinstance(value, int | float):
+        return "-"
+    if value < 60:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(int(value), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def count(value: object) -> str:
+    """Return a whole number with thin grouping, ``117,745``; a dash for none."""
+    return f"{value:,}" if isinstance(value, int) else "-"
+
+
+def octal(mode: object) -> str:
+    """Return permission bits as four octal digits."""
+    return f"{mode:04o}" if isinstance(mode, int) else str(mode)

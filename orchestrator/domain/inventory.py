@@ -1,0 +1,171 @@
+"""What is protected and where it goes: machines, vaults, items, recovery points.
+
+Rule of the file: values only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from orchestrator.domain.job_states import PointState
+from shared.model.backup import BackupType
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """An id with its name."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """A protected machine: a key domain. ``key_slots`` are wrapped, so nothing here is secret."""
+
+    id: str
+    name: str
+    key_slots: tuple[dict[str, str | int], ...]
+    created_at: datetime
+    items: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vault:
+    """A vault as the catalog knows it. ``capacity`` is its slots; ``bytes_stored`` what its points added to it."""
+
+    id: str
+    name: str
+    url: str
+    created_at: datetime
+    capacity: int
+    points: int = 0
+    bytes_stored: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What of a machine is read: absolute paths without trailing slash, and glob patterns left out."""
+
+    paths: tuple[str, ...]
+    excludes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastPoint:
+    """An item's newest sealed point."""
+
+    id: str
+    sealed_at: datetime
+    type: BackupType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """A protected item. ``removed_at`` set: no longer protected, its points are kept."""
+
+    id: str
+    name: str
+    workload: str
+    machine: Named
+    vault: Named
+    policy: str | None
+    source: Source
+    created_at: datetime
+    paused_at: datetime | None = None
+    removed_at: datetime | None = None
+    last_point: LastPoint | None = None
+    next_fire_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoveryPoint:
+    """A sealed point of the catalog. ``machine_key_slots`` are those the machine has now."""
+
+    id: str
+    item: Named
+    machine: Named
+    machine_key_slots: tuple[dict[str, str | int], ...]
+    vault: Named
+    vault_url: str
+    type: BackupType
+    reference: str | None
+    state: PointState
+    sealed_at: datetime
+    files: int
+    bytes: int
+    bytes_transferred: int
+    bytes_stored: int
+    manifest: str
+    manifest_sha256: str
+    job_id: str
+    verified_at: datetime | None = None
+    verified_how: str | None = None
+    held_until: datetime | None = None
+    warnings: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewPoint:
+    """What the catalog records in the transaction that completes a backup."""
+
+    id: str
+    job_id: str
+    item_id: str
+    machine_id: str
+    vault_id: str
+    type: BackupType
+    reference: str | None
+    sealed_at: datetime
+    files: int
+    bytes: int
+    bytes_transferred: int
+    bytes_stored: int
+    manifest: str
+    manifest_sha256: str
+    warnings: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVault:
+    """What a vault's own header says."""
+
+    id: str
+    name: str
+    url: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """One line of the audit log; ``hash`` covers the line and the hash before it."""
+
+    seq: int
+    at: datetime
+    actor: str
+    action: str
+    target: str
+    detail: Mapping[str, object]
+    previous: str
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyVersion:
+    """One immutable version of a policy."""
+
+    id: str
+    n: int
+    created_at: datetime
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyRecord:
+    """A policy with its newest version and the names of the items that follow it."""
+
+    name: str
+    version: PolicyVersion
+    items: Sequence[str] = ()

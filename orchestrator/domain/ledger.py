@@ -1,0 +1,131 @@
+"""The ledger of fires: every nominal time of every schedule of every item is one row, whatever became of it.
+
+Rule of the file: pure. A fire's key is (item, schedule number, nominal local time); two planners can't make two of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from orchestrator.domain.job_states import FireState
+from orchestrator.domain.policy import OnMissed, PolicySpec
+from orchestrator.domain.schedule import fires_after, jitter_seconds
+from shared.model.backup import BackupType
+
+HORIZON = timedelta(hours=2)
+"""How far ahead fires are planned: long enough to outlive a restart, short enough that edits seldom undo anything."""
+
+LATE = timedelta(minutes=5)
+"""A fire found this much after its time was missed."""
+
+MOST_AT_ONCE = 500
+"""Fires planned per item and step: a tower that slept for a year catches up in steps, not in one transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemSchedule:
+    """An item that needs planning: through when it is planned, and by which policy version."""
+
+    item_id: str
+    planned_through: datetime
+    version_id: str
+    spec: PolicySpec
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedFire:
+    """One fire to come. ``nominal`` is local wall time without zone.
+
+    ``due_at`` is the instant plus the item's jitter.
+    """
+
+    schedule_no: int
+    nominal: datetime
+    instant: datetime
+    due_at: datetime
+    zone: str
+    version_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DueFire:
+    """A planned fire whose time has come."""
+
+    item_id: str
+    schedule_no: int
+    nominal: datetime
+    due_at: datetime
+    version_id: str
+    spec: PolicySpec
+    machine_id: str
+    vault_id: str
+
+    @property
+    def type(self) -> BackupType:
+        """The type of backup that the fire's schedule makes."""
+        return self.spec.schedules[self.schedule_no].type
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What a due fire becomes, and why when it is not filed."""
+
+    fire: DueFire
+    state: FireState
+    reason: str | None = None
+
+
+def plan_item(item: ItemSchedule, *, until: datetime) -> tuple[list[PlannedFire], datetime]:
+    """Return the item's fires after ``planned_through`` up to ``until``, and how far planning has then reached.
+
+    At most ``MOST_AT_ONCE`` of a schedule are returned; the reached instant then lies before ``until``, and the
+    next call goes on there.
+    """
+    planned: list[PlannedFire] = []
+    delay = timedelta(seconds=jitter_seconds(item.item_id, item.spec.jitter))
+    reached = until
+    for number, schedule in enumerate(item.spec.schedules):
+        for count, fire in enumerate(fires_after(schedule, item.planned_through)):
+            if fire.instant > until:
+                break
+            if count == MOST_AT_ONCE:
+                reached = min(reached, fire.instant - timedelta(seconds=1))
+                break
+            planned.append(
+                PlannedFire(number, fire.nominal, fire.instant, fire.instant + delay, schedule.zone, item.version_id)
+            )
+    return [fire for fire in planned if fire.instant <= reached], reached
+
+
+def settle_item(due: Sequence[DueFire], *, now: datetime, backup_active: bool) -> list[Settlement]:
+    """Decide what becomes of one item's due fires (oldest first).
+
+    Fires found late follow ``on_missed``; of the fires in time only the newest is filed (of several at one time the
+    one that
+    reads most), the others would back up the same moment twice. Nothing is filed beside a backup that is still active.
+    """
+    late = [fire for fire in due if now - fire.due_at > LATE]
+    timely = [fire for fire in due if now - fire.due_at <= LATE]
+    run = [max(timely, key=_weight)] if timely else []
+    settled = [
+        Settlement(fire, FireState.SKIPPED, "another fire of the item is due") for fire in timely if fire not in run
+    ]
+    newest_late = max(late, key=_weight) if late else None
+    for fire in late:
+        rule = fire.spec.on_missed
+        if rule is OnMissed.RUN_ALL or (rule is OnMissed.RUN_ONCE and fire is newest_late and not run):
+            run.append(fire)
+        else:
+            settled.append(Settlement(fire, FireState.MISSED, "nobody was there to file it in time"))
+    if backup_active:
+        return settled + [Settlement(fire, FireState.SKIPPED, "a backup of the item is still active") for fire in run]
+    return settled + [Settlement(fire, FireState.FILED) for fire in sorted(run, key=lambda fire: fire.due_at)]
+
+
+_READS = {BackupType.INCREMENTAL: 0, BackupType.DIFFERENTIAL: 1, BackupType.FULL: 2}
+
+
+def _weight(fire: DueFire) -> tuple[datetime, int]:
+    return fire.due_at, _READS[fire.type]

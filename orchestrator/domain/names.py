@@ -1,0 +1,77 @@
+"""What may be called what: names, ids and texts that people and programs send us.
+
+Rule of the file: a bad value is ``bad-request`` with a sentence that says what to write instead.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+
+from shared.errors import SkyharborError
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,99}")
+_ID_PREFIX = re.compile(r"[0-9a-f]{8}[0-9a-f-]{0,28}")
+
+
+def check_name(name: str, *, noun: str) -> str:
+    """Return ``name``; names fit into URLs and can be mistaken for neither an id nor ``latest``."""
+    if not _NAME.fullmatch(name):
+        raise SkyharborError(
+            "bad-request",
+            f"a {noun}'s name is 1 to 100 of letters, digits and . _ @ -, beginning with a letter or digit",
+            field="name",
+        )
+    if name == "latest" or is_id(name):
+        raise SkyharborError(
+            "bad-request", f"{name!r} cannot be a {noun}'s name: it means something else", field="name"
+        )
+    return name
+
+
+def is_id(text: str) -> bool:
+    """Tell whether this is a canonical UUID."""
+    try:
+        return str(uuid.UUID(text)) == text
+    except ValueError:
+        return False
+
+
+def is_id_prefix(text: str) -> bool:
+    """Tell whether this may be the beginning of an id (at least 8 characters)."""
+    return _ID_PREFIX.fullmatch(text) is not None
+
+
+def check_id(value: str, *, noun: str) -> str:
+    """Return ``value`` when it is a canonical lower-case UUID."""
+    if not is_id(value):
+        raise SkyharborError("bad-request", f"a {noun}'s id is a UUID in lower case with dashes", field="id")
+    return value
+
+
+def check_text(value: str, *, field: str, longest: int = 4096) -> str:
+    """Return ``value`` when PostgreSQL and people can keep it.
+
+    No NUL, no half characters, not longer than ``longest``.
+    """
+    if "\0" in value or any("\ud800" <= char <= "\udfff" for char in value):
+        raise SkyharborError("bad-request", f"{field} holds a character that cannot be kept", field=field)
+    if len(value) > longest:
+        raise SkyharborError("bad-request", f"{field} is longer than {longest} characters", field=field)
+    return value
+
+
+def check_path(path: str, *, field: str) -> str:
+    """Return an absolute path without trailing slash, ``.`` and ``..`` parts refused."""
+    check_text(path, field=field)
+    if not path.startswith("/"):
+        raise SkyharborError("bad-request", f"{path!r} is not an absolute path: begin it with /", field=field)
+    parts = [part for part in path.split("/") if part]
+    if any(part in (".", "..") for part in parts):
+        raise SkyharborError("bad-request", f"{path!r} has . or .. in it: write the path it means", field=field)
+    return "/" + "/".join(parts)
+
+
+def printable(text: str) -> str:
+    r"""Return text from a worker in a form that can be kept: what cannot is shown as ``\xNN`` or ``\uNNNN``."""
+    return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()

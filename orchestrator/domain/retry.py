@@ -1,0 +1,94 @@
+"""What the end of an attempt means for its job: done, try again and when, or never again.
+
+Rule of the file: pure; chance comes in as a number between 0 and 1.
+"""
+
+from __future__ import annotations
+
+from orchestrator.domain.job_states import JobState
+from orchestrator.domain.jobs import Ending, Job, JobError
+from orchestrator.domain.names import printable
+from shared.errors import REGISTRY, ErrorClass
+
+SHORTEST_BACKOFF = 5.0
+LONGEST_BACKOFF = 600.0
+
+SOURCE_ATTEMPTS = 2
+"""A source that could not be read twice needs a person."""
+
+MOST_LOSSES = 3
+"""A job that took three workers with it is put aside before it takes a fourth."""
+
+
+def next_backoff(previous: float, chance: float) -> float:
+    """Return the next delay in seconds.
+
+    Decorrelated jitter, uniform between 5 s and three times the last, at most 10 min.
+    """
+    highest = max(SHORTEST_BACKOFF, previous) * 3
+    return min(LONGEST_BACKOFF, SHORTEST_BACKOFF + chance * (highest - SHORTEST_BACKOFF))
+
+
+def after_failure(job: Job, *, code: str, message: str, chance: float) -> Ending:
+    """Decide about a job whose attempt reported a failure. An unknown code counts as ``internal``."""
+    kind = REGISTRY.get(code)
+    if kind is None:
+        kind, message = REGISTRY["internal"], f"{code}: {message}"
+    if code == "cancelled" or (job.cancel_requested_at is not None and job.committing_at is None):
+        return after_cancel(job)
+    error = JobError(kind.code, printable(message))
+    most = SOURCE_ATTEMPTS if kind.error_class is ErrorClass.SOURCE else job.max_attempts
+    if kind.retryable and job.attempt < most:
+        delay = next_backoff(job.backoff_seconds, chance)
+        return Ending(
+            state=JobState.RETRYABLE,
+            due_in=delay,
+            backoff_seconds=delay,
+            losses=job.losses,
+            attempt=job.attempt,
+            error=error,
+        )
+    return Ending(state=JobState.DISCARDED, losses=job.losses, attempt=job.attempt, error=error)
+
+
+def after_loss(job: Job, *, chance: float) -> Ending:
+    """Decide about a job whose worker is gone.
+
+    The first loss costs no time, the third puts the job aside. A cancel that was asked for is done by the loss,
+    unless the
+    worker was committing: the point may be sealed already, so the job runs again to find out, and the cancel is
+    forgotten.
+    """
+    losses = job.losses + 1
+    if job.cancel_requested_at is not None and job.committing_at is None:
+        return after_cancel(job)
+    if losses >= MOST_LOSSES:
+        error = JobError("quarantined", f"the {losses}rd worker was lost during attempt {job.attempt}: {job.worker}")
+        return Ending(state=JobState.DISCARDED, losses=losses, attempt=job.attempt, error=error)
+    delay = 0.0 if losses == 1 else next_backoff(job.backoff_seconds, chance)
+    error = JobError("worker-lost", f"{job.worker} stopped answering during attempt {job.attempt}")
+    return Ending(
+        state=JobState.RETRYABLE,
+        due_in=delay,
+        backoff_seconds=delay,
+        losses=losses,
+        attempt=job.attempt,
+        error=error,
+        cancel_forgotten=job.cancel_requested_at is not None,
+    )
+
+
+def after_cancel(job: Job) -> Ending:
+    """End a job that a person stopped."""
+    error = JobError("cancelled", "cancelled by request")
+    return Ending(state=JobState.CANCELLED, losses=job.losses, attempt=job.attempt, error=error)
+
+
+def after_release(job: Job) -> Ending:
+    """Put a job back that its worker gave up unfinished: no attempt is burnt.
+
+    A cancel asked for meanwhile is done by it.
+    """
+    if job.cancel_requested_at is not None and job.committing_at is None:
+        return after_cancel(job)
+    return Ending(state=JobState.AVAILABLE, losses=job.losses, attempt=max(0, job.attempt - 1), error=job.error)

@@ -1,0 +1,52 @@
+"""What a claim, a renewal and a loss of a unit look like inside the control plane.
+
+Rule of the file: values only; the wire's own shapes are in ``shared.contracts.work``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from shared.contracts.work import Fence, Instruction
+
+LEASE_SECONDS = 60.0
+"""How long a lease lives without renewal."""
+
+RENEW_EVERY_SECONDS = 15.0
+"""Four chances to renew within a lease."""
+
+STOP_AFTER_SECONDS = 40.0
+"""A worker that could not renew for so long stops itself: 20 s before anybody else may think of its work."""
+
+POLL_EVERY_SECONDS = 15.0
+"""How often an idle worker asks without a doorbell: a flushed broker costs at most this."""
+
+RESCUE_MARGIN_SECONDS = 5.0
+"""How long after its end a lease is left alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A unit given to a worker."""
+
+    fence: Fence
+    attempt: int
+    instruction: Instruction
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """One unit's renewal: its fence and its progress, ready to be kept."""
+
+    fence: Fence
+    progress: Mapping[str, int | str]
+
+
+@dataclass(frozen=True, slots=True)
+class RenewedUnit:
+    """A unit whose lease was renewed, and whether a person wants it stopped."""
+
+    job_id: str
+    unit: int
+    cancel: bool

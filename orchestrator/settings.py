@@ -1,0 +1,119 @@
+"""What the control plane's processes are told by their environment, read once.
+
+Rule of the file: the only place of the control plane that looks at environment variables, but for those that the CLI
+documents for itself. Secrets come as names of files.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from shared.errors import SkyharborError
+
+_DRIVER = "postgresql+psycopg"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """One process's settings. ``environment`` is all of it, for handing on to children.
+
+    ``listen_fd`` is an inherited listening socket and wins over ``bind``, an ``address:port``.
+    """
+
+    environment: Mapping[str, str]
+    database_url: str | None
+    broker_url: str | None
+    postgres_programs: str | None
+    runtime_folder: str | None
+    home: str | None
+    token_file: str | None
+    worker_token_file: str | None
+    listen_fd: int | None
+    bind: tuple[str, int]
+    log_file: str | None
+    log_level: str
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
+        """Read ``SKYHARBOR_*``; ``bad-request`` names the variable that is wrong."""
+        env = dict(os.environ if environ is None else environ)
+        home = env.get("SKYHARBOR_HOME") or None
+        return cls(
+            environment=env,
+            database_url=_database_url(env.get("SKYHARBOR_DATABASE_URL")),
+            broker_url=env.get("SKYHARBOR_BROKER_URL") or None,
+            postgres_programs=env.get("SKYHARBOR_PG_BIN") or None,
+            runtime_folder=env.get("XDG_RUNTIME_DIR") or None,
+            home=home,
+            token_file=env.get("SKYHARBOR_TOKEN_FILE") or _in_home(home, "token"),
+            worker_token_file=env.get("SKYHARBOR_WORKER_TOKEN_FILE") or _in_home(home, "worker.token"),
+            listen_fd=_number(env, "SKYHARBOR_LISTEN_FD"),
+            bind=_address(env.get("SKYHARBOR_BIND") or "127.0.0.1:8470"),
+            log_file=env.get("SKYHARBOR_LOG_FILE") or None,
+            log_level=_level(env.get("SKYHARBOR_LOG_LEVEL") or "info"),
+        )
+
+    def need_database(self) -> str:
+        """Return the database's SQLAlchemy URL; ``bad-request`` when there is none."""
+        return _needed(self.database_url, "SKYHARBOR_DATABASE_URL")
+
+    def need_broker(self) -> str:
+        """Return the broker's URL; ``bad-request`` when there is none."""
+        return _needed(self.broker_url, "SKYHARBOR_BROKER_URL")
+
+    def tokens(self) -> tuple[str, str]:
+        """Return the operator's and the worker's token, read from their files."""
+        return (
+            _content(_needed(self.token_file, "SKYHARBOR_TOKEN_FILE"), "SKYHARBOR_TOKEN_FILE"),
+            _content(_needed(self.worker_token_file, "SKYHARBOR_WORKER_TOKEN_FILE"), "SKYHARBOR_WORKER_TOKEN_FILE"),
+        )
+
+
+def _database_url(text: str | None) -> str | None:
+    """Accept what people write (``postgres://``) and name the driver that we use."""
+    if not text:
+        return None
+    scheme, separator, rest = text.partition("://")
+    if not separator or scheme not in ("postgres", "postgresql", _DRIVER):
+        raise SkyharborError("bad-request", "SKYHARBOR_DATABASE_URL must begin with postgresql://")
+    return f"{_DRIVER}://{rest}"
+
+
+def _in_home(home: str | None, name: str) -> str | None:
+    return os.path.join(home, "secrets", name) if home else None
+
+
+def _needed(value: str | None, name: str) -> str:
+    if not value:
+        raise SkyharborError("bad-request", f"{name} is not set")
+    return value
+
+
+def _number(env: Mapping[str, str], name: str) -> int | None:
+    text = env.get(name, "")
+    if text and not text.isdigit():
+        raise SkyharborError("bad-request", f"{name} must be a number, not {text!r}")
+    return int(text) if text else None
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise SkyharborError("bad-request", f"SKYHARBOR_BIND must be address:port, not {text!r}")
+    return host.strip("[]"), int(port)
+
+
+def _level(text: str) -> str:
+    if text.lower() not in ("debug", "info", "warning", "error"):
+        raise SkyharborError("bad-request", f"SKYHARBOR_LOG_LEVEL must be debug, info, warning or error, not {text!r}")
+    return text.lower()
+
+
+def _content(path: str, name: str) -> str:
+    try:
+        with open(path, encoding="ascii") as handle:
+            return handle.read().strip()
+    except OSError as error:
+        raise SkyharborError("bad-request", f"{name}: {error.strerror}: {path}") from error

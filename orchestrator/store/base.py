@@ -1,0 +1,51 @@
+"""What all row classes share: the open connection and three ways to run a statement.
+
+Rule of the file: statements come from ``sql/<name>.sql`` or are short reads written beside their use; parameters
+are bound,
+never pasted.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, TextClause, text
+
+
+@cache
+def statement(name: str) -> TextClause:
+    """Return the statement kept in ``sql/<name>.sql``."""
+    return text((files(__package__) / "sql" / f"{name}.sql").read_text(encoding="utf-8"))
+
+
+@cache
+def inline(sql: str) -> TextClause:
+    """Return a short statement, prepared once."""
+    return text(sql)
+
+
+def to_json(value: object) -> str:
+    """Return the JSON text of plain values, for a jsonb parameter."""
+    return json.dumps(value, ensure_ascii=True, separators=(",", ":"))
+
+
+class Rows:
+    """A group of rows seen through one open transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._db = connection
+
+    def _all(self, sql: TextClause, **parameters: Any) -> list[RowMapping]:
+        return list(self._db.execute(sql, parameters).mappings())
+
+    def _one(self, sql: TextClause, **parameters: Any) -> RowMapping | None:
+        return self._db.execute(sql, parameters).mappings().first()
+
+    def _run(self, sql: TextClause, **parameters: Any) -> int:
+        return self._db.execute(sql, parameters).rowcount
+
+    def _wake(self) -> None:
+        self._db.execute(inline("SELECT pg_notify('skyharbor_tower', '')"))

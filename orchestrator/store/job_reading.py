@@ -1,0 +1,70 @@
+"""How a job is read: one SELECT and one mapping, used by everybody.
+
+Rule of the file: reading only. The queue position counts the jobs ahead in admission order, at the moment of reading.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import RowMapping
+
+from orchestrator.domain.job_states import JobState
+from orchestrator.domain.jobs import Job, JobError, Trigger
+from shared.model.backup import BackupType, ConflictRule, JobKind
+
+SELECT_JOB = """
+SELECT j.*, i.name AS item, u.worker, u.progress,
+       CASE WHEN j.state = 'available' AND j.admitted_at IS NULL THEN 1 + (
+           SELECT count(*) FROM job q
+           WHERE q.state = 'available' AND q.admitted_at IS NULL
+             AND (q.rank, q.created_at, q.id) < (j.rank, j.created_at, j.id)
+       ) END AS queue_position
+FROM job j
+JOIN item i ON i.id = j.item_id
+JOIN unit u ON u.job_id = j.id AND u.no = 0
+"""
+
+
+def read_job(row: RowMapping) -> Job:
+    """Return the job of a row of ``SELECT_JOB``."""
+    error = None
+    if row["error_code"] is not None:
+        error = JobError(row["error_code"], row["error_message"] or "")
+    return Job(
+        id=row["id"],
+        kind=JobKind(row["kind"]),
+        state=JobState(row["state"]),
+        trigger=Trigger(row["trigger"]),
+        item_id=row["item_id"],
+        item=row["item"],
+        machine_id=row["machine_id"],
+        vault_id=row["vault_id"],
+        point_id=row["point_id"],
+        requested_type=BackupType(row["requested_type"]) if row["requested_type"] else None,
+        type=BackupType(row["type"]) if row["type"] else None,
+        attempt=row["attempt"],
+        max_attempts=row["max_attempts"],
+        losses=row["losses"],
+        epoch=row["epoch"],
+        created_at=row["created_at"],
+        due_at=row["due_at"],
+        admitted_at=row["admitted_at"],
+        started_at=row["started_at"],
+        committing_at=row["committing_at"],
+        finished_at=row["finished_at"],
+        cancel_requested_at=row["cancel_requested_at"],
+        backoff_seconds=row["backoff_seconds"],
+        wait_reason=row["wait_reason"],
+        queue_position=row["queue_position"],
+        worker=row["worker"],
+        progress=row["progress"],
+        error=error,
+        stats=row["stats"],
+        warnings=tuple(row["warnings"]),
+        policy_version=row["policy_version"],
+        requested_by=row["requested_by"],
+        retry_of=row["retry_of"],
+        target=row["target"],
+        paths=tuple(row["paths"]),
+        conflict=ConflictRule(row["conflict"]) if row["conflict"] else None,
+        full=row["full_check"],
+    )

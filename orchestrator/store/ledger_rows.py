@@ -1,0 +1,86 @@
+"""The table ``fire``: the ledger of nominal times.
+
+Rule of the file: a nominal time is inserted once; a settled fire never changes (a trigger sees to it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+
+from orchestrator.domain.ledger import DueFire, ItemSchedule, PlannedFire
+from orchestrator.domain.policy import PolicySpec
+from orchestrator.store.base import Rows, inline, statement
+
+
+class LedgerRows(Rows):
+    """The fires."""
+
+    def to_plan(self, *, before: datetime, limit: int) -> Sequence[ItemSchedule]:
+        """Return items that need planning, locked; items in other hands are skipped."""
+        rows = self._all(statement("items_to_plan"), before=before, limit=limit)
+        return [
+            ItemSchedule(row["id"], row["planned_through"], row["version_id"], msgspec.convert(row["spec"], PolicySpec))
+            for row in rows
+        ]
+
+    def plan(self, item_id: str, fires: Sequence[PlannedFire], *, through: datetime) -> int:
+        """Insert what is new and remember how far planning went."""
+        new = 0
+        if fires:
+            new = self._run(
+                inline(
+                    "INSERT INTO fire (item_id, schedule_no, nominal, zone, instant, due_at, version_id)"
+                    " SELECT :item_id, f.* FROM unnest(CAST(:numbers AS integer[]), CAST(:nominals AS timestamp[]),"
+                    " CAST(:zones AS text[]), CAST(:instants AS timestamptz[]), CAST(:dues AS timestamptz[]),"
+                    " CAST(:versions AS text[])) AS f (schedule_no, nominal, zone, instant, due_at, version_id)"
+                    " ON CONFLICT DO NOTHING"
+                ),
+                item_id=item_id,
+                numbers=[fire.schedule_no for fire in fires],
+                nominals=[fire.nominal for fire in fires],
+                zones=[fire.zone for fire in fires],
+                instants=[fire.instant for fire in fires],
+                dues=[fire.due_at for fire in fires],
+                versions=[fire.version_id for fire in fires],
+            )
+        self._run(
+            inline("UPDATE item SET planned_through = greatest(planned_through, :through) WHERE id = :id"),
+            id=item_id,
+            through=through,
+        )
+        return new
+
+    def due(self, *, now: datetime, limit: int) -> Sequence[DueFire]:
+        """Return due, planned fires by item and time, locked."""
+        rows = self._all(statement("due_fires"), now=now, limit=limit)
+        return [
+            DueFire(
+                item_id=row["item_id"],
+                schedule_no=row["schedule_no"],
+                nominal=row["nominal"],
+                due_at=row["due_at"],
+                version_id=row["version_id"],
+                spec=msgspec.convert(row["spec"], PolicySpec),
+                machine_id=row["machine_id"],
+                vault_id=row["vault_id"],
+            )
+            for row in rows
+        ]
+
+    def settle(self, fire: DueFire, *, state: str, reason: str | None, job_id: str | None) -> None:
+        """Settle one planned fire."""
+        self._run(
+            inline(
+                "UPDATE fire SET state = :state, reason = :reason, job_id = :job_id, settled_at = clock_timestamp()"
+                " WHERE item_id = :item_id AND schedule_no = :no AND nominal = :nominal AND state = 'planned'"
+            ),
+            item_id=fire.item_id,
+            no=fire.schedule_no,
+            nominal=fire.nominal,
+            state=state,
+            reason=reason,
+            job_id=job_id,
+        )

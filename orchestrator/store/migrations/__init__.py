@@ -1,0 +1,1 @@
+"""Schema changes, one file per version. A released version never changes."""

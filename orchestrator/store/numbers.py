@@ -1,0 +1,60 @@
+"""Counts for the status page and /metrics.
+
+Rule of the file: reading only; everything by an index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sqlalchemy import Connection
+
+from orchestrator.domain.job_states import JobState
+from orchestrator.domain.system import Numbers
+from orchestrator.store.admission_rows import SlotRows
+from orchestrator.store.base import inline
+
+
+def count_by_state(db: Connection) -> Mapping[str, int]:
+    """Return the number of jobs in every state; states without jobs are 0."""
+    rows = db.execute(inline("SELECT state, count(*) FROM job GROUP BY state")).all()
+    counted = {str(state): int(count) for state, count in rows}
+    return {state.value: counted.get(state.value, 0) for state in JobState}
+
+
+def read_numbers(db: Connection) -> Numbers:
+    """Return what /metrics shows."""
+    reasons = db.execute(
+        inline(
+            "SELECT coalesce(wait_reason, 'admission'), count(*) FROM job"
+            " WHERE state IN ('scheduled', 'available', 'retryable') GROUP BY 1"
+        )
+    ).all()
+    single = db.execute(
+        inline(
+            "SELECT (SELECT count(*) FROM worker WHERE last_seen_at > clock_timestamp() - interval '60 seconds'),"
+            " (SELECT count(*) FROM outbox WHERE published_at IS NULL),"
+            " (SELECT coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0) FROM job"
+            "  WHERE state IN ('scheduled', 'available', 'retryable')),"
+            " (SELECT count(*) FROM recovery_point WHERE state <> 'expired'),"
+            " (SELECT count(*) FROM fire WHERE state = 'missed')"
+        )
+    ).one()
+    last = db.execute(
+        inline(
+            "SELECT i.name, p.sealed_at FROM item i CROSS JOIN LATERAL (SELECT r.sealed_at FROM recovery_point r"
+            " WHERE r.item_id = i.id AND r.state = 'sealed' ORDER BY r.sealed_at DESC, r.id DESC LIMIT 1) p"
+            " WHERE i.removed_at IS NULL"
+        )
+    ).all()
+    return Numbers(
+        jobs_by_state=count_by_state(db),
+        waiting_by_reason={str(reason): int(count) for reason, count in reasons},
+        slots=SlotRows(db).all(),
+        workers_alive=int(single[0]),
+        outbox_pending=int(single[1]),
+        oldest_waiting_seconds=float(single[2]),
+        points=int(single[3]),
+        fires_missed=int(single[4]),
+        last_point_at={str(name): sealed_at for name, sealed_at in last},
+    )

@@ -1,0 +1,6 @@
+SELECT s.scope, s.key
+FROM slot_scope s
+JOIN (SELECT DISTINCT scope, key FROM unnest(CAST(:scopes AS text[]), CAST(:keys AS text[])) AS n (scope, key)) n
+  ON n.scope = s.scope AND n.key = s.key
+ORDER BY s.scope, s.key
+FOR UPDATE OF s

@@ -1,0 +1,83 @@
+"""The table ``vault``.
+
+Rule of the file: adding a vault adds its slot scope. What a vault holds is counted from its points, never kept twice.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import RowMapping
+from sqlalchemy.exc import IntegrityError
+
+from orchestrator.domain.admission import VAULT_CAPACITY, VAULT_RESTORE_FLOOR
+from orchestrator.domain.inventory import StoredVault, Vault
+from orchestrator.domain.paging import Page, PageRequest, decode_cursor
+from orchestrator.store.base import Rows, inline
+from orchestrator.store.paging import cut
+from shared.errors import SkyharborError
+
+_SELECT = """
+SELECT v.id, v.name, v.url, v.created_at, s.capacity, p.points, p.bytes_stored
+FROM vault v
+JOIN slot_scope s ON s.scope = 'vault' AND s.key = v.id
+CROSS JOIN LATERAL (
+    SELECT count(*) AS points, coalesce(sum(r.bytes_stored), 0) AS bytes_stored
+    FROM recovery_point r WHERE r.vault_id = v.id AND r.state <> 'expired'
+) p
+"""
+
+
+class VaultRows(Rows):
+    """The vaults."""
+
+    def add(self, vault: StoredVault) -> None:
+        """Keep a vault and its slot scope. ``already-exists``."""
+        try:
+            self._run(
+                inline("INSERT INTO vault (id, name, url, created_at) VALUES (:id, :name, :url, :created_at)"),
+                id=vault.id,
+                name=vault.name,
+                url=vault.url,
+                created_at=vault.created_at,
+            )
+        except IntegrityError as error:
+            raise SkyharborError(
+                "already-exists", f"there is a vault with the name {vault.name!r} or this id"
+            ) from error
+        self._run(
+            inline("INSERT INTO slot_scope (scope, key, capacity, floor) VALUES ('vault', :id, :capacity, :floor)"),
+            id=vault.id,
+            capacity=VAULT_CAPACITY,
+            floor=VAULT_RESTORE_FLOOR,
+        )
+
+    def has_name(self, name: str) -> bool:
+        """Tell whether a vault has this name."""
+        return self._one(inline("SELECT 1 FROM vault WHERE name = :name"), name=name) is not None
+
+    def get(self, ref: str) -> Vault:
+        """Return a vault by id or name."""
+        row = self._one(inline(_SELECT + "WHERE v.id = :ref OR v.name = :ref"), ref=ref)
+        if row is None:
+            raise SkyharborError("not-found", f"there is no vault {ref!r}")
+        return _vault(row)
+
+    def page(self, request: PageRequest) -> Page[Vault]:
+        """Return vaults by name."""
+        rows = self._all(
+            inline(_SELECT + "WHERE v.name > :after ORDER BY v.name LIMIT :limit"),
+            after=decode_cursor(request.cursor) or "",
+            limit=request.limit + 1,
+        )
+        return cut([_vault(row) for row in rows], request.limit, lambda vault: vault.name)
+
+
+def _vault(row: RowMapping) -> Vault:
+    return Vault(
+        id=row["id"],
+        name=row["name"],
+        url=row["url"],
+        created_at=row["created_at"],
+        capacity=row["capacity"],
+        points=row["points"],
+        bytes_stored=int(row["bytes_stored"]),
+    )

@@ -1,0 +1,96 @@
+"""Give a unit to a worker, with everything it needs to know.
+
+Rule of the file: the instruction is resolved here: names, URL, wrapped keys, reference point. The worker knows no
+policy.
+"""
+
+from __future__ import annotations
+
+import uuid
+
+from orchestrator.domain.inventory import RecoveryPoint
+from orchestrator.domain.jobs import Job
+from orchestrator.domain.work import LEASE_SECONDS, RENEW_EVERY_SECONDS, STOP_AFTER_SECONDS
+from orchestrator.use_cases.ports import UnitOfWork
+from shared.contracts.work import (
+    BackupInstruction,
+    Claim,
+    FilesSource,
+    Granted,
+    Instruction,
+    ItemRef,
+    MachineRef,
+    PointRef,
+    RestoreInstruction,
+    VaultRef,
+    VerifyInstruction,
+)
+from shared.errors import SkyharborError
+from shared.model.backup import BackupType, ConflictRule, JobKind
+
+
+def claim(uow: UnitOfWork, *, message: Claim) -> Granted | None:
+    """Take the doorbell's unit, or the longest admitted one; None when the doorbell is stale or there is nothing.
+
+    ``stale-claim`` when a newer process holds the worker's name. A reply that is lost costs one lease and one loss.
+    """
+    if not uow.workers.seen(message.worker, message.session):
+        raise SkyharborError("stale-claim", f"a newer process is {message.worker} now")
+    taken = uow.units.claim(
+        message.doorbell, worker=message.worker, session=message.session, claim_id=str(uuid.uuid4())
+    )
+    if taken is None:
+        uow.commit()
+        return None
+    fence, job = taken
+    instruction = _instruction(uow, job)
+    if isinstance(instruction, BackupInstruction):
+        uow.units.note_type(fence, instruction.type)
+    uow.commit()
+    return Granted(
+        fence=fence,
+        attempt=job.attempt,
+        lease=LEASE_SECONDS,
+        renew_every=RENEW_EVERY_SECONDS,
+        stop_after=STOP_AFTER_SECONDS,
+        instruction=instruction,
+    )
+
+
+def _instruction(uow: UnitOfWork, job: Job) -> Instruction:
+    if job.kind is JobKind.BACKUP:
+        return _backup(uow, job)
+    point = _point_ref(uow.points.get(job.point_id))
+    if job.kind is JobKind.RESTORE:
+        return RestoreInstruction(
+            point=point, target=job.target or "", paths=job.paths, conflict=job.conflict or ConflictRule.SKIP
+        )
+    return VerifyInstruction(point=point, full=bool(job.full))
+
+
+def _backup(uow: UnitOfWork, job: Job) -> BackupInstruction:
+    item = uow.items.get(job.item_id, removed=True)
+    machine, vault = uow.machines.get(job.machine_id), uow.vaults.get(job.vault_id)
+    wanted = job.requested_type or BackupType.INCREMENTAL
+    reference = None
+    if wanted is not BackupType.FULL:
+        reference = uow.points.last(job.item_id, full_only=wanted is BackupType.DIFFERENTIAL)
+    return BackupInstruction(
+        point_id=job.point_id,
+        machine=MachineRef(id=machine.id, name=machine.name, key_slots=machine.key_slots),
+        item=ItemRef(id=item.id, name=item.name),
+        vault=VaultRef(id=vault.id, name=vault.name, url=vault.url),
+        source=FilesSource(paths=item.source.paths, excludes=item.source.excludes),
+        type=wanted if reference is not None else BackupType.FULL,
+        reference=reference.id if reference is not None else None,
+        policy_version=job.policy_version,
+    )
+
+
+def _point_ref(point: RecoveryPoint) -> PointRef:
+    return PointRef(
+        point_id=point.id,
+        machine=MachineRef(id=point.machine.id, name=point.machine.name, key_slots=point.machine_key_slots),
+        item=ItemRef(id=point.item.id, name=point.item.name),
+        vault=VaultRef(id=point.vault.id, name=point.vault.name, url=point.vault_url),
+    )

@@ -1,0 +1,26 @@
+"""The last question before a point is sealed: is the unit still this worker's?
+
+Rule of the file: from a yes on the point may exist, so the job can no longer be cancelled, only finished or tried
+again.
+"""
+
+from __future__ import annotations
+
+from orchestrator.domain.job_states import JobState
+from orchestrator.use_cases.ports import UnitOfWork
+from shared.contracts.work import Commit
+from shared.errors import SkyharborError
+
+
+def commit(uow: UnitOfWork, *, message: Commit) -> None:
+    """Move the job to committing and renew the lease. Idempotent.
+
+    ``stale-claim`` when the fence is not current; ``cancelled`` (same status) when a person has asked to stop: the
+    worker
+    seals nothing and reports ``Cancelled``.
+    """
+    job = uow.units.lock_owned(message.fence)
+    if job.cancel_requested_at is not None and job.committing_at is None and job.state is JobState.RUNNING:
+        raise SkyharborError("cancelled", "the job was cancelled before its point was sealed")
+    uow.units.enter_commit(message.fence)
+    uow.commit()

@@ -1,0 +1,114 @@
+"""Take the outcome of an attempt: the job, its slots, the catalog and the audit log change together or not at all.
+
+Rule of the file: only the current fence counts; the same fence again (a lost reply) is answered as before and
+changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+
+from orchestrator.domain.inventory import NewPoint
+from orchestrator.domain.job_states import JobState, PointState
+from orchestrator.domain.jobs import Ending, Job
+from orchestrator.domain.names import check_text, printable
+from orchestrator.domain.retry import after_cancel, after_failure
+from orchestrator.use_cases.ports import UnitOfWork
+from shared.contracts.work import BackupDone, Cancelled, Complete, Failed, Outcome, RestoreDone, VerifyDone
+from shared.errors import SkyharborError
+from shared.model.backup import MAX_NOTICES, JobKind, Notice
+
+_KIND_OF = {BackupDone: JobKind.BACKUP, RestoreDone: JobKind.RESTORE, VerifyDone: JobKind.VERIFY}
+
+
+def complete(uow: UnitOfWork, *, message: Complete, chance: float) -> None:
+    """Record an outcome. ``chance`` (0 to 1) spreads the back-off of a failure.
+
+    Errors: ``stale-claim``; ``bad-request`` for an outcome of another kind of job or a point that isn't this job's.
+    """
+    fence, outcome = message.fence, message.outcome
+    try:
+        job = uow.units.lock_owned(fence)
+    except SkyharborError:
+        if uow.units.was_completed(fence):
+            return
+        raise
+    ending = _ending(job, outcome, chance)
+    if isinstance(outcome, BackupDone):
+        uow.points.add(_new_point(job, outcome))
+    uow.units.remember_completed(fence)
+    uow.jobs.end_attempt(job, ending)
+    if isinstance(outcome, VerifyDone):
+        _judge_point(uow, job, outcome)
+    detail: dict[str, object] = {"state": str(ending.state), "attempt": job.attempt, "epoch": fence.epoch}
+    if ending.error is not None:
+        detail["error"] = ending.error.code
+    uow.audit.append(actor=f"worker:{job.worker}", action="job.end", target=job.id, detail=detail)
+    uow.commit()
+
+
+def _ending(job: Job, outcome: Outcome, chance: float) -> Ending:
+    if isinstance(outcome, Failed):
+        return after_failure(job, code=outcome.code, message=outcome.message, chance=chance)
+    if isinstance(outcome, Cancelled):
+        return after_cancel(job)
+    if _KIND_OF[type(outcome)] is not job.kind:
+        raise SkyharborError("bad-request", f"a {job.kind} job cannot end with this outcome")
+    return Ending(
+        state=JobState.COMPLETED,
+        losses=job.losses,
+        attempt=job.attempt,
+        stats=msgspec.to_builtins(outcome.stats),
+        warnings=_warnings(outcome.warnings),
+        type=outcome.point.type if isinstance(outcome, BackupDone) else None,
+    )
+
+
+def _warnings(notices: Sequence[Notice]) -> list[dict[str, str]]:
+    return [
+        {"path": printable(notice.path), "code": printable(notice.code), "message": printable(notice.message)}
+        for notice in notices[:MAX_NOTICES]
+    ]
+
+
+def _new_point(job: Job, outcome: BackupDone) -> NewPoint:
+    sealed = outcome.point
+    if sealed.point_id != job.point_id:
+        raise SkyharborError("bad-request", "this is not the point that the job was to make")
+    return NewPoint(
+        id=sealed.point_id,
+        job_id=job.id,
+        item_id=job.item_id,
+        machine_id=job.machine_id,
+        vault_id=job.vault_id,
+        type=sealed.type,
+        reference=sealed.reference,
+        sealed_at=_time(sealed.sealed_at),
+        files=sealed.files,
+        bytes=sealed.bytes,
+        bytes_transferred=outcome.stats.bytes_transferred,
+        bytes_stored=outcome.stats.bytes_stored,
+        manifest=check_text(sealed.manifest, field="manifest"),
+        manifest_sha256=check_text(sealed.manifest_sha256, field="manifest_sha256", longest=64),
+        warnings=outcome.stats.warnings,
+    )
+
+
+def _time(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise SkyharborError("bad-request", f"{text!r} is not a time", field="sealed_at") from error
+    if moment.tzinfo is None:
+        raise SkyharborError("bad-request", f"{text!r} has no zone: write it in UTC, ending in Z", field="sealed_at")
+    return moment
+
+
+def _judge_point(uow: UnitOfWork, job: Job, outcome: VerifyDone) -> None:
+    if outcome.stats.problems > 0:
+        uow.points.set_state(job.point_id, PointState.DAMAGED)
+    else:
+        uow.points.verified(job.point_id, how="full" if outcome.full else "structure")

@@ -1,0 +1,40 @@
+"""What all requests for a job share: the Idempotency-Key.
+
+Rule of the file: the key, the job and the audit line are kept in one transaction or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+
+from orchestrator.domain.jobs import Accepted, NewJob
+from orchestrator.domain.names import check_text
+from orchestrator.use_cases.ports import UnitOfWork
+from shared.errors import SkyharborError
+
+KEY_DAYS = 7
+"""How long an Idempotency-Key is remembered."""
+
+
+def accept_job(
+    uow: UnitOfWork, *, actor: str, job: NewJob, key: str | None, request: Mapping[str, object], action: str
+) -> Accepted:
+    """Keep a job once per key and commit. The same key with another ``request`` is ``idempotency-mismatch``.
+
+    Two requests with one key at the same time: the second waits for the first one's commit and is answered its job.
+    """
+    if key is not None:
+        check_text(key, field="Idempotency-Key", longest=255)
+        digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
+        known_hash, known_job = uow.keys.take(key, request_hash=digest, job_id=job.id)
+        if known_hash != digest:
+            raise SkyharborError("idempotency-mismatch", "this key was used for another request within 7 days")
+        if known_job != job.id:
+            return Accepted(uow.jobs.get(known_job), True)
+    uow.jobs.add(job)
+    uow.audit.append(actor=actor, action=action, target=job.id, detail=request)
+    uow.wake()
+    uow.commit()
+    return Accepted(uow.jobs.get(job.id), False)

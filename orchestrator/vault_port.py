@@ -1,0 +1,47 @@
+"""The vaults as the control plane sees them: made and described on real storage, never opened for data.
+
+Rule of the file: the adapter of the use cases' ``VaultPort``; it holds no credentials and no keys.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from datetime import datetime
+
+from orchestrator.domain.inventory import StoredVault
+from shared.storage.object_store import ObjectStore
+from shared.storage.open import create_store, open_store, probe
+from shared.vault.vault import VaultHeader, create_vault, open_vault
+
+
+class VaultsOnStorage:
+    """Opens stores by URL with the credentials of this process's environment."""
+
+    def create(self, url: str, *, name: str) -> StoredVault:
+        """Make a vault at an empty place, after the store has proved itself.
+
+        Raises ``vault-exists``, ``vault-not-empty`` (nothing is changed then), ``store-*``. Killed in between: an empty
+        folder may remain, which the next call takes.
+        """
+        with _closing(create_store(url)) as store:
+            if next(iter(store.list()), None) is None:  # what is there is not ours to write a probe beside
+                probe(store)
+            return _stored(create_vault(store, name=name), url)
+
+    def describe(self, url: str) -> StoredVault:
+        """Read the header of an existing vault. Raises ``vault-missing``, ``vault-unsupported``, ``store-*``."""
+        with _closing(open_store(url)) as store:
+            return _stored(open_vault(store).header, url)
+
+
+def _stored(header: VaultHeader, url: str) -> StoredVault:
+    return StoredVault(id=header.id, name=header.name, url=url, created_at=datetime.fromisoformat(header.created_at))
+
+
+@contextlib.contextmanager
+def _closing(store: ObjectStore) -> Iterator[ObjectStore]:
+    try:
+        yield store
+    finally:
+        store.close()

@@ -1,0 +1,204 @@
+"""A control plane for tests: a real database with the schema, and builders for what lives in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from sqlalchemy import Engine, text
+
+from orchestrator.domain.inventory import Item, Machine, StoredVault, Vault
+from orchestrator.domain.jobs import Job
+from orchestrator.store.schema import upgrade
+from orchestrator.store.unit_of_work import SqlUnitOfWork, open_engine
+from orchestrator.use_cases.admit import admit
+from orchestrator.use_cases.claim import claim
+from orchestrator.use_cases.commit import commit
+from orchestrator.use_cases.complete import complete
+from orchestrator.use_cases.items import add_item
+from orchestrator.use_cases.jobs import get_job
+from orchestrator.use_cases.machines import add_machine
+from orchestrator.use_cases.request_backup import request_backup
+from orchestrator.use_cases.vaults import create_vault
+from shared.contracts.work import (
+    BackupDone,
+    BackupInstruction,
+    Claim,
+    Commit,
+    Complete,
+    Doorbell,
+    Granted,
+    Outcome,
+    SealedPoint,
+)
+from shared.errors import SkyharborError
+from shared.model.backup import BackupStats, BackupType, Notice
+from shared.model.ids import new_id
+
+SLOTS: tuple[dict[str, str | int], ...] = ({"slot_id": "a", "kind": "passphrase", "wrapped": "AAAA", "iterations": 3},)
+
+
+@dataclass
+class MemoryVaults:
+    """A VaultPort that keeps headers in a dict; the same refusals as real storage."""
+
+    headers: dict[str, StoredVault] = field(default_factory=dict)
+
+    def create(self, url: str, *, name: str) -> StoredVault:
+        """Make a header."""
+        if url in self.headers:
+            raise SkyharborError("vault-exists", url)
+        self.headers[url] = StoredVault(new_id(), name, url, datetime.now(UTC))
+        return self.headers[url]
+
+    def describe(self, url: str) -> StoredVault:
+        """Read a header."""
+        if url not in self.headers:
+            raise SkyharborError("vault-missing", url)
+        return self.headers[url]
+
+
+@dataclass
+class RecordingBell:
+    """A bell that remembers its rings, and is broken while ``broken``."""
+
+    rings: list[Doorbell] = field(default_factory=list)
+    broken: bool = False
+
+    def ring(self, doorbell: Doorbell) -> None:
+        """Remember, or fail like a dead broker."""
+        if self.broken:
+            raise SkyharborError("server-unreachable", "the broker does not answer")
+        self.rings.append(doorbell)
+
+
+class ControlPlane:
+    """The store and the use cases over one database, with the shortcuts that tests need."""
+
+    def __init__(self, url: str) -> None:
+        upgrade(url)
+        self.url = url
+        self.engine: Engine = open_engine(url)
+        self.vaults = MemoryVaults()
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self.engine.dispose()
+
+    def uow(self) -> SqlUnitOfWork:
+        """Open a transaction (use as a context manager)."""
+        return SqlUnitOfWork(self.engine)
+
+    def machine(self, name: str = "m1") -> Machine:
+        """Add a machine."""
+        with self.uow() as uow:
+            return add_machine(uow, actor="test", name=name, machine_id=new_id(), key_slots=SLOTS)
+
+    def vault(self, name: str = "v1") -> Vault:
+        """Add a vault."""
+        with self.uow() as uow:
+            return create_vault(uow, vaults=self.vaults, actor="test", name=name, url=f"memory://{name}")
+
+    def item(self, name: str = "i1", *, machine: str = "m1", vault: str = "v1", policy: str | None = None) -> Item:
+        """Add an item on a machine and a vault that exist."""
+        with self.uow() as uow:
+            return add_item(
+                uow,
+                actor="test",
+                name=name,
+                workload="files",
+                machine=machine,
+                vault=vault,
+                paths=["/etc"],
+                policy=policy,
+            )
+
+    def one_item(self, name: str = "i1") -> Item:
+        """Add a machine m1, a vault v1 and an item on them."""
+        self.machine()
+        self.vault()
+        return self.item(name)
+
+    def backup(self, item: str = "i1", *, type: BackupType = BackupType.INCREMENTAL, key: str | None = None) -> Job:
+        """Ask for a backup."""
+        with self.uow() as uow:
+            return request_backup(uow, actor="test", item=item, type=type, key=key).job
+
+    def admit(self) -> int:
+        """Run one admission."""
+        with self.uow() as uow:
+            return admit(uow)
+
+    def claim(self, doorbell: Doorbell | None = None, *, worker: str = "w1", session: str = "s1") -> Granted | None:
+        """Claim as a worker."""
+        with self.uow() as uow:
+            return claim(uow, message=Claim(worker=worker, session=session, doorbell=doorbell))
+
+    def start(self, item: str = "i1", **options: BackupType) -> Granted:
+        """Ask for a backup, admit it and claim it."""
+        self.backup(item, **options)
+        self.admit()
+        granted = self.claim()
+        assert granted is not None
+        return granted
+
+    def commit(self, granted: Granted) -> None:
+        """Ask to seal."""
+        with self.uow() as uow:
+            commit(uow, message=Commit(fence=granted.fence))
+
+    def complete(self, granted: Granted, outcome: Outcome | None = None) -> None:
+        """Report an outcome; a finished backup when none is given."""
+        with self.uow() as uow:
+            complete(uow, message=Complete(fence=granted.fence, outcome=outcome or sealed(granted)), chance=0.5)
+
+    def run(self, item: str = "i1", *, type: BackupType = BackupType.INCREMENTAL) -> Job:
+        """Run a backup to its end."""
+        granted = self.start(item, type=type)
+        self.commit(granted)
+        self.complete(granted)
+        return self.job(granted.fence.job_id)
+
+    def job(self, job_id: str) -> Job:
+        """Read a job."""
+        with self.uow() as uow:
+            return get_job(uow, ref=job_id)
+
+    def sql(self, statement: str, **parameters: object) -> Sequence[tuple[object, ...]]:
+        """Run a statement of the test's own and commit."""
+        with self.engine.begin() as connection:
+            result = connection.execute(text(statement), parameters)
+            return [tuple(row) for row in result] if result.returns_rows else []
+
+    def expire_lease(self, job_id: str, seconds: float = 10.0) -> None:
+        """Make a lease look as if it had ended so long ago."""
+        self.sql(
+            "UPDATE unit SET lease_expires_at = clock_timestamp() - make_interval(secs => :s) WHERE job_id = :id",
+            s=seconds,
+            id=job_id,
+        )
+
+    def slots_in_use(self) -> dict[tuple[object, object], object]:
+        """Return what every scope says is in use."""
+        return {(scope, key): used for scope, key, used in self.sql("SELECT scope, key, in_use FROM slot_scope")}
+
+
+def sealed(granted: Granted, *, warnings: tuple[Notice, ...] = ()) -> BackupDone:
+    """Return the outcome of a backup that went well."""
+    instruction = granted.instruction
+    assert isinstance(instruction, BackupInstruction)
+    return BackupDone(
+        stats=BackupStats(files=3, bytes_transferred=100, bytes_stored=90, warnings=len(warnings)),
+        point=SealedPoint(
+            point_id=instruction.point_id,
+            manifest=f"points/{instruction.point_id}",
+            manifest_sha256="0" * 64,
+            type=instruction.type,
+            reference=instruction.reference,
+            sealed_at=datetime.now(UTC).isoformat(),
+            files=3,
+            bytes=1000,
+        ),
+        warnings=warnings,
+    )

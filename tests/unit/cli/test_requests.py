@@ -1,0 +1,130 @@
+"""What commands send, and to whom."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from orchestrator.cli.ports import Endpoint, UpOptions
+from tests.unit.cli.jobs import a_job
+from tests.unit.cli.world import Answer, World, serving
+
+AN_ITEM = {"name": "etc"}
+
+
+def test_paths_to_protect_are_made_absolute_and_plain(world: World) -> None:
+    world.server.on("POST /items", Answer(201, AN_ITEM))
+    world.run(
+        "item", "add", "files", "etc", "--machine", "m", "--vault", "v", "--path", "//etc/", "here", "--exclude", "*.o"
+    )
+    assert world.server.seen("POST /items")[0].body == {
+        "name": "etc",
+        "workload": "files",
+        "machine": "m",
+        "vault": "v",
+        "source": {"paths": ["/etc", f"{os.getcwd()}/here"], "excludes": ["*.o"]},
+        "policy": None,
+    }
+
+
+def test_a_restore_names_an_absolute_target_and_paths_of_the_machine(world: World) -> None:
+    world.server.on("POST /jobs", Answer(202, a_job(kind="restore")))
+    world.run("restore", "latest", "/etc//hosts/", "--item", "etc", "--to", "out", "--conflict", "rename")
+    assert world.server.seen("POST /jobs")[0].body == {
+        "kind": "restore",
+        "point": "latest",
+        "item": "etc",
+        "target": f"{os.getcwd()}/out",
+        "paths": ["/etc/hosts"],
+        "conflict": "rename",
+    }
+
+
+def test_names_travel_escaped(world: World) -> None:
+    world.run("vault", "show", "a/b?c")
+    assert world.server.requests[0].path == "/api/v1/vaults/a%2Fb%3Fc"
+
+
+def test_lists_are_read_to_their_last_page(world: World) -> None:
+    pages = ({"items": [{"id": "1"}], "next": "c/2"}, {"items": [{"id": "2"}], "next": None})
+    world.server.on("GET /items", *(Answer(body=page) for page in pages))
+    assert [item["id"] for item in world.run("--json", "item", "list").json["items"]] == ["1", "2"]
+    assert world.server.requests[1].query == "cursor=c%2F2"
+
+
+def test_the_stack_of_the_home_is_asked_with_its_token(world: World) -> None:
+    world.run("item", "list")
+    assert world.server.requests[0].headers["Authorization"] == "Bearer operator-token"
+
+
+def test_another_server_never_hears_the_homes_token(world: World) -> None:
+    with serving() as other:
+        world.run("--server", other.url, "item", "list")
+        assert "Authorization" not in other.requests[0].headers
+
+
+def test_the_homes_own_server_named_by_url_gets_the_homes_token(world: World) -> None:
+    world.run("--server", world.server.url + "/", "item", "list")
+    assert world.server.requests[0].headers["Authorization"] == "Bearer operator-token"
+
+
+def test_flag_beats_environment_beats_context_beats_home(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = Path(world.config_file).with_name("token")
+    token.write_text("of-the-context\n")
+    config = f'[contexts.far]\nserver = "{world.server.url}"\ntoken_file = "{token}"\n'
+    Path(world.config_file).write_text(config)
+    world.stack.running = Endpoint("http://127.0.0.1:1", "t")
+    world.run("--context", "far", "item", "list")
+    monkeypatch.setenv("SKYHARBOR_SERVER", world.server.url)
+    monkeypatch.setenv("SKYHARBOR_TOKEN", "of-the-environment")
+    world.run("--context", "nowhere", "item", "list")
+    world.run("--token", "of-the-flag", "item", "list")
+    tokens = [request.headers["Authorization"] for request in world.server.requests]
+    assert tokens == ["Bearer of-the-context", "Bearer of-the-environment", "Bearer of-the-flag"]
+
+
+def test_an_unknown_context_is_no_such_thing(world: World) -> None:
+    assert world.run("--context", "nowhere", "item", "list").code == 4
+
+
+def test_a_broken_configuration_file_is_named(world: World) -> None:
+    Path(world.config_file).write_text("[contexts\n")
+    ran = world.run("item", "list")
+    assert (ran.code, world.config_file in ran.err) == (2, True)
+
+
+def test_up_passes_its_options_and_announces_once(world: World) -> None:
+    ran = world.run("--json", "up", "--detach", "--port", "0", "--workers", "3", "--flower")
+    assert world.stack.ups == [UpOptions(port=0, workers=3, flower=True, detach=True)]
+    assert ran.json["url"] == world.server.url
+
+
+def test_down_twice_is_fine(world: World) -> None:
+    assert [world.run("--json", "down").json["stopped"] for _ in range(2)] == [True, False]
+
+
+def test_a_policy_is_read_from_its_file(world: World, tmp_path: Path) -> None:
+    file = tmp_path / "nightly.yaml"
+    file.write_text("name: nächtlich\n", encoding="utf-8")
+    answer = {"name": "n", "version": {"n": 1, "id": "i", "created_at": "2026-11-22T10:00:00Z"}, "created": True}
+    world.server.on("POST /policies", Answer(body=answer))
+    assert world.run("policy", "apply", str(file)).out == "policy n is now version 1\n"
+    assert world.server.requests[0].body == {"yaml": "name: nächtlich\n"}
+
+
+def test_vault_verify_proves_the_newest_point_of_its_items_and_exits_by_the_worst(world: World) -> None:
+    def item(name: str, vault: str) -> dict[str, object]:
+        return {"name": name, "vault": {"id": vault, "name": vault}, "last_point": {"id": f"point-of-{name}"}}
+
+    world.server.on("GET /vaults/v", Answer(body={"id": "v", "name": "v"}))
+    listed = [item("a", "v"), item("b", "v"), item("c", "other"), {**item("d", "v"), "last_point": None}]
+    world.server.on("GET /items", Answer(body={"items": listed, "next": None}))
+    sound, damaged = ({"problems": 0, "warnings": 0}, {"problems": 1, "warnings": 1})
+    jobs = [a_job(id=str(n), kind="verify", state="completed", stats=s) for n, s in enumerate((sound, damaged))]
+    world.server.on("POST /jobs", *(Answer(202, job) for job in jobs))
+    ran = world.run("--json", "vault", "verify", "v", "--full")
+    asked = [(request.body["point"], request.body["full"]) for request in world.server.seen("POST /jobs")]
+    assert asked == [("point-of-a", True), ("point-of-b", True)]
+    assert (ran.code, [job["id"] for job in ran.json["items"]]) == (1, ["0", "1"])

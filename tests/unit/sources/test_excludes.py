@@ -1,0 +1,55 @@
+"""Exclude patterns mean what the guide says."""
+
+import pytest
+
+from tests.support.trees import Node, plant
+from tests.unit.engine.rig import Rig
+from workers.sources.excludes import Excludes
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "covered"),
+    [
+        ("*.tmp", b"/home/a/x.tmp", True),
+        ("*.tmp", b"/home/a.tmp/x", False),
+        ("node_modules", b"/srv/app/node_modules", True),
+        ("/home/*/.cache", b"/home/ann/.cache", True),
+        ("/home/*/.cache", b"/home/ann/b/.cache", False),
+        ("/home/**/.cache", b"/home/ann/b/.cache", True),
+        ("/home/**/.cache", b"/home/.cache", True),
+        ("/var/log/**", b"/var/log/a/b", True),
+        ("/var/log/**", b"/var/log", False),
+        ("target/debug", b"/src/x/target/debug", True),
+        ("target/debug", b"/src/x/target/debug/more", False),
+        ("file?", b"/file1", True),
+        ("file?", b"/file", False),
+        ("[ab]*", b"/bee", True),
+        ("[!ab]*", b"/bee", False),
+        ("[!ab]*", b"/cee", True),
+        (r"\*", b"/*", True),
+        (r"\*", b"/x", False),
+        ("[", b"/[", True),
+        ("caf\udce9", b"/caf\xe9", True),
+        ("a.b", b"/axb", False),
+        ("new\nline", b"/new\nline", True),
+        ("*", b"/a\nb", True),
+    ],
+)
+def test_a_pattern_covers(pattern, path, covered):
+    assert Excludes([pattern]).cover(path, directory=False) is covered
+
+
+def test_a_trailing_slash_means_directories_only():
+    excludes = Excludes(["build/"])
+    assert (excludes.cover(b"/x/build", directory=True), excludes.cover(b"/x/build", directory=False)) == (True, False)
+
+
+def test_an_excluded_directory_takes_its_content_with_it_and_says_nothing(tmp_path):
+    tree = plant(
+        tmp_path / "tree",
+        [Node(b"c", "dir", mode=0o755), Node(b"c/in", data=b"1"), Node(b"keep", data=b"2"), Node(b"x.tmp", data=b"3")],
+    )
+    rig = Rig()
+    done = rig.backup(tree, excludes=[f"{tree}/c", "*.tmp"])
+    names = [entry.path.rpartition(b"/")[2] for entry in rig.reader().entries()]
+    assert (names[-2:], done.stats.files, done.warnings) == ([b"tree", b"keep"], 1, ())

@@ -1,0 +1,60 @@
+"""What this program says: documents to stdout, words for people to stderr, failures with the registry's exit code.
+
+Rule of the file: with ``--json`` stdout holds JSON, one document per line, and nothing else. Names from a vault are
+other people's: control characters in them never reach a terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+
+from shared.errors import SkyharborError
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """The two streams of one run."""
+
+    json: bool
+
+    def document(self, value: object) -> None:
+        """Write one JSON document on a line of its own, with ``--json`` only."""
+        if self.json:
+            sys.stdout.write(json.dumps(value, separators=(",", ":")) + "\n")
+
+    def text(self, line: str) -> None:
+        """Write one line of the answer for people, without ``--json`` only."""
+        if not self.json:
+            sys.stdout.write(printable(line) + "\n")
+
+    def say(self, line: str) -> None:
+        """Tell people something beside the answer."""
+        sys.stderr.write(printable(line) + "\n")
+        sys.stderr.flush()
+
+    def fail(self, error: SkyharborError) -> int:
+        """Tell a failure both ways and return its exit code."""
+        hint = str(error.fields.get("hint") or error.kind.hint)
+        inner = {"code": error.code, "title": error.kind.title, "message": error.detail, "hint": hint}
+        self.document({"error": inner})
+        what = error.kind.title if error.detail == error.kind.title else f"{error.kind.title}: {error.detail}"
+        self.say(f"error: {what} ({error.code})")
+        self.say(f"hint: {hint}")
+        return error.kind.exit_code
+
+
+def printable(text: str) -> str:
+    r"""Return the text with everything that could command a terminal shown as ``\xNN`` or ``\uNNNN``."""
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else _escaped(letter) for letter in text)
+
+
+def _escaped(letter: str) -> str:
+    code = ord(letter)
+    # A byte of a command-line argument that is no UTF-8 arrives as a lone surrogate.
+    if 0xDC80 <= code <= 0xDCFF:
+        code -= 0xDC00
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"

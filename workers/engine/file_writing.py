@@ -1,0 +1,218 @@
+"""Writes regular files into the target from the chunks of a point: the work of the restoring threads.
+
+Rule of the file: a file appears under its name whole, with all its attributes, or not at all; wrong bytes never appear.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from shared.errors import SkyharborError
+from shared.model.backup import ConflictRule
+from shared.vault.entry import Entry
+from shared.vault.reader import PointReader
+from workers.engine.attributes import dress
+from workers.engine.folders import Folders
+from workers.engine.notices import Notices, reason
+from workers.engine.placing import NewFile, place
+from workers.engine.ports import Stop, StopReason
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_BAD_OBJECT = frozenset({"object-missing", "object-damaged"})
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A file and where it goes: a folder relative to the target, and a name in it."""
+
+    entry: Entry
+    folder: bytes
+    name: bytes
+
+
+@dataclass(slots=True)
+class Written:
+    """What became of a batch."""
+
+    files: int = 0
+    skipped: int = 0
+    bytes: int = 0
+
+
+class FileWriting:
+    """Everything the restoring threads share. ``write`` may run in any number of threads."""
+
+    def __init__(self, reader: PointReader, folders: Folders, rule: ConflictRule, notices: Notices) -> None:
+        self._reader = reader
+        self._folders = folders
+        self._rule = rule
+        self._notices = notices
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """Make every call end at its next step."""
+        self._stopping.set()
+
+    def write(self, jobs: Sequence[Job]) -> Written:
+        """Write files. What goes wrong with one is a notice about it.
+
+        Raises ``target-full``, ``Stop`` after ``stop()`` and what the store raises when it cannot be reached.
+        """
+        written = Written()
+        wanted = [job for job in jobs if not self._kept(job, written)]
+        chunks = _Chunks(self._reader, b"".join([job.entry.chunks for job in wanted]))
+        for job in wanted:
+            if self._stopping.is_set():
+                raise Stop(StopReason.LOST)
+            self._write_one(job, chunks.of(job.entry), written)
+        return written
+
+    def _kept(self, job: Job, written: Written) -> bool:
+        """Decide by a look whether the file that is there stays, before anything is read from the vault."""
+        if self._rule is ConflictRule.RENAME:
+            return False
+        try:
+            with self._folders.held(job.folder) as folder:
+                there = os.stat(job.name, dir_fd=folder, follow_symlinks=False)
+        except OSError:
+            return False  # nothing there, or the writing will meet the reason again and tell it
+        if self._rule is ConflictRule.SKIP or same_file(there, job.entry):
+            written.skipped += 1
+            return True
+        return False
+
+    def _write_one(self, job: Job, chunks: Iterator[memoryview], written: Written) -> None:
+        path = job.entry.path
+        try:
+            with self._folders.held(job.folder) as folder:
+                name = self._make(folder, job, chunks)
+        except SkyharborError as error:
+            if error.code not in _BAD_OBJECT:
+                raise
+            self._notices.say(path, "damaged", error.detail)
+        except IsADirectoryError:
+            self._notices.say(path, "target-conflict", "a directory of this name is in the way")
+        except OSError as error:
+            raise_if_full(error)
+            self._notices.say(path, "not-restored", reason(error))
+        else:
+            if name is None:
+                written.skipped += 1
+                return
+            written.files += 1
+            written.bytes += job.entry.size
+
+    def _make(self, folder: int, job: Job, chunks: Iterator[memoryview]) -> bytes | None:
+        entry = job.entry
+        new = NewFile(folder)
+        try:
+            fill(new.fd, entry, chunks, self._check)
+            lost = dress(new.fd, entry, os.fstat(new.fd))
+            name = place(folder, job.name, self._rule, new.publish)
+        finally:
+            new.close()
+        if lost and name is not None:
+            self._notices.say(entry.path, "metadata-not-kept", ", ".join(lost))
+        return name
+
+    def _check(self) -> None:
+        if self._stopping.is_set():
+            raise Stop(StopReason.LOST)
+
+
+class _Chunks:
+    """Chunks of several files, read as one stream while all is well and file by file once something is not."""
+
+    def __init__(self, reader: PointReader, ids: bytes) -> None:
+        self._reader = reader
+        self._stream: Iterator[memoryview] | None = reader.read_chunks(ids) if ids else None
+        self._asked = 0
+        self._given = 0
+
+    def of(self, entry: Entry) -> Iterator[memoryview]:
+        """Return the chunks of the next file; every file must be asked for once, in order."""
+        begin = self._asked
+        self._asked += len(entry.chunks) // 32
+        if self._given != begin:
+            self._stream = None  # the file before was given up half-way
+        if self._stream is None:
+            return self._reader.read_chunks(entry.chunks)
+        return self._from_stream(self._stream, self._asked - begin)
+
+    def _from_stream(self, stream: Iterator[memoryview], count: int) -> Iterator[memoryview]:
+        for _ in range(count):
+            chunk = next(stream)
+            self._given += 1
+            yield chunk
+
+
+def fill(fd: int, entry: Entry, chunks: Iterator[memoryview], check: Callable[[], None]) -> None:
+    """Write a file's data between its holes. ``object-damaged`` when size, holes and chunks do not fit together."""
+    ranges = _data_ranges(entry)
+    if not entry.holes:
+        written = 0
+        for chunk in chunks:
+            check()
+            written += _write_all(fd, chunk, written)
+        if written != entry.size:
+            raise SkyharborError("object-damaged", f"the file's chunks have {written} bytes, not {entry.size}")
+        return
+    at, left = next(ranges, (0, 0))
+    for chunk in chunks:
+        check()
+        rest = chunk
+        while len(rest):
+            if not left:
+                at, left = next(ranges, (0, 0))
+                if not left:
+                    raise SkyharborError("object-damaged", "the file has more data than room between its holes")
+            count = min(left, len(rest))
+            _write_all(fd, rest[:count], at)
+            rest, at, left = rest[count:], at + count, left - count
+    if left or next(ranges, None) is not None:
+        raise SkyharborError("object-damaged", "the file has less data than room between its holes")
+    os.ftruncate(fd, entry.size)
+
+
+def _data_ranges(entry: Entry) -> Iterator[tuple[int, int]]:
+    at = 0
+    for offset, length in entry.holes:
+        if offset < at or length <= 0 or offset + length > entry.size:
+            raise SkyharborError("object-damaged", "the file's holes are not in order")
+        if offset > at:
+            yield at, offset - at
+        at = offset + length
+    if at < entry.size:
+        yield at, entry.size - at
+
+
+def _write_all(fd: int, data: memoryview, offset: int) -> int:
+    done = 0
+    while done < len(data):
+        done += os.pwrite(fd, data[done:], offset + done)
+    return done
+
+
+def same_file(there: os.stat_result, entry: Entry) -> bool:
+    """Tell whether what is there looks like the entry already: a regular file of the same size, time and rights.
+
+    Owners count for root only: nobody else could have restored them.
+    """
+    return (
+        stat.S_ISREG(there.st_mode)
+        and there.st_size == entry.size
+        and there.st_mtime_ns == entry.mtime_ns
+        and stat.S_IMODE(there.st_mode) == entry.mode
+        and (os.geteuid() != 0 or (there.st_uid, there.st_gid) == (entry.uid, entry.gid))
+    )
+
+
+def raise_if_full(error: OSError) -> None:
+    """Turn a full disk into ``target-full``: nothing after it can succeed."""
+    if error.errno in _FULL:
+        raise SkyharborError("target-full", reason(error)) from error
