@@ -46,6 +46,8 @@ def claim(uow: UnitOfWork, *, message: Claim) -> Granted | None:
     instruction = _instruction(uow, job)
     if isinstance(instruction, BackupInstruction):
         uow.units.note_type(fence, instruction.type)
+    detail = {"attempt": job.attempt, "epoch": fence.epoch}
+    uow.audit.append(actor=f"worker:{message.worker}", action="job.claim", target=job.id, detail=detail)
     uow.commit()
     return Granted(
         fence=fence,

@@ -190,7 +190,7 @@ def test_the_schedule_makes_points_with_nobody_asking(shared_fleet: Fleet, sched
     wait_for(lambda: len(shared_fleet.points(scheduled)) >= 2, "two points made by the clock", seconds=140)
     with shared_fleet.stack.http() as http:
         jobs = http.get("/api/v1/jobs", params={"item": scheduled}).json()["items"]
-    assert {job["requested_by"] for job in jobs} == {"schedule"}
+    assert {job["requested_by"] for job in jobs} == {"policy:every-minute"}
     assert all(job["state"] in TERMINAL or job["wait_reason"] or job["started_at"] for job in jobs)
     assert {point["type"] for point in shared_fleet.points(scheduled)} == {"full", "incremental"}
 

@@ -66,10 +66,17 @@ def fly(granted: Granted, control: Control, hangar: Hangar) -> Outcome | None:
         return Cancelled() if stop.reason is StopReason.CANCELLED else None
     except SkyharborError as error:
         log.warning("unit-failed", job=fence.job_id, unit=fence.unit, code=error.code, detail=error.detail)
-        return None if error.code == "stale-claim" else Failed(code=error.code, message=error.detail)
+        return _told(error)
     except Exception as error:
         log.exception("unit-crashed", job=fence.job_id, unit=fence.unit)
         return Failed(code="internal", message=f"{type(error).__name__}: {error}")
+
+
+def _told(error: SkyharborError) -> Outcome | None:
+    """What the tower is told of an error; its own refusals come back as what they mean."""
+    if error.code == "stale-claim":
+        return None
+    return Cancelled() if error.code == "cancelled" else Failed(code=error.code, message=error.detail)
 
 
 def _run(granted: Granted, control: Control, hangar: Hangar) -> Outcome:

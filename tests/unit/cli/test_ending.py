@@ -125,7 +125,7 @@ def test_the_lines_of_a_bad_policy_are_named(world: World, tmp_path: object) -> 
         (a_job(state="expired"), 1),
         (a_job(state="discarded"), 1),
         (a_job(state="discarded", error=an_error("source-missing")), 1),
-        (a_job(state="discarded", error=an_error("path-not-in-point")), 1),
+        (a_job(state="discarded", error=an_error("path-not-in-point")), 4),
         (a_job(state="discarded", error=an_error("stale-claim")), 5),
         (a_job(state="discarded", error=an_error("from-the-future")), 1),
     ],
