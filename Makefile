@@ -15,8 +15,9 @@ setup: .venv/.ready  ## make .venv with everything; the CLI is .venv/bin/skyharb
 demo: setup  ## the main job on a real tree, from nothing to break-glass (SRC=/some/dir to choose it)
 	@$(PY) -m tools.demo $(if $(SRC),--source "$(SRC)")
 
+# Many tests wait for leases, clocks and processes: three at a time keep two cores busy.
 test: setup  ## the whole test suite, with real servers of its own
-	@$(PY) -m pytest
+	@$(PY) -m pytest --numprocesses 3 --dist loadscope
 
 check: setup format lint types contracts test  ## what CI runs
 

@@ -30,7 +30,7 @@ from tests.support.compare import differences
 SKYHARBOR = str(Path(sys.executable).parent / "skyharbor")
 CANDIDATES = ("/usr/share", "/usr/lib", "/usr", sys.prefix)
 ENOUGH_FILES = 20_000
-console = Console()
+console = Console(width=max(110, Console().width), highlight=False)
 
 POLICY = """\
 name: demo-nightly

@@ -53,6 +53,7 @@ class Stack:
 
     home: Path
     env: dict[str, str] = field(default_factory=dict)
+    url: str = ""
 
     def run(self, *args: str, timeout: float = 120, stdin: str | None = None) -> Ran:
         """Run the CLI against this home and return what it said."""
@@ -79,6 +80,7 @@ class Stack:
         """Start everything, detached, on a free port."""
         ran = self.run("up", "--detach", "--port", "0", timeout=60)
         assert ran.code == 0, ran.err + ran.out
+        self.url = str(self.status()["url"])
 
     def down(self) -> None:
         """Stop everything, however much of it is left."""
@@ -114,7 +116,7 @@ class Stack:
     def http(self, *, token: str = "token") -> httpx.Client:
         """An API client with one of the home's credentials."""
         headers = {"Authorization": f"Bearer {self.token(token)}"}
-        return httpx.Client(base_url=self.status()["url"], headers=headers, timeout=20, trust_env=False)
+        return httpx.Client(base_url=self.url, headers=headers, timeout=20, trust_env=False)
 
     def job(self, job_id: str) -> Any:
         """The job as the API shows it."""
