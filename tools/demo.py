@@ -25,6 +25,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
 from tests.support.compare import differences
 
 SKYHARBOR = str(Path(sys.executable).parent / "skyharbor")
