@@ -9,14 +9,11 @@ import functools
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable
 from typing import Any
 
 import structlog
 from celery import Celery, signals
-from workers.engine.ports import Stop, StopReason
-from workers.sources.files import FilesAdapter
 
 import shared
 from shared.clock import SystemClock
@@ -26,12 +23,14 @@ from shared.errors import SkyharborError
 from shared.model.ids import new_id
 from shared.telemetry.logging import configure_logging
 from workers.app import QUEUE, UNIT_TASK, make_app
+from workers.engine.ports import Stop
 from workers.session.lease_keeper import LeaseKeeper
 from workers.session.lock import hold_name
 from workers.session.reporter import report
 from workers.session.seats import Seats
 from workers.session.tower import TowerClient
 from workers.settings import WorkerSettings
+from workers.sources.files import FilesAdapter
 from workers.tasks.flight import Hangar, fly
 from workers.tasks.unit import register
 
@@ -55,7 +54,13 @@ class WorkerProcess:
             open_source=FilesAdapter,
             clock=self._clock,
         )
-        self._keeper = LeaseKeeper(self._tower.renew, worker=settings.name, session=self._session, clock=self._clock)
+        self._keeper = LeaseKeeper(
+            self._tower.renew,
+            worker=settings.name,
+            session=self._session,
+            clock=self._clock,
+            on_drain=_ask_to_end,
+        )
         self.seats = Seats(
             concurrency=settings.concurrency,
             worker=settings.name,
@@ -74,12 +79,13 @@ class WorkerProcess:
 
     def drain(self) -> None:
         """Take no more work, stop what flies at its next step and give it back to the tower."""
-        self._keeper.stop_all(StopReason.DRAIN)
-        threading.Thread(target=self.seats.close, kwargs={"patience": _DRAIN_PATIENCE}, daemon=True).start()
+        self.seats.close()
+        self._keeper.drain()
 
     def close(self) -> None:
-        """Wait for released flights, then let go of everything."""
-        self.seats.close(patience=_DRAIN_PATIENCE)
+        """Drain, wait for the flights to end, then let go of everything."""
+        self.drain()
+        self.seats.wait_until_empty(patience=_DRAIN_PATIENCE)
         self._keeper.end()
         self._tower.close()
 
@@ -134,6 +140,11 @@ def run(settings: WorkerSettings) -> int:
     finally:
         process.close()
     return 0
+
+
+def _ask_to_end() -> None:
+    """The tower told this process to drain (a newer one has its name): end as if somebody had sent SIGTERM."""
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _drain_on_shutdown(drain: Callable[[], None]) -> None:

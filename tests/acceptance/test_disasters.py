@@ -58,6 +58,18 @@ def test_a_worker_killed_in_mid_backup_costs_an_attempt_and_nothing_else(fleet: 
     assert differences(tree, tmp_path / "out" / str(tree).lstrip("/")) == []
 
 
+def test_a_worker_told_to_stop_gives_its_unit_back_and_burns_no_attempt(fleet: Fleet, tmp_path: Path) -> None:
+    fleet.protect("data", make_tree(tmp_path / "src", files=2_000, big=256 << 20))
+    fleet.protect("other", make_tree(tmp_path / "other"))
+    job = fleet.request("data")
+    fleet.stack.wait_job(job["id"], "running")
+    other = fleet.request("other")
+    fleet.stack.signal("worker", signal.SIGTERM)
+    ends = [fleet.stack.wait_job(one["id"], *TERMINAL) for one in (job, other)]
+    assert [(end["state"], end["attempt"]) for end in ends] == [("completed", 1)] * 2
+    assert len(fleet.points("data")) == 1
+
+
 def test_a_flushed_broker_with_twenty_jobs_queued_loses_none(fleet: Fleet, tmp_path: Path) -> None:
     items = [f"item{number}" for number in range(20)]
     for number, item in enumerate(items):

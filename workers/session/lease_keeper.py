@@ -86,8 +86,12 @@ class Tenure:
 class LeaseKeeper:
     """Renews the leases of all units that this process holds, in a thread of its own."""
 
-    def __init__(self, renew: RenewCall, *, worker: str, session: str, clock: Clock) -> None:
+    def __init__(
+        self, renew: RenewCall, *, worker: str, session: str, clock: Clock, on_drain: Callable[[], None]
+    ) -> None:
         self._renew = renew
+        self._on_drain = on_drain
+        self._draining = False
         self._worker = worker
         self._session = session
         self._clock = clock
@@ -97,7 +101,6 @@ class LeaseKeeper:
         self._ended = threading.Event()
         self._last_call = clock.monotonic()
         self._idle_every = 15.0
-        self.draining = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lease-keeper", daemon=True)
 
     def start(self, *, idle_every: float) -> None:
@@ -110,6 +113,8 @@ class LeaseKeeper:
         tenure = Tenure(granted, clock=self._clock, trusted_until=asked_at + granted.stop_after, commit=commit)
         with self._lock:
             self._tenures[granted.fence] = tenure
+            if self._draining:
+                tenure.stop(StopReason.DRAIN)
         self._wake.set()
         return tenure
 
@@ -118,12 +123,12 @@ class LeaseKeeper:
         with self._lock:
             self._tenures.pop(tenure.fence, None)
 
-    def stop_all(self, reason: StopReason) -> None:
-        """Ask every unit in hand to stop for ``reason``."""
+    def drain(self) -> None:
+        """Ask every unit in hand to stop and be given back, and every unit that is still to come as well."""
         with self._lock:
-            tenures = list(self._tenures.values())
-        for tenure in tenures:
-            tenure.stop(reason)
+            self._draining = True
+            for tenure in self._tenures.values():
+                tenure.stop(StopReason.DRAIN)
 
     def end(self) -> None:
         """Stop renewing. Units still held run out of trust by themselves."""
@@ -136,7 +141,10 @@ class LeaseKeeper:
             with self._lock:
                 tenures = list(self._tenures.values())
             if any(tenure.due(now) for tenure in tenures) or now - self._last_call >= self._idle_every:
-                self._renew_all(tenures)
+                try:
+                    self._renew_all(tenures)
+                except Exception:  # without this thread every unit of the process would lose its lease
+                    log.exception("renewal-crashed", units=len(tenures))
             self._wake.wait(_TICK if tenures else 1.0)
             self._wake.clear()
 
@@ -150,12 +158,21 @@ class LeaseKeeper:
             for tenure in tenures:
                 tenure.renewed_at = asked_at  # ask again at the usual pace; the trust is not extended
             return
-        for tenure, verdict in zip(tenures, reply.units, strict=True):
-            if verdict.verdict == "lost":
-                tenure.stop(StopReason.LOST)
-                continue
+        verdicts = {(answer.job_id, answer.unit): answer.verdict for answer in reply.units}
+        for tenure in tenures:
+            self._apply(tenure, verdicts.get((tenure.fence.job_id, tenure.fence.unit)), asked_at)
+        if reply.drain and not self._draining:
+            log.warning("told-to-drain")
+            self.drain()
+            self._on_drain()
+
+    def _apply(self, tenure: Tenure, verdict: str | None, asked_at: float) -> None:
+        """Act on the tower's word; silence about a unit extends nothing."""
+        if verdict == "lost":
+            tenure.stop(StopReason.LOST)
+        elif verdict is None:
+            tenure.renewed_at = asked_at
+        else:
             tenure.renewed(asked_at=asked_at)
-            if verdict.verdict == "cancel":
+            if verdict == "cancel":
                 tenure.stop(StopReason.CANCELLED)
-        if reply.drain:
-            self.draining.set()

@@ -39,71 +39,83 @@ class Seats:
     def __init__(
         self, *, concurrency: int, worker: str, session: str, claim: ClaimCall, fly: FlyCall, clock: Clock
     ) -> None:
-        self._free = threading.BoundedSemaphore(concurrency)
+        self._concurrency = concurrency
         self._worker = worker
         self._session = session
         self._claim = claim
         self._fly = fly
         self._clock = clock
-        self._wanted = threading.Event()
-        self._closed = threading.Event()
-        self._poller: threading.Thread | None = None
-        self._flights: list[threading.Thread] = []
+        self._changed = threading.Condition()
+        self._taken = 0
+        self._closed = False
+        self._missed = False  # a doorbell found no seat, so work may wait
+        self._ask_now = threading.Event()
 
     def answer(self, doorbell: Doorbell) -> bool:
         """Claim the doorbell's unit and fly it in the calling thread; False with no seat or nothing to claim."""
-        if self._closed.is_set():
-            return False
-        if not self._free.acquire(blocking=False):
-            self._wanted.set()
+        if not self._take():
             return False
         try:
             return self._claim_and_fly(doorbell)
         finally:
-            self._free.release()
+            self._give_back()
 
     def start_polling(self, *, every: float) -> None:
         """Ask for forgotten work every ``every`` seconds while a seat is free, and at once after a dropped doorbell."""
-        self._poller = threading.Thread(target=self._poll, args=(every,), name="idle-poll", daemon=True)
-        self._poller.start()
+        threading.Thread(target=self._poll, args=(every,), name="idle-poll", daemon=True).start()
 
-    def close(self, *, patience: float) -> None:
-        """Take no more work and wait up to ``patience`` seconds for polled flights to end."""
-        self._closed.set()
-        self._wanted.set()
-        deadline = self._clock.monotonic() + patience
-        for flight in list(self._flights):
-            flight.join(max(0.0, deadline - self._clock.monotonic()))
+    def close(self) -> None:
+        """Take no more work. A claim under way may still be granted; its unit flies, and must be told to stop."""
+        with self._changed:
+            self._closed = True
+        self._ask_now.set()
+
+    def wait_until_empty(self, *, patience: float) -> bool:
+        """Wait up to ``patience`` seconds for every flight to end; whether all did."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._taken == 0, timeout=patience)
+
+    def _take(self) -> bool:
+        with self._changed:
+            if self._closed:
+                return False
+            if self._taken >= self._concurrency:
+                self._missed = True
+                return False
+            self._taken += 1
+            return True
+
+    def _give_back(self) -> None:
+        with self._changed:
+            self._taken -= 1
+            missed, self._missed = self._missed, False
+            self._changed.notify_all()
+        if missed:
+            self._ask_now.set()
 
     def _poll(self, every: float) -> None:
-        while not self._closed.is_set():
-            self._wanted.wait(every)
-            self._wanted.clear()
-            self._flights = [flight for flight in self._flights if flight.is_alive()]
-            while not self._closed.is_set() and self._free.acquire(timeout=every):
-                flight = self._polled_flight()
-                if flight is None:
+        while not self._closed:
+            self._ask_now.wait(every)
+            self._ask_now.clear()
+            while self._take():
+                if not self._fly_aside():
                     break
-                self._flights.append(flight)
 
-    def _polled_flight(self) -> threading.Thread | None:
-        """Claim with the seat already taken; on a grant, fly it in a thread that gives the seat back."""
+    def _fly_aside(self) -> bool:
+        """With a seat taken: claim whatever waits and fly it in a thread of its own; False when nothing did."""
         asked_at = self._clock.monotonic()
         granted = self._ask(None)
         if granted is None:
-            self._free.release()
-            return None
+            self._give_back()
+            return False
+        threading.Thread(target=self._fly_and_leave, args=(granted, asked_at), name="polled-unit", daemon=True).start()
+        return True
 
-        def fly() -> None:
-            try:
-                self._fly(granted, asked_at)
-            finally:
-                self._free.release()
-                self._wanted.set()
-
-        flight = threading.Thread(target=fly, name=f"unit-{granted.fence.job_id[-6:]}", daemon=True)
-        flight.start()
-        return flight
+    def _fly_and_leave(self, granted: Granted, asked_at: float) -> None:
+        try:
+            self._fly(granted, asked_at)
+        finally:
+            self._give_back()
 
     def _claim_and_fly(self, doorbell: Doorbell) -> bool:
         asked_at = self._clock.monotonic()
@@ -118,4 +130,6 @@ class Seats:
             return self._claim(Claim(worker=self._worker, session=self._session, doorbell=doorbell))
         except SkyharborError as error:
             log.warning("claim-failed", code=error.code, detail=error.detail)
-            return None
+        except Exception:  # the poll must outlive whatever one answer brings
+            log.exception("claim-crashed")
+        return None

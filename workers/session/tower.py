@@ -45,16 +45,16 @@ class TowerClient:
 
     def hello(self, message: Hello) -> Welcome:
         """Introduce this process; leases of earlier sessions of the same worker are given up by the tower."""
-        return msgspec.json.decode(self._post("hello", message), type=Welcome)
+        return _decoded("hello", self._post("hello", message), Welcome)
 
     def claim(self, message: Claim) -> Granted | None:
         """Ask for work; None when the doorbell is stale or nothing waits."""
         body = self._post("claim", message)
-        return msgspec.json.decode(body, type=Granted) if body else None
+        return _decoded("claim", body, Granted) if body else None
 
     def renew(self, message: Renew) -> Renewed:
         """Renew all leases of this process at once."""
-        return msgspec.json.decode(self._post("renew", message), type=Renewed)
+        return _decoded("renew", self._post("renew", message), Renewed)
 
     def commit(self, fence: Fence) -> None:
         """Ask leave to seal."""
@@ -80,6 +80,14 @@ class TowerClient:
         if response.is_success:
             return response.content
         raise _refusal(verb, response)
+
+
+def _decoded(verb: str, body: bytes, kind: type[_Reply]) -> _Reply:
+    """A 200 that is not the tower's answer (a proxy's page, another version) is no answer."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.MsgspecError as error:
+        raise SkyharborError("server-unreachable", f"{verb}: the answer is not the tower's: {error}") from error
 
 
 def _refusal(verb: str, response: httpx.Response) -> SkyharborError:

@@ -6,8 +6,9 @@ or nothing at all when the unit is no longer ours. Exceptions stop here.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -85,15 +86,19 @@ def _run(granted: Granted, control: Control, hangar: Hangar) -> Outcome:
         case BackupInstruction():
             return _backup(instruction, granted.fence, control, hangar)
         case RestoreInstruction():
-            return restore_point(
-                _open_point(instruction.point, hangar),
-                target=instruction.target,
-                paths=instruction.paths,
-                conflict=instruction.conflict,
-                control=control,
-            )
+            with _opened(instruction.point.vault.url) as vault:
+                return restore_point(
+                    _open_point(vault, instruction.point, hangar),
+                    target=instruction.target,
+                    paths=instruction.paths,
+                    conflict=instruction.conflict,
+                    control=control,
+                )
         case VerifyInstruction():
-            return verify_point(_open_point(instruction.point, hangar), full=instruction.full, control=control)
+            with _opened(instruction.point.vault.url) as vault:
+                return verify_point(
+                    _open_point(vault, instruction.point, hangar), full=instruction.full, control=control
+                )
         case _:
             assert_never(instruction)
 
@@ -101,23 +106,28 @@ def _run(granted: Granted, control: Control, hangar: Hangar) -> Outcome:
 def _backup(instruction: BackupInstruction, fence: Fence, control: Control, hangar: Hangar) -> Outcome:
     machine = instruction.machine
     keys = DomainKeys.derive(hangar.keyring.get(machine.id))
-    vault = open_vault(open_store(instruction.vault.url))
-    index = ChunkIndex.load(vault, machine.id, keys, cache_dir=_cache(hangar, vault))
-    return run_backup(
-        source=hangar.open_source(instruction.source),
-        vault=vault,
-        keys=keys,
-        index=index,
-        instruction=instruction,
-        fence=fence,
-        control=control,
-        clock=hangar.clock,
-    )
+    with _opened(instruction.vault.url) as vault:
+        return run_backup(
+            source=hangar.open_source(instruction.source),
+            vault=vault,
+            keys=keys,
+            index=ChunkIndex.load(vault, machine.id, keys, cache_dir=_cache(hangar, vault)),
+            instruction=instruction,
+            fence=fence,
+            control=control,
+            clock=hangar.clock,
+        )
 
 
-def _open_point(point: PointRef, hangar: Hangar) -> PointReader:
+@contextlib.contextmanager
+def _opened(url: str) -> Iterator[Vault]:
+    """Open a vault for one unit: a store kept open would hold descriptors, and its disk, for as long as we live."""
+    with contextlib.closing(open_store(url)) as store:
+        yield open_vault(store)
+
+
+def _open_point(vault: Vault, point: PointRef, hangar: Hangar) -> PointReader:
     keys = DomainKeys.derive(hangar.keyring.get(point.machine.id))
-    vault = open_vault(open_store(point.vault.url))
     return PointReader.open(
         vault,
         keys,

@@ -126,7 +126,7 @@ class Tower:
 
 def kept(tower: Tower, clock: FakeClock, *, advance: float) -> Tenure:
     """A unit under the care of a running keeper until the tower has given all its answers."""
-    keeper = LeaseKeeper(tower.renew, worker="w", session="s", clock=clock)
+    keeper = LeaseKeeper(tower.renew, worker="w", session="s", clock=clock, on_drain=lambda: None)
     held = keeper.hold(granted(), asked_at=clock.monotonic(), commit=lambda _: None)
     held.progress(Progress(phase="reading", files_done=7))
     clock.advance(advance)
@@ -153,3 +153,44 @@ def test_a_silent_tower_does_not_extend_the_trust() -> None:
     held = kept(Tower(None), clock, advance=30)
     clock.advance(11)
     assert stop_reason(held) is StopReason.LOST
+
+
+def test_a_unit_granted_during_the_drain_is_told_to_stop_at_once() -> None:
+    clock = FakeClock()
+    keeper = LeaseKeeper(Tower().renew, worker="w", session="s", clock=clock, on_drain=lambda: None)
+    early = keeper.hold(granted("early"), asked_at=clock.monotonic(), commit=lambda _: None)
+    keeper.drain()
+    late = keeper.hold(granted("late"), asked_at=clock.monotonic(), commit=lambda _: None)
+    assert (stop_reason(early), stop_reason(late)) == (StopReason.DRAIN, StopReason.DRAIN)
+
+
+def test_a_process_whose_name_was_taken_drains_and_ends() -> None:
+    clock, ended = FakeClock(), threading.Event()
+
+    def renew(message: Renew) -> Renewed:
+        return Renewed(drain=True)
+
+    keeper = LeaseKeeper(renew, worker="w", session="s", clock=clock, on_drain=ended.set)
+    held = keeper.hold(granted(), asked_at=clock.monotonic(), commit=lambda _: None)
+    clock.advance(2)
+    keeper.start(idle_every=15)
+    assert ended.wait(10)
+    keeper.end()
+    assert stop_reason(held) is StopReason.DRAIN
+
+
+def test_an_answer_that_is_no_answer_does_not_end_the_renewals() -> None:
+    clock, asked = FakeClock(), threading.Semaphore(0)
+
+    def renew(message: Renew) -> Renewed:
+        asked.release()
+        clock.advance(5)
+        raise ValueError("a page of a proxy")
+
+    keeper = LeaseKeeper(renew, worker="w", session="s", clock=clock, on_drain=lambda: None)
+    keeper.hold(granted(), asked_at=clock.monotonic(), commit=lambda _: None)
+    clock.advance(2)
+    keeper.start(idle_every=1)
+    assert asked.acquire(timeout=10)
+    assert asked.acquire(timeout=10), "it asked again after the crash"
+    keeper.end()

@@ -69,7 +69,8 @@ def test_a_doorbell_without_a_free_seat_is_dropped_and_asked_for_when_a_seat_is_
     flights.may_land.set()
     assert flights.took_off.acquire(timeout=10), "the dropped doorbell's work was asked for"
     first.join(10)
-    row.close(patience=10)
+    row.close()
+    assert row.wait_until_empty(patience=10)
     assert (flights.most, flights.flown) == (1, 2)
     assert [claim.doorbell for claim in tower.claims[:2]] == [BELL, None]
 
@@ -91,7 +92,8 @@ def test_an_idle_worker_polls_and_fills_every_seat_but_no_more() -> None:
     flights.may_land.set()
     for _ in range(3):
         assert flights.took_off.acquire(timeout=10)
-    row.close(patience=10)
+    row.close()
+    assert row.wait_until_empty(patience=10)
     assert (flights.most, flights.flown) == (2, 5)
 
 
@@ -114,6 +116,39 @@ def test_a_tower_that_is_away_costs_neither_seat_nor_thread() -> None:
 def test_a_closed_worker_takes_nothing() -> None:
     tower, flights = Tower(granted()), Flights()
     row = seats(tower, flights, concurrency=1)
-    row.close(patience=1)
+    row.close()
     assert row.answer(BELL) is False
     assert tower.claims == []
+
+
+def test_a_draining_worker_claims_nothing_when_its_seat_is_freed() -> None:
+    tower, flights = Tower(granted("a"), granted("b")), Flights()
+    row = seats(tower, flights, concurrency=1)
+    row.start_polling(every=3600)
+    first = threading.Thread(target=row.answer, args=(BELL,))
+    first.start()
+    assert flights.took_off.acquire(timeout=10)
+    assert row.answer(BELL) is False  # work waits for the seat
+    row.close()
+    flights.may_land.set()
+    assert row.wait_until_empty(patience=10)
+    first.join(10)
+    assert (len(tower.claims), flights.flown) == (1, 1)
+
+
+def test_an_answer_that_is_no_answer_kills_neither_the_poll_nor_a_seat() -> None:
+    flights = Flights()
+    flights.may_land.set()
+    answers = [1]
+
+    def claim(message: Claim) -> Granted | None:
+        if answers:
+            answers.pop()
+            raise ValueError("a page of a proxy")
+        return granted()
+
+    row = Seats(concurrency=1, worker="w", session="s", claim=claim, fly=flights.fly, clock=SystemClock())
+    row.start_polling(every=0.01)
+    assert flights.took_off.acquire(timeout=10), "the poll asked again"
+    row.close()
+    assert row.wait_until_empty(patience=10)
