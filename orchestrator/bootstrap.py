@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 def run_role(role: str, arguments: Sequence[str]) -> int:
     """Run a process of the tower (``api``, ``loops``, ``supervise``) and return its exit status.
 
-    A refusal is the last log line, event ``refused`` with its code: that is where a supervisor looks.
+    A refusal ends it in the form of the command line, with its code: people read that, and a supervisor looks for it.
     """
     refuse_foreign_packages()
     import structlog
@@ -47,6 +47,7 @@ def run_role(role: str, arguments: Sequence[str]) -> int:
     from shared.telemetry.logging import configure_logging
 
     configure_logging(process=role)
+    settings: Settings | None = None
     try:
         settings = Settings.from_environment()
         configure_logging(log_file=settings.log_file, process=role, level=settings.log_level)
@@ -58,7 +59,9 @@ def run_role(role: str, arguments: Sequence[str]) -> int:
             case _:
                 run_supervisor(settings, *arguments)
     except SkyharborError as error:
-        structlog.get_logger().error("refused", code=error.code, detail=error.detail, hint=error.kind.hint)
+        if settings is not None and settings.log_file is not None:
+            structlog.get_logger().error("refused", code=error.code, detail=error.detail, hint=error.kind.hint)
+        sys.stderr.write(f"error: {error} ({error.code})\nhint: {error.kind.hint}\n")
         return error.kind.exit_code
     return 0
 
@@ -124,6 +127,8 @@ def run_loops(settings: Settings) -> None:
         chance=random.SystemRandom().random,
     )
     running.start()
+    if settings.ready_file is not None:
+        os.close(os.open(settings.ready_file, os.O_WRONLY | os.O_CREAT, 0o600))
     ended.wait()
     running.stop(timeout=_LOOPS_STOP_SECONDS)
     bell.close()

@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from shared.errors import SkyharborError
 
 _DRIVER = "postgresql+psycopg"
+_BROKERS = ("redis", "rediss", "redis+socket", "amqp", "amqps")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """One process's settings. ``environment`` is all of it, for handing on to children.
 
-    ``listen_fd`` is an inherited listening socket and wins over ``bind``, an ``address:port``.
+    ``listen_fd`` is an inherited listening socket and wins over ``bind``, an ``address:port``. ``ready_file`` is where
+    the loops say that they run.
     """
 
     environment: Mapping[str, str]
@@ -32,6 +34,7 @@ class Settings:
     worker_token_file: str | None
     listen_fd: int | None
     bind: tuple[str, int]
+    ready_file: str | None
     log_file: str | None
     log_level: str
 
@@ -43,7 +46,7 @@ class Settings:
         return cls(
             environment=env,
             database_url=_database_url(env.get("SKYHARBOR_DATABASE_URL")),
-            broker_url=env.get("SKYHARBOR_BROKER_URL") or None,
+            broker_url=_broker_url(env.get("SKYHARBOR_BROKER_URL")),
             postgres_programs=env.get("SKYHARBOR_PG_BIN") or None,
             runtime_folder=env.get("XDG_RUNTIME_DIR") or None,
             home=home,
@@ -51,6 +54,7 @@ class Settings:
             worker_token_file=env.get("SKYHARBOR_WORKER_TOKEN_FILE") or _in_home(home, "worker.token"),
             listen_fd=_number(env, "SKYHARBOR_LISTEN_FD"),
             bind=_address(env.get("SKYHARBOR_BIND") or "127.0.0.1:8470"),
+            ready_file=env.get("SKYHARBOR_READY_FILE") or None,
             log_file=env.get("SKYHARBOR_LOG_FILE") or None,
             log_level=_level(env.get("SKYHARBOR_LOG_LEVEL") or "info"),
         )
@@ -79,6 +83,17 @@ def _database_url(text: str | None) -> str | None:
     if not separator or scheme not in ("postgres", "postgresql", _DRIVER):
         raise SkyharborError("bad-request", "SKYHARBOR_DATABASE_URL must begin with postgresql://")
     return f"{_DRIVER}://{rest}"
+
+
+def _broker_url(text: str | None) -> str | None:
+    if not text:
+        return None
+    scheme, separator, _ = text.partition("://")
+    if not separator or scheme not in _BROKERS:
+        raise SkyharborError(
+            "bad-request", f"SKYHARBOR_BROKER_URL must begin with one of {', '.join(_BROKERS)}, and ://"
+        )
+    return text
 
 
 def _in_home(home: str | None, name: str) -> str | None:

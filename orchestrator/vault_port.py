@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from orchestrator.domain.inventory import StoredVault
+from shared.errors import SkyharborError
 from shared.storage.object_store import ObjectStore
 from shared.storage.open import create_store, open_store, probe
 from shared.vault.vault import VaultHeader, create_vault, open_vault
@@ -30,9 +31,16 @@ class VaultsOnStorage:
             return _stored(create_vault(store, name=name), url)
 
     def describe(self, url: str) -> StoredVault:
-        """Read the header of an existing vault. Raises ``vault-missing``, ``vault-unsupported``, ``store-*``."""
+        """Read the header of an existing vault.
+
+        Raises ``vault-missing``, ``vault-unsupported``, ``store-*``, and ``object-damaged`` for a vault that can be
+        read but whose header had to be pieced together: nobody should build on that without looking.
+        """
         with _closing(open_store(url)) as store:
-            return _stored(open_vault(store).header, url)
+            vault = open_vault(store)
+            if vault.problems:
+                raise SkyharborError("object-damaged", f"{url}: {'; '.join(vault.problems)}")
+            return _stored(vault.header, url)
 
 
 def _stored(header: VaultHeader, url: str) -> StoredVault:

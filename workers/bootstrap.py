@@ -51,7 +51,7 @@ class WorkerProcess:
         self._hangar = Hangar(
             keyring=Keyring(settings.keyring),
             cache=os.path.join(settings.state, "cache"),
-            open_source=FilesAdapter,
+            open_source=lambda source, leave_out: FilesAdapter(source, leave_out=leave_out),
             clock=self._clock,
         )
         self._keeper = LeaseKeeper(

@@ -66,6 +66,7 @@ def create_app(application: Application, *, token: str, worker_token: str) -> Fa
         openapi_url="/api/openapi.json",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # an empty name must not become the list of all
         max_body_size=MAX_BODY_BYTES,
         responses=problems.PROBLEM_RESPONSES,
     )

@@ -2,25 +2,61 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from orchestrator.api.auth import OPERATOR
-from orchestrator.api.edge import Listing, Moment, NamedOut, Paging, Received, Ref, Text, Use, listing, named
+from orchestrator.api.edge import Listing, Moment, NamedOut, Paging, Received, Ref, Text, Use, named
 from orchestrator.domain.inventory import Item
-from orchestrator.use_cases.items import add_item, get_item, list_items, pause_item, remove_item, resume_item
+from orchestrator.use_cases.items import (
+    add_item,
+    get_item,
+    list_items,
+    pause_item,
+    remove_item,
+    resume_item,
+    with_next_fires,
+)
 from shared.model.backup import BackupType
 
 routes = APIRouter(tags=["items"])
+
+
+def _usable(glob: str) -> str:
+    """Return an exclude pattern that the worker can use; one that it cannot would fail every backup.
+
+    Only a set can be wrong: empty (``[!]``) or backwards (``[z-a]``). A ``[`` that nothing closes stands for itself.
+    """
+    at = 0
+    while at < len(glob):
+        end = glob.find("]", at + 2) if glob[at] == "[" else -1
+        if end > 0:
+            _check_set(glob[at : end + 1])
+        at = end + 1 if end > 0 else at + (2 if glob[at] == "\\" else 1)
+    return glob
+
+
+def _check_set(written: str) -> None:
+    body = written[1:-1]
+    inner = body[1:] if body[0] in "!^" else body
+    try:
+        re.compile("[" + re.sub(r"([\\\[\]^])", r"\\\1", inner) + "]")
+    except re.error as error:
+        raise ValueError(f"{written!r} is not a set of characters: {error.msg}") from error
+
+
+Glob = Annotated[Text, AfterValidator(_usable)]
+"""A pattern of what is left out."""
 
 
 class FilesSource(Received):
     """Absolute paths on the machine, and glob patterns of what is left out."""
 
     paths: Annotated[list[Text], Field(min_length=1)]
-    excludes: Annotated[list[Text], Field(default_factory=list)]
+    excludes: Annotated[list[Glob], Field(default_factory=list)]
 
 
 class NewItem(Received):
@@ -87,14 +123,17 @@ def add(application: Use, body: NewItem) -> ItemOut:
 def list_all(application: Use, page: Paging) -> Listing[ItemOut]:
     """List items by name."""
     with application.unit_of_work() as uow:
-        return listing(list_items(uow, request=page), _out)
+        found = list_items(uow, request=page)
+        items = with_next_fires(uow, found.items, now=application.clock.now())
+        return Listing(items=[_out(item) for item in items], next=found.next)
 
 
 @routes.get("/items/{ref}")
 def show(application: Use, ref: Ref) -> ItemOut:
     """Show one item."""
     with application.unit_of_work() as uow:
-        return _out(get_item(uow, ref=ref))
+        [item] = with_next_fires(uow, [get_item(uow, ref=ref)], now=application.clock.now())
+        return _out(item)
 
 
 @routes.post("/items/{ref}/pause")
@@ -113,7 +152,7 @@ def resume(application: Use, ref: Ref) -> ItemOut:
 
 @routes.delete("/items/{ref}", status_code=204)
 def remove(application: Use, ref: Ref) -> None:
-    """End the item's protection; its points stay. 409 while a job of it is active."""
+    """End the item's protection; its points stay. Waiting backups are cancelled; 409 while one is at work."""
     with application.unit_of_work() as uow:
         remove_item(uow, actor=OPERATOR, ref=ref)
 

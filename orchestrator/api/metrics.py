@@ -1,6 +1,7 @@
 """/metrics: numbers for Prometheus, counted in the database at every scrape.
 
-Rule of the file: a metric's name is part of the API; labels are ids and names of things, never of files or people.
+Rule of the file: a metric's name is part of the API; labels are ids, never names, for whoever reaches the port may read
+them without a token.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The tower's public API over HTTP, as the command line needs it.
 
 Rule of the file: every failure leaves as ``SkyharborError``: the server's own problem with its own code, or
-``server-unreachable``. GET, and POST with an Idempotency-Key, are repeated when a connection breaks under them; nothing
-else is.
+``server-unreachable``. GET, and POST with an Idempotency-Key, are repeated for a few seconds when a connection breaks
+under them or the tower says 503 (its database restarts, say); nothing else is.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from shared.errors import REGISTRY, SkyharborError
 if TYPE_CHECKING:
     import httpx
 
-_PAUSES = (0.2, 0.6, 1.5)
-"""Seconds before each repetition: long enough for a restarted API process, short enough for a person."""
+_PAUSES = (0.2, 0.6, 1.5, 2.5)
+"""Seconds before each repetition: long enough for a restarted API or database, short enough for a person."""
 
 _STREAM_SILENCE = 35.0
 """Seconds without a byte after which an event stream is taken for dead; the server sends a comment every 10 s."""
@@ -38,7 +38,9 @@ class Tower:
         self._url = url.rstrip("/")
         self._clock = clock
         headers = {"Accept": "application/json", "User-Agent": "skyharbor-cli"}
+        _check_address(url)
         if token:
+            _check_token(token)
             headers["Authorization"] = f"Bearer {token}"
         try:
             # A proxy of the environment can never reach a server on this machine's loopback.
@@ -50,7 +52,7 @@ class Tower:
                 trust_env=not _is_loopback(self._url),
             )
         except (httpx.InvalidURL, ValueError) as error:
-            raise SkyharborError("bad-request", f"--server {url}: {error}") from error
+            raise _not_an_address(url) from error
 
     @property
     def url(self) -> str:
@@ -64,6 +66,8 @@ class Tower:
     def get(self, path: str, **query: str | int | None) -> dict[str, Any]:
         """Return the document at ``path`` (below ``/api/v1``, see :func:`at`); query values of None are left out."""
         asked = {name: value for name, value in query.items() if value is not None}
+        if "" in asked.values():
+            raise no_name()
         return self._exchange("GET", path, repeat=True, params=asked)
 
     def items(self, path: str, **query: str | int | None) -> Iterator[dict[str, Any]]:
@@ -97,8 +101,11 @@ class Tower:
         except httpx.HTTPError as error:
             raise self._unreachable(error) from error
 
-    def job_events(self, job_id: str) -> Iterator[dict[str, Any]]:
-        """Yield the job at every change until the server ends the stream; ``server-unreachable`` when it breaks."""
+    def job_events(self, job_id: str) -> Iterator[dict[str, Any] | None]:
+        """Yield the job at every change until the server ends the stream; ``server-unreachable`` when it breaks.
+
+        None is yielded for every other sign of life: the server is there and has nothing new to say.
+        """
         import httpx
 
         timeout = httpx.Timeout(_TIMEOUT, read=_STREAM_SILENCE)
@@ -119,7 +126,7 @@ class Tower:
         pauses = iter(_PAUSES if repeat else ())
         while True:
             try:
-                return _answer(self._http.request(method, path, **options), self._url)
+                response = self._http.request(method, path, **options)
             except httpx.ConnectError as error:
                 raise self._unreachable(error) from error
             except UnicodeEncodeError as error:
@@ -128,15 +135,64 @@ class Tower:
                 pause = next(pauses, None)
                 if pause is None:
                     raise self._unreachable(error) from error
-                self._clock.sleep(pause)
+            else:
+                pause = next(pauses, None) if _is_away(response, self._url) else None
+                if pause is None:
+                    return _answer(response, self._url)
+            self._clock.sleep(pause)
 
     def _unreachable(self, error: Exception) -> SkyharborError:
         return SkyharborError("server-unreachable", f"{self._url}: {str(error) or type(error).__name__}")
 
 
 def at(*parts: str) -> str:
-    """Return a path of the API from its parts; names may hold any character."""
+    """Return a path of the API from its parts; names may hold any character. ``bad-request`` for an empty one.
+
+    ``.`` and ``..`` would be resolved into another path before they are sent, so they are ``not-found`` at once.
+    """
+    for part in parts:
+        if not part:
+            raise no_name()
+        if part in (".", ".."):
+            raise SkyharborError("not-found", f"nothing is named {part!r}")
     return "/" + "/".join(quote(part, safe="") for part in parts)
+
+
+def no_name() -> SkyharborError:
+    """Return the refusal of an empty text where something has to be named."""
+    return SkyharborError("bad-request", "a name or id is needed, not an empty text")
+
+
+def _check_address(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, half an IPv6 address
+        fits = False
+    if not fits:
+        raise _not_an_address(url)
+
+
+def _not_an_address(url: str) -> SkyharborError:
+    return SkyharborError(
+        "bad-request",
+        f"{url!r} is not the address of a tower",
+        hint="Write --server (or the context's server) as http://host:port or https://host.",
+    )
+
+
+def _check_token(token: str) -> None:
+    if not (token.isascii() and token.isprintable()) or " " in token:
+        raise SkyharborError(
+            "bad-request",
+            "the token holds characters that no token has",  # never the token itself
+            hint="Check --token, SKYHARBOR_TOKEN or the context's token file: letters, digits, - and _ only.",
+        )
+
+
+def _is_away(response: httpx.Response, url: str) -> bool:
+    """Whether this is a passing 503: the API, or the proxy before it, lives and what is behind it does not yet."""
+    return response.status_code == 503 and _problem(response, url).code == "server-unreachable"
 
 
 def _answer(response: httpx.Response, url: str) -> dict[str, Any]:
@@ -170,13 +226,12 @@ def _document(response: httpx.Response) -> dict[str, Any] | None:
     return document if isinstance(document, dict) else None
 
 
-def _events(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
-    """Decode ``event: job`` frames; comments and unknown events are passed over."""
+def _events(lines: Iterator[str]) -> Iterator[dict[str, Any] | None]:
+    """Decode ``event: job`` frames; comments and unknown events become None."""
     event, data = "", ""
     for line in lines:
         if not line:
-            if event == "job" and data:
-                yield json.loads(data)
+            yield json.loads(data) if event == "job" and data else None
             event, data = "", ""
         elif line.startswith("event:"):
             event = line[6:].strip()

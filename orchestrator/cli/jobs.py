@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from orchestrator.cli import formats
+from orchestrator.cli.client import no_name
 from orchestrator.cli.failures import job_exit_code
 from orchestrator.cli.output import Output
 from orchestrator.cli.progress import situation, view_for_terminal
@@ -28,6 +29,8 @@ def start(session: Session, request: Mapping[str, object], *, wait: bool, key: s
     connection makes one job.
     """
     asked = {name: value for name, value in request.items() if value is not None}
+    if "" in asked.values():
+        raise no_name()
     job = session.tower().post("/jobs", asked, idempotency_key=key or str(uuid.uuid4()))
     if wait:
         follow(session, job)

@@ -105,8 +105,15 @@ def _global_options(
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout and nothing else.")] = False,  # noqa: ARG001 - hoisted
 ) -> None:
     session = Session.of(ctx)
+    # An empty variable of the environment counts as unset and never arrives here; an empty option is a mistake, such as
+    # an unset variable of a script, and must not silently mean another home or server.
+    for option, value in (("--home", home), ("--server", server), ("--token", token), ("--context", context)):
+        if value == "":
+            raise SkyharborError(
+                "bad-request", f"{option} is given, but empty", hint=f"Leave {option} out, or fill it."
+            )
     session.home = os.path.abspath(os.path.expanduser(home or session.home))
-    session.server, session.token, session.context = server or None, token or None, context or None
+    session.server, session.token, session.context = server, token, context
 
 
 def _invoke(arguments: list[str], session: Session) -> int:

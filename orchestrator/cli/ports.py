@@ -11,6 +11,9 @@ from typing import Protocol
 
 DEFAULT_PORT = 8470
 
+MOST_WORKERS = 64
+"""Jobs that one worker process takes on at once at most (``workers.settings`` refuses more)."""
+
 
 @dataclass(frozen=True, slots=True)
 class UpOptions:
@@ -50,7 +53,8 @@ class Stack(Protocol):
         """Return what runs, JSON-able; never raises for a stack that is not running.
 
         Keys: ``running`` and ``healthy`` (bool), ``home``, ``url`` (None when not running), ``pid``, ``started_at``,
-        ``versions`` (name → text), ``processes`` (list of name, pid, alive, since, restarts, rss), ``logs`` (folder).
+        ``versions`` (name → text), ``processes`` (list of name, pid, alive, since, restarts, rss), ``logs`` (folder),
+        ``warnings`` (sentences for people).
         """
         ...
 

@@ -22,7 +22,10 @@ _PATIENCE = 120.0
 _RECONNECT_AFTER = 0.5
 
 _NO_WORKER_AFTER = 30.0
-"""Seconds of waiting for a worker after which the list of workers is looked at: more than one ring of the doorbell."""
+"""Seconds of waiting for workers after which their list is looked at: more than one ring of the doorbell."""
+
+_WAITS_FOR_NO_WORKER = ("not_due", "window", "blackout", "paused", "backoff")
+"""Reasons that pass by themselves or by a person's word. All others (a slot, another job) end by a worker's work."""
 
 _WORKER_SILENT_AFTER = 120.0
 """Seconds without a sign of life after which a worker is not counted on: eight missed idle polls."""
@@ -49,7 +52,7 @@ def wait_for(tower: Tower, job: Job, *, clock: Clock, show: Callable[[Job], None
     """Return the job once it has ended; ``show`` is called with the job at every change, the last one included.
 
     Raises ``server-unreachable`` when the tower stays away for two minutes, and ``worker-unavailable`` when the job
-    waits for a worker and none has been heard of for two minutes. The job itself goes on in both cases.
+    waits for what only workers can do and none has been heard of for two minutes. The job itself goes on in both cases.
     """
     show(job)
     answered_at = clock.monotonic()
@@ -57,9 +60,10 @@ def wait_for(tower: Tower, job: Job, *, clock: Clock, show: Callable[[Job], None
     while not is_terminal(job):
         try:
             for event in tower.job_events(str(job["id"])):
-                job = event
                 answered_at = clock.monotonic()
-                show(job)
+                if event is not None:
+                    job = event
+                    show(job)
                 no_worker.check(job)
             if not is_terminal(job):  # a stream may end early, when the server restarts
                 clock.sleep(_RECONNECT_AFTER)
@@ -81,7 +85,8 @@ class _WorkerWatch:
         self._since: float | None = None
 
     def check(self, job: Job) -> None:
-        if job["wait_reason"] != "worker":
+        reason = job["wait_reason"]
+        if reason is None or reason in _WAITS_FOR_NO_WORKER:
             self._since = None
             return
         now = self._clock.monotonic()

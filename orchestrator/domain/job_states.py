@@ -47,7 +47,7 @@ TRANSITIONS: dict[JobState, StateRow] = {
     ),
     _S.AVAILABLE: StateRow(
         "due; once the fact admitted_at is set it holds its slots and its doorbell is rung",
-        "a worker by claiming; a person",
+        "a worker by claiming; a person; the planner, when a newer fire takes its place",
         _to(_S.RUNNING, _S.CANCELLED, _S.EXPIRED),
     ),
     _S.RUNNING: StateRow(

@@ -125,7 +125,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
-    """What it takes to make a job. ``due_at`` None means now, by the database's clock."""
+    """What it takes to make a job. ``due_at`` None means now, by the database's clock.
+
+    ``waiting_since``: a job that replaces one in the queue keeps its place there.
+    """
 
     id: str
     kind: JobKind
@@ -138,6 +141,7 @@ class NewJob:
     requested_by: str
     requested_type: BackupType | None = None
     due_at: datetime | None = None
+    waiting_since: datetime | None = None
     policy_version: str | None = None
     retry_of: str | None = None
     target: str | None = None
@@ -162,7 +166,6 @@ class Ending:
     stats: Mapping[str, int] | None = None
     warnings: Sequence[Mapping[str, str]] | None = None
     type: BackupType | None = None
-    cancel_forgotten: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

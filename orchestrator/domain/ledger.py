@@ -1,11 +1,12 @@
 """The ledger of fires: every nominal time of every schedule of every item is one row, whatever became of it.
 
-Rule of the file: pure. A fire's key is (item, schedule number, nominal local time); two planners can't make two of one.
+Rule of the file: pure. A fire's key is (item, schedule number, zone, nominal local time): two planners can't make two
+of one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -51,16 +52,18 @@ class PlannedFire:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DueFire:
-    """A planned fire whose time has come."""
+    """A planned fire whose time has come. ``planned_through``: how far planning of its item has reached."""
 
     item_id: str
     schedule_no: int
     nominal: datetime
+    zone: str
     due_at: datetime
     version_id: str
     spec: PolicySpec
     machine_id: str
     vault_id: str
+    planned_through: datetime
 
     @property
     def type(self) -> BackupType:
@@ -100,28 +103,39 @@ def plan_item(item: ItemSchedule, *, until: datetime) -> tuple[list[PlannedFire]
 
 
 def settle_item(due: Sequence[DueFire], *, now: datetime, backup_active: bool) -> list[Settlement]:
-    """Decide what becomes of one item's due fires (oldest first).
+    """Decide what becomes of one item's due fires (oldest first); a fire that is not in the answer stays planned.
 
-    Fires found late follow ``on_missed``; of the fires in time only the newest is filed (of several at one time the
-    one that
-    reads most), the others would back up the same moment twice. Nothing is filed beside a backup that is still active.
+    Of the fires in time only the newest is filed (of several at one time the one that reads most), the others would
+    back up the same moment twice; none is filed beside a backup that is active. Fires found late follow ``on_missed``:
+    ``run_all`` files each of them whatever is active, ``run_once`` the newest as if it were in time. Which one is the
+    newest is known once planning has reached ``now``; until then a later fire than any of these is still to be planned.
     """
+    caught_up = all(fire.planned_through >= now for fire in due)
     late = [fire for fire in due if now - fire.due_at > LATE]
-    timely = [fire for fire in due if now - fire.due_at <= LATE]
-    run = [max(timely, key=_weight)] if timely else []
+    timely = [fire for fire in due if now - fire.due_at <= LATE] if caught_up else []
+    newest = max(timely, key=_weight) if timely else None
     settled = [
-        Settlement(fire, FireState.SKIPPED, "another fire of the item is due") for fire in timely if fire not in run
+        Settlement(fire, FireState.SKIPPED, "another fire of the item is due") for fire in timely if fire is not newest
     ]
-    newest_late = max(late, key=_weight) if late else None
+    newest_late = max(late, key=_weight) if late and caught_up else None
     for fire in late:
         rule = fire.spec.on_missed
-        if rule is OnMissed.RUN_ALL or (rule is OnMissed.RUN_ONCE and fire is newest_late and not run):
-            run.append(fire)
+        if rule is OnMissed.RUN_ALL:
+            settled.append(Settlement(fire, FireState.FILED))
+        elif rule is OnMissed.RUN_ONCE and fire is newest_late and newest is None:
+            newest = fire
         else:
             settled.append(Settlement(fire, FireState.MISSED, "nobody was there to file it in time"))
-    if backup_active:
-        return settled + [Settlement(fire, FireState.SKIPPED, "a backup of the item is still active") for fire in run]
-    return settled + [Settlement(fire, FireState.FILED) for fire in sorted(run, key=lambda fire: fire.due_at)]
+    if newest is not None and backup_active:
+        settled.append(Settlement(newest, FireState.SKIPPED, "a backup of the item is still active"))
+    elif newest is not None:
+        settled.append(Settlement(newest, FireState.FILED))
+    return settled
+
+
+def reads_most(types: Iterable[BackupType]) -> BackupType:
+    """Return the type of backup that makes the others needless."""
+    return max(types, key=_READS.__getitem__)
 
 
 _READS = {BackupType.INCREMENTAL: 0, BackupType.DIFFERENTIAL: 1, BackupType.FULL: 2}

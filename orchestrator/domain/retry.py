@@ -6,9 +6,9 @@ Rule of the file: pure; chance comes in as a number between 0 and 1.
 from __future__ import annotations
 
 from orchestrator.domain.job_states import JobState
-from orchestrator.domain.jobs import Ending, Job, JobError
+from orchestrator.domain.jobs import Ending, Job, JobError, Trigger
 from orchestrator.domain.names import printable
-from shared.errors import REGISTRY, ErrorClass
+from shared.errors import REGISTRY, ErrorClass, ErrorKind
 
 SHORTEST_BACKOFF = 5.0
 LONGEST_BACKOFF = 600.0
@@ -18,6 +18,9 @@ SOURCE_ATTEMPTS = 2
 
 MOST_LOSSES = 3
 """A job that took three workers with it is put aside before it takes a fourth."""
+
+FIND_OUT_ATTEMPTS = 5
+"""So many attempts more has a job that once had leave to seal: its point may exist, and only an attempt finds out."""
 
 
 def next_backoff(previous: float, chance: float) -> float:
@@ -34,11 +37,12 @@ def after_failure(job: Job, *, code: str, message: str, chance: float) -> Ending
     kind = REGISTRY.get(code)
     if kind is None:
         kind, message = REGISTRY["internal"], f"{code}: {message}"
-    if code == "cancelled" or (job.cancel_requested_at is not None and job.committing_at is None):
+    # Whoever complains of the source has looked for the job's point first, and there was none.
+    unsure = job.committing_at is not None and kind.error_class is not ErrorClass.SOURCE
+    if code == "cancelled" or (job.cancel_requested_at is not None and not unsure):
         return after_cancel(job)
-    error = JobError(kind.code, printable(message))
-    most = SOURCE_ATTEMPTS if kind.error_class is ErrorClass.SOURCE else job.max_attempts
-    if kind.retryable and job.attempt < most:
+    if kind.retryable and job.attempt < _most_attempts(job, kind):
+        error = JobError(kind.code, printable(message))
         delay = next_backoff(job.backoff_seconds, chance)
         return Ending(
             state=JobState.RETRYABLE,
@@ -48,22 +52,33 @@ def after_failure(job: Job, *, code: str, message: str, chance: float) -> Ending
             attempt=job.attempt,
             error=error,
         )
+    error = JobError(kind.code, printable(message) + (_UNKNOWN if unsure else ""))
     return Ending(state=JobState.DISCARDED, losses=job.losses, attempt=job.attempt, error=error)
+
+
+_UNKNOWN = "; an earlier attempt may have sealed its point, and nobody could find out"
+
+
+def _most_attempts(job: Job, kind: ErrorKind) -> int:
+    if kind.code == "source-missing" and job.trigger is Trigger.DEMAND:
+        return 1  # a person waits for the answer, and a path does not appear by asking again
+    if kind.error_class is ErrorClass.SOURCE:
+        return SOURCE_ATTEMPTS
+    return job.max_attempts + (0 if job.committing_at is None else FIND_OUT_ATTEMPTS)
 
 
 def after_loss(job: Job, *, chance: float) -> Ending:
     """Decide about a job whose worker is gone.
 
-    The first loss costs no time, the third puts the job aside. A cancel that was asked for is done by the loss,
-    unless the
-    worker was committing: the point may be sealed already, so the job runs again to find out, and the cancel is
-    forgotten.
+    The first loss costs no time, the third puts the job aside. A cancel that was asked for is done by the loss. Once
+    a worker of the job was committing neither is so: the point may be sealed, and the job runs again to find out.
     """
-    losses = job.losses + 1
-    if job.cancel_requested_at is not None and job.committing_at is None:
+    losses, unsure = job.losses + 1, job.committing_at is not None
+    if job.cancel_requested_at is not None and not unsure:
         return after_cancel(job)
-    if losses >= MOST_LOSSES:
-        error = JobError("quarantined", f"the {losses}rd worker was lost during attempt {job.attempt}: {job.worker}")
+    if job.attempt >= job.max_attempts + FIND_OUT_ATTEMPTS if unsure else losses >= MOST_LOSSES:
+        message = f"{losses} workers were lost, the last during attempt {job.attempt}: {job.worker}"
+        error = JobError("quarantined", message + (_UNKNOWN if unsure else ""))
         return Ending(state=JobState.DISCARDED, losses=losses, attempt=job.attempt, error=error)
     delay = 0.0 if losses == 1 else next_backoff(job.backoff_seconds, chance)
     error = JobError("worker-lost", f"{job.worker} stopped answering during attempt {job.attempt}")
@@ -74,7 +89,6 @@ def after_loss(job: Job, *, chance: float) -> Ending:
         losses=losses,
         attempt=job.attempt,
         error=error,
-        cancel_forgotten=job.cancel_requested_at is not None,
     )
 
 

@@ -9,7 +9,7 @@ after it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -70,6 +70,13 @@ def fires_after(schedule: ScheduleSpec, after: datetime) -> Iterator[Fire]:
         if fire.instant > last:
             last = fire.instant
             yield fire
+
+
+def next_fire(schedules: Iterable[ScheduleSpec], *, item_id: str, jitter: int, now: datetime) -> datetime | None:
+    """Return when the item is due next, its own delay included, or None when there is no schedule."""
+    delay = timedelta(seconds=jitter_seconds(item_id, jitter))
+    firsts = [next(fires_after(schedule, now - delay)).instant + delay for schedule in schedules]
+    return min(firsts, default=None)
 
 
 def resolve(nominal: datetime, zone: ZoneInfo) -> Fire:

@@ -45,7 +45,7 @@ class SystemStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Numbers:
-    """What /metrics shows. Ages are seconds by the database's clock; times of points are kept per item name."""
+    """What /metrics shows. Ages are seconds by the database's clock; times of points are kept per item id."""
 
     jobs_by_state: Mapping[str, int]
     waiting_by_reason: Mapping[str, int]

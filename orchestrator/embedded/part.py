@@ -5,7 +5,9 @@ Rule of the file: a part describes itself (``Part``), the supervisor runs it; ``
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -116,17 +118,21 @@ def spawn(command: Command, *, log: str) -> subprocess.Popen[bytes]:
         )
 
 
-def rotate(log: str) -> None:
-    """Shift a log of more than 10 MiB to ``.1`` (and ``.1`` to ``.2``, up to ``.3``); a missing log is fine.
+def rotate(log: str) -> bool:
+    """Shift a log of more than 10 MiB to ``.1`` (and ``.1`` to ``.2``, up to ``.3``); whether it was that long.
 
-    Only while nobody writes it: a running program would go on writing into the shifted file.
+    Its content is copied and the file emptied in place: a program that has it open for appending, as all of ours do,
+    goes on at its beginning. A line written between the two is lost. A missing log is fine.
     """
     if not os.path.exists(log) or os.path.getsize(log) <= _ROTATE_BYTES:
-        return
-    for number in range(_KEPT_LOGS, 0, -1):
-        older = f"{log}.{number - 1}" if number > 1 else log
-        if os.path.exists(older):
-            os.replace(older, f"{log}.{number}")
+        return False
+    for number in range(_KEPT_LOGS, 1, -1):
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(f"{log}.{number - 1}", f"{log}.{number}")
+    with open(log, "rb") as full, open(f"{log}.1", "wb", opener=_private_file) as kept:
+        shutil.copyfileobj(full, kept)
+    os.truncate(log, 0)
+    return True
 
 
 def tail(log: str, *, lines: int = 12, start: int = 0) -> str:

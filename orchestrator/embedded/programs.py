@@ -7,6 +7,7 @@ only the secrets that it needs.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -20,7 +21,7 @@ from orchestrator.embedded.part import Command
 from orchestrator.embedded.probe import LOOPBACK, get
 
 WORKER_NAME = "local"
-_PRIVATE_PREFIXES = ("PG", "PYTHON", "SKYHARBOR_STACK_", "FLOWER_")
+_PRIVATE_PREFIXES = ("PG", "PYTHON", "SKYHARBOR_STACK_", "FLOWER_", "CELERY_")
 _PRIVATE_NAMES = (
     "SKYHARBOR_DATABASE_URL",
     "SKYHARBOR_BROKER_URL",
@@ -28,12 +29,19 @@ _PRIVATE_NAMES = (
     "SKYHARBOR_SERVER",
     "SKYHARBOR_CONTEXT",
     "SKYHARBOR_LOG_FILE",
+    "SKYHARBOR_READY_FILE",
+    "BROKER_URL",  # Celery's program reads these two whatever its caller meant by them
+    "RESULT_BACKEND",
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """A Python program of ours; a ``Part`` of the stack."""
+    """A Python program of ours; a ``Part`` of the stack.
+
+    Its arguments are for everybody to read, so secrets go through its environment. ``ready_file``, when it has one, is
+    written by the program itself once it runs.
+    """
 
     name: str
     log: str
@@ -44,9 +52,13 @@ class Program:
     stop_seconds: float = 5.0
     inherited_fds: Sequence[int] = ()
     stop_signal: signal.Signals = signal.SIGTERM
+    ready_file: str | None = None
 
     def prepare(self) -> None:
-        """Need nothing: a program of ours clears up after its predecessor by itself."""
+        """Take away the word of a predecessor that it runs; a program of ours clears up all else by itself."""
+        if self.ready_file is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.ready_file)
 
     def command(self) -> Command:
         """Return how to run it: this interpreter, this code, nothing from the current folder."""
@@ -57,8 +69,8 @@ class Program:
         )
 
     def is_ready(self) -> bool:
-        """Whether it answers."""
-        return self.answers()
+        """Whether it has said that it runs, if it is one that says so, and answers."""
+        return (self.ready_file is None or os.path.exists(self.ready_file)) and self.answers()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,15 +104,20 @@ def api(wiring: Wiring) -> Program:
 
 
 def loops(wiring: Wiring) -> Program:
-    """The tower's loops; they bring the schema up to date, so the API's readiness tells of theirs."""
+    """The tower's loops; they say that they run once the schema is up to date and every loop was started."""
+    ready_file = os.path.join(wiring.home.run, "loops.ready")
     return Program(
         name="loops",
         log=wiring.home.log("loops"),
         arguments=["-m", "orchestrator", "loops"],
         environment=_environment(
-            wiring, SKYHARBOR_DATABASE_URL=wiring.database_url, SKYHARBOR_BROKER_URL=wiring.broker_url
+            wiring,
+            SKYHARBOR_DATABASE_URL=wiring.database_url,
+            SKYHARBOR_BROKER_URL=wiring.broker_url,
+            SKYHARBOR_READY_FILE=ready_file,
         ),
         answers=lambda: True,
+        ready_file=ready_file,
         stop_seconds=10.0,
     )
 
@@ -132,17 +149,8 @@ def flower(wiring: Wiring) -> Program:
     return Program(
         name="flower",
         log=wiring.home.log("flower"),
-        arguments=[
-            "-m",
-            "celery",
-            "--broker",
-            wiring.broker_url,
-            "flower",
-            f"--address={LOOPBACK}",
-            f"--port={port}",
-            "--read_only=True",
-        ],
-        environment=_environment(wiring),
+        arguments=["-m", "celery", "flower", f"--address={LOOPBACK}", f"--port={port}", "--read_only=True"],
+        environment=_environment(wiring, CELERY_BROKER_URL=wiring.broker_url),  # it may hold a password
         answers=lambda: get(port, "/healthcheck") is not None,
         needed=False,
     )

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 from dataclasses import replace
 
-import msgspec
 import structlog
 
 from orchestrator.embedded.part import MARK, Part, rotate, spawn, tail
@@ -26,6 +26,8 @@ _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 10.0
 _SETTLED_AFTER = 30.0  # a process that lived so long starts with the first pause again
 _HOPELESS_EXITS = 4
+_REFUSAL = re.compile(r"error: (?P<said>.*) \((?P<code>[a-z-]+)\)")
+"""How every program of ours ends that does not want to start, the command line included."""
 
 
 class Runner:
@@ -58,7 +60,12 @@ class Runner:
         _log.info("part-started", part=self.part.name, child=self._process.pid)
 
     def attend(self) -> bool:
-        """Reap a process that ended and start it again when its pause is over; whether anything changed."""
+        """Reap a process that ended and start it again when its pause is over; whether anything changed.
+
+        A log that has grown too long is shifted meanwhile.
+        """
+        if rotate(self.part.log):
+            self._log_start = 0
         now = self._clock.monotonic()
         if self._process is not None and self._has_exited(self._process):
             self._bury(now)
@@ -80,13 +87,13 @@ class Runner:
     def check_hope(self) -> None:
         """Raise when the part will not start by trying again.
 
-        A program that refuses says so in its last log line (event ``refused``, with a code of the registry): that
-        code is raised. A part that ended several times without ever settling is ``stack-start-failed``.
+        A program that refuses says so at the end of its log, as people read it (``error: ... (code)``): that code is
+        raised. A needed part that ended several times without ever settling is ``stack-start-failed``.
         """
         refusal = self._refusal()
         if refusal is not None:
             raise refusal
-        if self._exits_in_a_row >= _HOPELESS_EXITS:
+        if self.part.needed and self._exits_in_a_row >= _HOPELESS_EXITS:
             raise self.failure("it ended again and again")
 
     def failure(self, what: str) -> SkyharborError:
@@ -143,10 +150,10 @@ class Runner:
         if self._process is not None or not self._exits_in_a_row:
             return None
         for line in reversed(tail(self.part.log, start=self._log_start).splitlines()):
-            with contextlib.suppress(msgspec.MsgspecError):
-                told = msgspec.json.decode(line, type=_Refusal)
-                if told.event == "refused" and told.code in REGISTRY:
-                    return SkyharborError(told.code, told.detail)
+            told = _REFUSAL.fullmatch(line)
+            if told is not None and told["code"] in REGISTRY:
+                detail = told["said"].removeprefix(REGISTRY[told["code"]].title).removeprefix(": ")
+                return SkyharborError(told["code"], f"{self.part.name}: {detail}" if detail else "")
         return None
 
     @staticmethod
@@ -161,11 +168,3 @@ class Runner:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
-
-
-class _Refusal(msgspec.Struct, frozen=True, kw_only=True):
-    """The log line of a program that does not want to start."""
-
-    event: str
-    code: str = ""
-    detail: str = ""

@@ -26,7 +26,7 @@ from orchestrator.embedded.probe import LOOPBACK
 from orchestrator.embedded.record import read_record
 from orchestrator.embedded.report import Document, running_document
 from orchestrator.embedded.sockets import give_back
-from orchestrator.embedded.supervisor import Supervisor
+from orchestrator.embedded.supervisor import Supervisor, stopped_while_starting
 from shared.clock import Clock
 from shared.errors import SkyharborError
 from shared.telemetry.logging import configure_logging
@@ -40,6 +40,7 @@ class _Told(msgspec.Struct, frozen=True, kw_only=True):
     document: Document | None = None
     code: str | None = None
     detail: str = ""
+    hint: str = ""
 
 
 def run_stack(
@@ -96,11 +97,13 @@ def start_detached(request: UpRequest, surroundings: Surroundings, *, clock: Clo
         raise
     if not said:
         status = process.wait()
+        if status == -signal.SIGTERM:  # 'down' came before it listened to signals
+            raise stopped_while_starting()
         raise SkyharborError("stack-start-failed", f"the supervisor ended with {status} ({log}):\n{tail(log)}")
     told = msgspec.json.decode(said, type=_Told)
     if told.document is None:
         process.wait()
-        raise SkyharborError(told.code or "internal", told.detail)
+        raise SkyharborError(told.code or "internal", told.detail, **({"hint": told.hint} if told.hint else {}))
     return told.document
 
 
@@ -117,7 +120,8 @@ def supervise_detached(request: UpRequest, surroundings: Surroundings, *, clock:
             run_stack(request, surroundings, clock=clock, announce=announce)
         except SkyharborError as error:
             if not pipe.closed:
-                pipe.write(msgspec.json.encode(_Told(code=error.code, detail=error.detail)) + b"\n")
+                told = _Told(code=error.code, detail=error.detail, hint=str(error.fields.get("hint", "")))
+                pipe.write(msgspec.json.encode(told) + b"\n")
             raise
 
 

@@ -20,7 +20,7 @@ import structlog
 
 from orchestrator.embedded import guard
 from orchestrator.embedded.home import Home
-from orchestrator.embedded.part import MARK, Part
+from orchestrator.embedded.part import MARK, Part, rotate
 from orchestrator.embedded.plan import Plan
 from orchestrator.embedded.processes import end_marked
 from orchestrator.embedded.record import StackRecord, remove_record, write_record
@@ -37,8 +37,11 @@ _POLL = 0.05
 _ATTEND_EVERY = 1.0
 
 
-class StopRequested(Exception):
-    """Somebody asked the supervisor to end before everything had started."""
+def stopped_while_starting() -> SkyharborError:
+    """Return what ``up`` says when somebody ends the stack before it is ready."""
+    return SkyharborError(
+        "stack-start-failed", "it was stopped while starting", hint="Nothing is wrong; start it again when you want it."
+    )
 
 
 class Supervisor:
@@ -51,24 +54,23 @@ class Supervisor:
         self._mark = f"{home.id}/{new_id()}"
         self._runners: list[Runner] = []
         self._guard: subprocess.Popen[bytes] | None = None
-        self._stop = False
+        self._stop: signal.Signals | None = None
         self._warnings: list[str] = []
 
     def run(self, *, announce: Callable[[StackRecord], None]) -> None:
         """Start everything, announce it, and return when SIGINT or SIGTERM has ended it in good order.
 
-        Raises what kept a needed part from starting, after everything else was stopped again. Main thread only.
+        Raises what kept a needed part from starting, or what any part refused, after everything else was stopped again;
+        also when the signal comes before everything has started. Main thread only.
         """
         with self._signals() as wait:
             try:
                 self._start_guard()
                 self._start(wait)
                 announce(self._publish())
-                while not self._stop:
+                while self._stop is None:
                     wait(_ATTEND_EVERY)
                     self._attend()
-            except StopRequested:
-                _log.info("stack-start-interrupted")
             finally:
                 self._end()
 
@@ -96,17 +98,16 @@ class Supervisor:
     def _wait_until_ready(
         self, wait: Callable[[float], None], runners: Sequence[Runner], *, seconds: float
     ) -> list[Runner]:
-        """Wait for ``runners``; return those that were not ready in time. A needed part without hope raises."""
+        """Wait for ``runners``; return those that were not ready in time. A part without hope raises."""
         deadline = self._clock.monotonic() + seconds
         missing = [runner for runner in runners if not runner.is_ready()]
         while missing and self._clock.monotonic() < deadline:
             wait(_POLL)
-            if self._stop:
-                raise StopRequested
+            if self._stop is not None:
+                raise KeyboardInterrupt if self._stop is signal.SIGINT else stopped_while_starting()
             for runner in self._runners:
                 runner.attend()
-                if runner.part.needed:
-                    runner.check_hope()
+                runner.check_hope()
             missing = [runner for runner in missing if not runner.is_ready()]
         return missing
 
@@ -124,6 +125,7 @@ class Supervisor:
         if self._guard is not None and self._guard.poll() is not None:
             _log.warning("guard-ended", status=self._guard.returncode)
             self._start_guard()
+        rotate(self._home.log("supervisor"))
         changed = [runner.attend() for runner in self._runners]  # every one, so no short cut
         if any(changed):
             self._publish()
@@ -178,7 +180,7 @@ class Supervisor:
 
         def stop(number: int, _frame: FrameType | None) -> None:
             _log.info("stop-requested", signal=signal.Signals(number).name)
-            self._stop = True
+            self._stop = signal.Signals(number)
 
         def noticed(_number: int, _frame: FrameType | None) -> None:
             """Only wake the loop: the wake-up descriptor has a byte now."""

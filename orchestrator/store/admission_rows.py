@@ -27,9 +27,9 @@ class AdmissionRows(Rows):
         """Move due scheduled and retryable jobs to available."""
         return self._run(statement("promote_due"), limit=limit)
 
-    def candidates(self, *, closed_versions: Sequence[str], limit: int) -> Sequence[Candidate]:
+    def candidates(self, *, closed_policies: Sequence[str], limit: int) -> Sequence[Candidate]:
         """Return startable jobs in order, locked."""
-        rows = self._all(statement("candidates"), closed=list(closed_versions), limit=limit)
+        rows = self._all(statement("candidates"), closed=list(closed_policies), limit=limit)
         return [
             Candidate(row["id"], row["epoch"], JobKind(row["kind"]), row["item_id"], row["machine_id"], row["vault_id"])
             for row in rows
@@ -74,9 +74,9 @@ class AdmissionRows(Rows):
             keys=[key for _, _, key in flat],
         )
 
-    def explain_waits(self, *, closed_versions: Sequence[str]) -> int:
+    def explain_waits(self, *, closed_policies: Sequence[str]) -> int:
         """Set the wait reason of every waiting job."""
-        return self._run(statement("explain_waits"), closed=list(closed_versions))
+        return self._run(statement("explain_waits"), closed=list(closed_policies))
 
 
 class SlotRows(Rows):

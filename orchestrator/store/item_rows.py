@@ -24,7 +24,7 @@ JOIN machine m ON m.id = i.machine_id
 JOIN vault v ON v.id = i.vault_id
 LEFT JOIN LATERAL (
     SELECT r.id, r.sealed_at, r.type FROM recovery_point r
-    WHERE r.item_id = i.id AND r.state = 'sealed' ORDER BY r.sealed_at DESC, r.id DESC LIMIT 1
+    WHERE r.item_id = i.id AND r.state = 'sealed' ORDER BY r.cataloged_at DESC, r.id DESC LIMIT 1
 ) p ON true
 """
 
@@ -80,7 +80,7 @@ class ItemRows(Rows):
 
     def pause(self, item_id: str) -> None:
         """Set ``paused_at`` and take planned fires back."""
-        self._take_back(item_id)
+        self._take_back(item_id, reason="the item was paused")
         self._run(
             inline("UPDATE item SET paused_at = coalesce(paused_at, clock_timestamp()) WHERE id = :id"), id=item_id
         )
@@ -92,22 +92,21 @@ class ItemRows(Rows):
         )
 
     def remove(self, item_id: str) -> None:
-        """Set ``removed_at`` and take planned fires back. ``conflict`` while a job is active."""
-        self._take_back(item_id)
-        active = self._one(
-            inline(
-                "SELECT id FROM job WHERE item_id = :id"
-                " AND state IN ('scheduled', 'available', 'running', 'committing', 'retryable') LIMIT 1"
-            ),
-            id=item_id,
-        )
-        if active is not None:
-            raise SkyharborError("conflict", f"job {active['id']} of the item has not ended")
+        """Set ``removed_at`` and take planned fires back."""
+        self._take_back(item_id, reason="the item was removed")
         self._run(inline("UPDATE item SET removed_at = clock_timestamp() WHERE id = :id"), id=item_id)
 
-    def _take_back(self, item_id: str) -> None:
+    def _take_back(self, item_id: str, *, reason: str) -> None:
         self._run(statement("lock_items"), item_id=item_id, policy=None)
         self._run(statement("take_back_fires"), item_id=item_id, policy=None)
+        self._run(
+            inline(
+                "UPDATE fire SET state = 'skipped', reason = :reason, settled_at = clock_timestamp()"
+                " WHERE item_id = :id AND state = 'planned'"
+            ),
+            id=item_id,
+            reason=reason,
+        )
 
 
 def _item(row: RowMapping) -> Item:

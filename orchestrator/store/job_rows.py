@@ -5,6 +5,8 @@ Rule of the file: every change is one statement guarded by id, state and epoch; 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from orchestrator.domain.job_states import TERMINAL, JobState
 from orchestrator.domain.jobs import Ending, Job, JobFilter, NewJob, WaitReason
 from orchestrator.domain.paging import Page, PageRequest, decode_cursor
@@ -25,10 +27,11 @@ class JobRows(Rows):
         self._run(
             inline(
                 "INSERT INTO job (id, kind, state, trigger, rank, item_id, machine_id, vault_id, point_id,"
-                " requested_type, type, due_at, wait_reason, policy_version, requested_by, retry_of, target, paths,"
-                " conflict, full_check)"
+                " requested_type, type, created_at, due_at, wait_reason, policy_version, requested_by, retry_of,"
+                " target, paths, conflict, full_check)"
                 " VALUES (:id, :kind, :state, :trigger, :rank, :item_id, :machine_id, :vault_id, :point_id,"
-                " :type, :type, coalesce(CAST(:due_at AS timestamptz), clock_timestamp()), :wait_reason,"
+                " :type, :type, coalesce(CAST(:waiting_since AS timestamptz), clock_timestamp()),"
+                " coalesce(CAST(:due_at AS timestamptz), clock_timestamp()), :wait_reason,"
                 " :policy_version, :requested_by, :retry_of, :target, CAST(:paths AS jsonb), :conflict, :full)"
             ),
             id=job.id,
@@ -41,6 +44,7 @@ class JobRows(Rows):
             vault_id=job.vault_id,
             point_id=job.point_id,
             type=job.requested_type,
+            waiting_since=job.waiting_since,
             due_at=job.due_at,
             wait_reason=WaitReason.ADMISSION if job.due_at is None else WaitReason.NOT_DUE,
             policy_version=job.policy_version,
@@ -97,7 +101,6 @@ class JobRows(Rows):
             losses=ending.losses,
             due_in=ending.due_in,
             backoff_seconds=ending.backoff_seconds,
-            cancel_forgotten=ending.cancel_forgotten,
             wait_reason=_WAIT_AFTER.get(ending.state),
             error_code=None if ending.error is None else ending.error.code,
             error_message=None if ending.error is None else ending.error.message,
@@ -108,7 +111,10 @@ class JobRows(Rows):
         if changed != 1:
             raise SkyharborError("stale-claim", f"job {job.id} has moved on")
         self._run(
-            inline("UPDATE unit SET claim_id = NULL, session = NULL, lease_expires_at = NULL WHERE job_id = :id"),
+            inline(
+                "UPDATE unit SET claim_id = NULL, session = NULL, lease_expires_at = NULL, progress = NULL"
+                " WHERE job_id = :id"
+            ),
             id=job.id,
         )
         self._run(statement("lock_slots_of_job"), job_id=job.id)
@@ -116,27 +122,46 @@ class JobRows(Rows):
         self._wake()
 
     def ask_cancel(self, job: Job) -> None:
-        """Set ``cancel_requested_at`` of a running job."""
+        """Set ``cancel_requested_at``; a back-off is over with it."""
         changed = self._run(
             inline(
-                "UPDATE job SET cancel_requested_at = coalesce(cancel_requested_at, clock_timestamp())"
-                " WHERE id = :id AND state = 'running' AND epoch = :epoch"
+                "UPDATE job SET cancel_requested_at = coalesce(cancel_requested_at, clock_timestamp()),"
+                " due_at = CASE WHEN state = 'retryable' THEN clock_timestamp() ELSE due_at END"
+                " WHERE id = :id AND state = :state AND epoch = :epoch"
             ),
             id=job.id,
+            state=job.state,
             epoch=job.epoch,
         )
         if changed != 1:
             raise SkyharborError("stale-claim", f"job {job.id} has moved on")
 
-    def has_active_backup(self, item_id: str) -> bool:
-        """Tell whether a backup of the item has not ended."""
-        return (
-            self._one(
-                inline(
-                    "SELECT 1 FROM job WHERE item_id = :id AND kind = 'backup'"
-                    " AND state NOT IN ('cancelled', 'completed', 'discarded', 'expired') LIMIT 1"
-                ),
-                id=item_id,
-            )
-            is not None
+    def lock_waiting_backups(self, item_id: str) -> Sequence[Job]:
+        """Return the item's backups that hold no slots, locked, in the order of the queue."""
+        locked = self._all(
+            inline(
+                "SELECT id FROM job WHERE item_id = :id AND kind = 'backup'"
+                " AND state IN ('scheduled', 'available', 'retryable') AND admitted_at IS NULL ORDER BY id FOR UPDATE"
+            ),
+            id=item_id,
         )
+        if not locked:
+            return []
+        rows = self._all(
+            inline(SELECT_JOB + "WHERE j.id = ANY (CAST(:ids AS text[])) ORDER BY j.rank, j.created_at, j.id"),
+            ids=[row["id"] for row in locked],
+        )
+        return [read_job(row) for row in rows]
+
+    def active_backup(self, item_id: str, *, besides: Sequence[str] = ()) -> str | None:
+        """Return the id of a backup of the item that has not ended."""
+        row = self._one(
+            inline(
+                "SELECT id FROM job WHERE item_id = :id AND kind = 'backup'"
+                " AND state NOT IN ('cancelled', 'completed', 'discarded', 'expired')"
+                " AND id <> ALL (CAST(:besides AS text[])) ORDER BY id LIMIT 1"
+            ),
+            id=item_id,
+            besides=list(besides),
+        )
+        return None if row is None else str(row["id"])

@@ -61,11 +61,13 @@ class LedgerRows(Rows):
                 item_id=row["item_id"],
                 schedule_no=row["schedule_no"],
                 nominal=row["nominal"],
+                zone=row["zone"],
                 due_at=row["due_at"],
                 version_id=row["version_id"],
                 spec=msgspec.convert(row["spec"], PolicySpec),
                 machine_id=row["machine_id"],
                 vault_id=row["vault_id"],
+                planned_through=row["planned_through"],
             )
             for row in rows
         ]
@@ -75,10 +77,12 @@ class LedgerRows(Rows):
         self._run(
             inline(
                 "UPDATE fire SET state = :state, reason = :reason, job_id = :job_id, settled_at = clock_timestamp()"
-                " WHERE item_id = :item_id AND schedule_no = :no AND nominal = :nominal AND state = 'planned'"
+                " WHERE item_id = :item_id AND schedule_no = :no AND zone = :zone AND nominal = :nominal"
+                " AND state = 'planned'"
             ),
             item_id=fire.item_id,
             no=fire.schedule_no,
+            zone=fire.zone,
             nominal=fire.nominal,
             state=state,
             reason=reason,

@@ -42,8 +42,8 @@ def read_numbers(db: Connection) -> Numbers:
     ).one()
     last = db.execute(
         inline(
-            "SELECT i.name, p.sealed_at FROM item i CROSS JOIN LATERAL (SELECT r.sealed_at FROM recovery_point r"
-            " WHERE r.item_id = i.id AND r.state = 'sealed' ORDER BY r.sealed_at DESC, r.id DESC LIMIT 1) p"
+            "SELECT i.id, p.sealed_at FROM item i CROSS JOIN LATERAL (SELECT r.sealed_at FROM recovery_point r"
+            " WHERE r.item_id = i.id AND r.state = 'sealed' ORDER BY r.cataloged_at DESC, r.id DESC LIMIT 1) p"
             " WHERE i.removed_at IS NULL"
         )
     ).all()
@@ -56,5 +56,5 @@ def read_numbers(db: Connection) -> Numbers:
         oldest_waiting_seconds=float(single[2]),
         points=int(single[3]),
         fires_missed=int(single[4]),
-        last_point_at={str(name): sealed_at for name, sealed_at in last},
+        last_point_at={str(item_id): sealed_at for item_id, sealed_at in last},
     )

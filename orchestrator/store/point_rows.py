@@ -1,7 +1,7 @@
 """The table ``recovery_point``: the catalog.
 
-Rule of the file: a point enters once, in the transaction that completes its job. The vault stays the truth about
-its content.
+Rule of the file: a point enters once, in the transaction that completes its job; ``cataloged_at``, by the database's
+clock, orders points, for the clocks of workers may differ. The vault stays the truth about a point's content.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class PointRows(Rows):
         row = self._one(
             inline(
                 _SELECT
-                + f"WHERE r.item_id = :id AND r.state = 'sealed'{only} ORDER BY r.sealed_at DESC, r.id DESC LIMIT 1"
+                + f"WHERE r.item_id = :id AND r.state = 'sealed'{only} ORDER BY r.cataloged_at DESC, r.id DESC LIMIT 1"
             ),
             id=item_id,
         )
@@ -76,10 +76,10 @@ class PointRows(Rows):
         cursor = decode_cursor(request.cursor)
         if cursor is not None:
             clauses.append(
-                "(r.sealed_at, r.id) < (SELECT p.sealed_at, p.id FROM recovery_point p WHERE p.id = :before)"
+                "(r.cataloged_at, r.id) < (SELECT p.cataloged_at, p.id FROM recovery_point p WHERE p.id = :before)"
             )
             parameters["before"] = cursor
-        sql = _SELECT + "WHERE " + " AND ".join(clauses) + " ORDER BY r.sealed_at DESC, r.id DESC LIMIT :limit"
+        sql = _SELECT + "WHERE " + " AND ".join(clauses) + " ORDER BY r.cataloged_at DESC, r.id DESC LIMIT :limit"
         points = [_point(row) for row in self._all(inline(sql), **parameters)]
         return cut(points, request.limit, lambda point: point.id)
 

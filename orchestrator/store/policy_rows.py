@@ -79,16 +79,17 @@ class PolicyRows(Rows):
         )
         return {row["id"]: msgspec.convert(row["spec"], PolicySpec) for row in rows}
 
-    def waiting_versions(self) -> Sequence[str]:
-        """Return the versions with a window that waiting, scheduled jobs were made by."""
+    def waiting(self) -> Mapping[str, PolicySpec]:
+        """Return the newest specs with a window of the policies whose items have waiting, scheduled jobs."""
         rows = self._all(
             inline(
-                "SELECT v.id FROM policy_version v"
-                " WHERE v.spec ->> 'window' IS NOT NULL AND EXISTS (SELECT 1 FROM job j"
-                " WHERE j.policy_version = v.id AND j.state = 'available' AND j.admitted_at IS NULL)"
+                "SELECT p.name, v.spec FROM policy p JOIN policy_version v ON v.policy = p.name AND v.n = p.newest"
+                " WHERE v.spec ->> 'window' IS NOT NULL AND EXISTS (SELECT 1 FROM job j JOIN item i ON i.id = j.item_id"
+                " WHERE i.policy = p.name AND j.trigger = 'schedule' AND j.state = 'available'"
+                " AND j.admitted_at IS NULL)"
             )
         )
-        return [row["id"] for row in rows]
+        return {row["name"]: msgspec.convert(row["spec"], PolicySpec) for row in rows}
 
 
 def _record(row: RowMapping) -> PolicyRecord:

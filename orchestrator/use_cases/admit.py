@@ -32,10 +32,10 @@ def admit(uow: UnitOfWork, *, leadership: Leadership | None = None) -> int:
     if leadership is not None:
         uow.leaders.require(leadership)
     uow.admission.promote_due(limit=MOST_PROMOTED)
-    closed = closed_versions(uow, now=uow.now())
+    closed = closed_policies(uow, now=uow.now())
     admitted = 0
     for _ in range(MOST_ROUNDS):
-        candidates = uow.admission.candidates(closed_versions=closed, limit=PAGE)
+        candidates = uow.admission.candidates(closed_policies=closed, limit=PAGE)
         if not candidates:
             break
         chosen = choose(candidates, uow.admission.room(candidates))
@@ -51,12 +51,14 @@ def admit(uow: UnitOfWork, *, leadership: Leadership | None = None) -> int:
 
 def explain_waits(uow: UnitOfWork) -> int:
     """Set the wait reason of every waiting job; returns how many changed."""
-    changed = uow.admission.explain_waits(closed_versions=closed_versions(uow, now=uow.now()))
+    changed = uow.admission.explain_waits(closed_policies=closed_policies(uow, now=uow.now()))
     uow.commit()
     return changed
 
 
-def closed_versions(uow: UnitOfWork, *, now: datetime) -> list[str]:
-    """Return the policy versions of waiting, scheduled jobs whose window is closed at ``now``."""
-    specs = uow.policies.specs(uow.policies.waiting_versions())
-    return [version for version, spec in specs.items() if not is_open(spec.window, now)]
+def closed_policies(uow: UnitOfWork, *, now: datetime) -> list[str]:
+    """Return the names of the policies with waiting, scheduled jobs whose window is closed at ``now``.
+
+    The newest version counts, not the one that filed the job: who corrects a window wants it to hold at once.
+    """
+    return [name for name, spec in uow.policies.waiting().items() if not is_open(spec.window, now)]

@@ -1,12 +1,11 @@
 """The last question before a point is sealed: is the unit still this worker's?
 
-Rule of the file: from a yes on the point may exist, so the job can no longer be cancelled, only finished or tried
-again.
+Rule of the file: a yes and a cancel exclude each other. From a yes on the point may exist, so the job is only ended by
+an attempt that looked for it.
 """
 
 from __future__ import annotations
 
-from orchestrator.domain.job_states import JobState
 from orchestrator.use_cases.ports import UnitOfWork
 from shared.contracts.work import Commit
 from shared.errors import SkyharborError
@@ -20,7 +19,7 @@ def commit(uow: UnitOfWork, *, message: Commit) -> None:
     seals nothing and reports ``Cancelled``.
     """
     job = uow.units.lock_owned(message.fence)
-    if job.cancel_requested_at is not None and job.committing_at is None and job.state is JobState.RUNNING:
+    if job.cancel_requested_at is not None:
         raise SkyharborError("cancelled", "the job was cancelled before its point was sealed")
     uow.units.enter_commit(message.fence)
     uow.commit()

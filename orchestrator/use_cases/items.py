@@ -5,11 +5,17 @@ Rule of the file: nothing here touches a vault. Removing an item ends its protec
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from orchestrator.domain.inventory import Item, Source
 from orchestrator.domain.names import check_name, check_path, check_text
 from orchestrator.domain.paging import Page, PageRequest
+from orchestrator.domain.policy import PolicySpec
+from orchestrator.domain.retry import after_cancel
+from orchestrator.domain.schedule import next_fire
+from orchestrator.use_cases.policies import get_policy
 from orchestrator.use_cases.ports import UnitOfWork
 from shared.errors import SkyharborError
 from shared.model.ids import new_id
@@ -63,6 +69,20 @@ def add_item(
     return get_item(uow, ref=item_id)
 
 
+def with_next_fires(uow: UnitOfWork, items: Sequence[Item], *, now: datetime) -> Sequence[Item]:
+    """Return the items with the time they are due next, also when that is beyond what the planner has written."""
+    specs = {name: get_policy(uow, name=name)[1] for name in {item.policy for item in items} if name is not None}
+    return [_with_next_fire(item, specs, now) for item in items]
+
+
+def _with_next_fire(item: Item, specs: Mapping[str, PolicySpec], now: datetime) -> Item:
+    if item.policy is None or item.next_fire_at is not None or item.paused_at is not None:
+        return item
+    spec = specs[item.policy]
+    due = next_fire(spec.schedules, item_id=item.id, jitter=spec.jitter, now=now)
+    return dataclasses.replace(item, next_fire_at=due)
+
+
 def get_item(uow: UnitOfWork, *, ref: str) -> Item:
     """Return a living item by name or id; ``not-found``."""
     return uow.items.get(ref)
@@ -96,12 +116,23 @@ def resume_item(uow: UnitOfWork, *, actor: str, ref: str) -> Item:
 
 
 def remove_item(uow: UnitOfWork, *, actor: str, ref: str) -> None:
-    """End an item's protection; its points stay.
+    """End an item's protection. Waiting backups are cancelled; points stay, and restores and verifies of them go on.
 
-    ``conflict`` while one of its jobs is active, ``not-found`` when repeated.
+    ``conflict`` while a backup is at work, or has yet to find out whether its point was sealed; ``not-found`` when
+    repeated.
     """
     item = uow.items.get(ref)
     uow.items.remove(item.id)
+    waiting = [job for job in uow.jobs.lock_waiting_backups(item.id) if job.committing_at is None]
+    for job in waiting:
+        uow.jobs.end_attempt(job, after_cancel(job))
+    active = uow.jobs.active_backup(item.id)
+    if active is not None:
+        raise SkyharborError(
+            "conflict", f"a backup of {item.name} is at work: wait for it, or run 'skyharbor job cancel {active}'"
+        )
+    for job in waiting:
+        uow.audit.append(actor=actor, action="job.cancel", target=job.id, detail={"because": "item.remove"})
     uow.audit.append(actor=actor, action="item.remove", target=item.id, detail={"name": item.name})
     uow.commit()
 

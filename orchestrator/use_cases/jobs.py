@@ -38,18 +38,18 @@ def list_jobs(
 def cancel_job(uow: UnitOfWork, *, actor: str, ref: str) -> Job:
     """Stop a job: a waiting one at once, a running one at its worker's next renewal (or when its worker is found dead).
 
-    Idempotent: a cancelled job is answered as it is. ``conflict`` once it has ended otherwise, or once it began to
-    commit:
-    from then on its point may exist, and only the job itself finds out.
+    Idempotent: a cancelled job is answered as it is. ``conflict`` once it has ended otherwise, and while it is
+    committing. A job that waits after an attempt of it was committing is asked, not ended: its point may exist, so
+    the next worker looks for it first, reports it if it is there, and stops otherwise.
     """
     job = uow.jobs.lock(ref)
     if job.state is JobState.CANCELLED:
         return job
     if job.terminal:
         raise SkyharborError("conflict", f"the job is {job.state} already", state=str(job.state))
-    if job.committing_at is not None:
+    if job.state is JobState.COMMITTING:
         raise SkyharborError("conflict", "the job is sealing its point; it is too late to cancel", state=str(job.state))
-    if job.state in OWNED:
+    if job.state in OWNED or job.committing_at is not None:
         if job.cancel_requested_at is not None:
             return job
         uow.jobs.ask_cancel(job)

@@ -44,6 +44,12 @@ def create_store(url: str) -> ObjectStore:
     return LocalStore.create(_folder(url, parts)) if parts.scheme == "file" else open_store(url)
 
 
+def local_folder(url: str) -> str | None:
+    """Return the folder of a ``file://`` store, None for any other. Raises ``store-url-invalid``."""
+    parts = _split(url)
+    return _folder(url, parts) if parts.scheme == "file" else None
+
+
 def probe(store: ObjectStore) -> None:
     """Prove that the store creates without overwriting, reads back, lists and deletes; leaves nothing there.
 

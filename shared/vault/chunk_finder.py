@@ -1,6 +1,7 @@
 """Where the chunks of one point are: by the index, and without it by the packs that its manifest names.
 
-Rule of the file: only packs of the manifest count, because only those are kept for the point.
+Rule of the file: packs of the manifest come first, because only those are kept for the point. Where they fail, any copy
+that the machine's index knows of will do: the reader checks every chunk against its id.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class ChunkFinder:
         self._lock = threading.Lock()
 
     def find(self, ids: bytes) -> list[Location | None]:
-        """Return the place of every id, None when no pack of the point holds it.
+        """Return the place of every id: in a pack of the point, or else in any that the index knows, or else None.
 
         Reads directories of packs that the index does not cover, but only once something was not found without them.
         """
@@ -48,7 +49,15 @@ class ChunkFinder:
                     if None in places:
                         self._read_directories(meta_only=meta_only)
                         places = self._locate(ids)
+        if None in places and self._index is not None:
+            anywhere = self._index.locate(ids)
+            places = [place or other for place, other in zip(places, anywhere, strict=True)]
         return places
+
+    def copies(self, chunk_id: bytes) -> list[Location]:
+        """Return every place that the chunk is said to be at, in packs of the point and in others."""
+        known = self._index.copies(chunk_id) if self._index is not None else []
+        return known + self._read.copies(chunk_id)
 
     def segment_at(self, pack: str, offset: int) -> SegmentRef | None:
         """Return the segment that begins at ``offset`` of the pack."""

@@ -6,7 +6,7 @@ costs 44 bytes. An id may have several rows (two writers stored the same chunk),
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -108,13 +108,19 @@ class ChunkTable:
 
     def row_of(self, chunk_id: bytes, *, packs: Bool | None = None) -> int:
         """Return the row of one id, or ``ABSENT``: what ``find`` answers, quicker for a few ids."""
+        rows = self.rows_of(chunk_id)
+        if packs is not None:
+            rows = (row for row in rows if packs[self.segments["pack"][self.segment[row]]])
+        return next(rows, ABSENT)
+
+    def rows_of(self, chunk_id: bytes) -> Iterator[int]:
+        """Yield all rows of one id: one per copy of the chunk."""
         number, rest = np.uint64(int.from_bytes(chunk_id[:8], "big")), chunk_id[8:]
         row = int(self.prefix.searchsorted(number))
         while row < len(self.prefix) and self.prefix[row] == number:
-            if self.rest[row].tobytes() == rest and (packs is None or packs[self.segments["pack"][self.segment[row]]]):
-                return row
+            if self.rest[row].tobytes() == rest:
+                yield row
             row += 1
-        return ABSENT
 
     def find(self, ids: bytes, *, packs: Bool | None = None) -> I64:
         """Return the row of every id, ``ABSENT`` where there is none.

@@ -40,9 +40,8 @@ def load_tables(vault: Vault, machine_id: str, keys: DomainKeys, *, cache_dir: s
     loaded = LoadedTables()
     cache = _Cache(cache_dir, vault.id, machine_id)
     names = [info.name for info in vault.store.list(layout.index_prefix(machine_id))]
-    for name in names:
-        if not layout.is_digest(name.rsplit("/", 1)[1]):
-            continue
+    segments = [name for name in names if layout.is_digest(name.rsplit("/", 1)[1])]
+    for name in segments:
         try:
             loaded.tables.append(_load_one(vault, name, keys, machine_id, cache))
         except SkyharborError as error:
@@ -50,6 +49,9 @@ def load_tables(vault: Vault, machine_id: str, keys: DomainKeys, *, cache_dir: s
                 raise
             loaded.problems.append(f"index segment skipped: {error.detail}")
     cache.keep_only(names)
+    if not segments and vault.points(machine_id):
+        # Without this the next backup would store everything a second time, silently.
+        loaded.problems.append(f"there are points but no index segment in {layout.index_prefix(machine_id)}")
     if loaded.problems:
         _recover(vault, machine_id, keys, loaded)
     return loaded

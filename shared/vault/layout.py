@@ -16,6 +16,7 @@ MACHINES = "machines/"
 PACKS = "packs/"
 INDEX = "index/"
 POINTS = "points/"
+DAMAGED = "damaged/"
 
 KIND_DATA = 1
 KIND_META = 2
@@ -52,6 +53,11 @@ def parse_pack(name: str) -> tuple[int, bytes] | None:
     """Return kind and SHA-256 of a pack's name, None for any other name."""
     found = _PACK.match(name)
     return (_KIND[found[1]], bytes.fromhex(found[3])) if found else None
+
+
+def damaged_name(pack: str) -> str:
+    """Return the name of the mark that says that a pack, given by its name, was proven damaged."""
+    return DAMAGED + pack.rsplit("/", 1)[1]
 
 
 def card_prefix(machine_id: str) -> str:

@@ -7,9 +7,7 @@ passphrase are enough; everything else is encrypted, and bound to every byte of 
 from __future__ import annotations
 
 import os
-import struct
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import msgspec
 
@@ -19,24 +17,14 @@ from shared.vault import layout
 from shared.vault.binary import VERSION, blamed_on
 from shared.vault.compression import compress_sized, expand_sized
 from shared.vault.layout import PointName
+from shared.vault.manifest_header import HEAD, MAGIC, PointHeader, open_header, read_point_slots
 from shared.vault.point import PackRef, PageRef, PointBody
 from shared.vault.vault import Slot, Vault
 
-MAGIC = b"SKYPOINT"
-_HEAD = struct.Struct("<8sHHI32s")
-_MAX_PLAIN = 1024 * 1024
+__all__ = ["Manifest", "PointHeader", "decode_manifest", "encode_manifest", "read_manifest", "read_point_slots"]
+
 _LEVEL = 3
 _LIMIT = 2**31 - 1  # what one call of the cipher can take
-
-
-class PointHeader(msgspec.Struct, frozen=True, kw_only=True):
-    """What a manifest says without a key: where it belongs, and how to unwrap the DEK with a passphrase."""
-
-    vault: str
-    machine: str
-    item: str
-    point: str
-    slots: tuple[dict[str, str | int], ...] = ()
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,12 +33,6 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     body: PointBody
     pages: tuple[PageRef, ...]
     packs: tuple[PackRef, ...]
-
-
-class _Opened(NamedTuple):
-    header: PointHeader
-    salt: bytes
-    plain_end: int
 
 
 def encode_manifest(
@@ -66,14 +48,14 @@ def encode_manifest(
         slots=tuple(dict(slot) for slot in slots),
     )
     plain = msgspec.json.encode(header)
-    head = _HEAD.pack(MAGIC, VERSION, 0, len(plain), salt) + plain
+    head = HEAD.pack(MAGIC, VERSION, 0, len(plain), salt) + plain
     return head + keys.metadata_cipher(salt).seal(0, compress_sized(msgspec.msgpack.encode(manifest), _LEVEL), head)
 
 
 def decode_manifest(data: bytes, *, vault_id: str, point: PointName, keys: DomainKeys) -> Manifest:
     """Return the content of a manifest that must be this very point's; ``object-damaged`` otherwise."""
     with blamed_on(layout.point_name(point)):
-        opened = _open_header(data)
+        opened = open_header(data)
         said = opened.header
         if (said.vault, said.machine, said.item, said.point) != (vault_id, *point):
             raise SkyharborError("object-damaged", "this manifest belongs to another point")
@@ -82,25 +64,7 @@ def decode_manifest(data: bytes, *, vault_id: str, point: PointName, keys: Domai
         return msgspec.msgpack.decode(expand_sized(body, _LIMIT), type=Manifest)
 
 
-def read_point_slots(data: bytes) -> PointHeader:
-    """Return the plaintext header of a manifest: no key needed, so nothing of it is proven before the DEK opens it."""
-    with blamed_on("manifest"):
-        return _open_header(data).header
-
-
 def read_manifest(vault: Vault, point: PointName, keys: DomainKeys) -> Manifest:
     """Fetch and decode a point's manifest; ``object-missing`` when the point does not exist."""
     data = vault.store.get(layout.point_name(point))
     return decode_manifest(data, vault_id=vault.id, point=point, keys=keys)
-
-
-def _open_header(data: bytes) -> _Opened:
-    if len(data) < _HEAD.size:
-        raise SkyharborError("object-damaged", "the manifest is cut short")
-    magic, version, flags, length, salt = _HEAD.unpack_from(data)
-    if (magic, version, flags) != (MAGIC, VERSION, 0):
-        raise SkyharborError("object-damaged", "the manifest does not begin as it must")
-    end = _HEAD.size + length
-    if length > _MAX_PLAIN or end > len(data):
-        raise SkyharborError("object-damaged", "the manifest's header does not fit into it")
-    return _Opened(msgspec.json.decode(data[_HEAD.size : end], type=PointHeader), salt, end)

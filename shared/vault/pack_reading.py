@@ -6,7 +6,8 @@ so that what it finds is right whatever happened to the rest of the pack.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -32,6 +33,7 @@ from shared.vault.pack_format import (
 from shared.vault.segment import Decoded, decode_segment
 
 _TAIL = 64 * 1024
+_PART = 8 * 1024 * 1024
 _LOST_IN_A_ROW = 64
 """A scan looks this many ordinals ahead before it gives up: so many neighbouring segments may be damaged."""
 
@@ -42,25 +44,33 @@ def read_directory(store: ObjectStore, name: str, size: int, *, keys: DomainKeys
     Raises ``object-damaged`` when header, directory or trailer is not right, ``object-missing`` when it is gone.
     """
     with blamed_on(name):
-        kind, _ = _parsed(name)
-        salt = read_head(store.get(name, length=HEAD_SIZE), MAGIC, kind=kind, vault_id=vault_id)
-        tail_start = max(HEAD_SIZE, size - _TAIL)
-        tail = store.get(name, offset=tail_start, length=size - tail_start)
-        if size < HEAD_SIZE + TRAILER_SIZE or len(tail) != size - tail_start:
-            raise SkyharborError("object-damaged", "the pack does not have its size")
-        length, count, magic = TRAILER.unpack(tail[-TRAILER_SIZE:])
-        if magic != END_MAGIC or not TAG_SIZE <= length <= size - HEAD_SIZE - TRAILER_SIZE:
-            raise SkyharborError("object-damaged", "the pack does not end as it must")
-        start = size - TRAILER_SIZE - length
-        sealed = (
-            tail[start - tail_start : -TRAILER_SIZE]
-            if start >= tail_start
-            else store.get(name, offset=start, length=length)
+        return _directory(
+            lambda offset, length: store.get(name, offset=offset, length=length),
+            name,
+            size,
+            keys=keys,
+            vault_id=vault_id,
         )
-        table = open_directory(sealed, info=PackInfo(name, salt, size), keys=keys, vault_id=vault_id, kind=kind)
-        if len(table.segments) != count:
-            raise SkyharborError("object-damaged", "trailer and directory disagree")
-        return table
+
+
+def _directory(
+    read: Callable[[int, int], bytes], name: str, size: int, *, keys: DomainKeys, vault_id: str
+) -> ChunkTable:
+    kind, _ = _parsed(name)
+    salt = read_head(read(0, HEAD_SIZE), MAGIC, kind=kind, vault_id=vault_id)
+    tail_start = max(HEAD_SIZE, size - _TAIL)
+    tail = read(tail_start, size - tail_start)
+    if size < HEAD_SIZE + TRAILER_SIZE or len(tail) != size - tail_start:
+        raise SkyharborError("object-damaged", "the pack does not have its size")
+    length, count, magic = TRAILER.unpack(tail[-TRAILER_SIZE:])
+    if magic != END_MAGIC or not TAG_SIZE <= length <= size - HEAD_SIZE - TRAILER_SIZE:
+        raise SkyharborError("object-damaged", "the pack does not end as it must")
+    start = size - TRAILER_SIZE - length
+    sealed = tail[start - tail_start : -TRAILER_SIZE] if start >= tail_start else read(start, length)
+    table = open_directory(sealed, info=PackInfo(name, salt, size), keys=keys, vault_id=vault_id, kind=kind)
+    if len(table.segments) != count:
+        raise SkyharborError("object-damaged", "trailer and directory disagree")
+    return table
 
 
 def scan_frames(store: ObjectStore, name: str, size: int, *, keys: DomainKeys, vault_id: str) -> ChunkTable:
@@ -69,25 +79,54 @@ def scan_frames(store: ObjectStore, name: str, size: int, *, keys: DomainKeys, v
     Raises ``object-damaged`` when the header (which carries the salt) is not right, ``object-missing`` when it is gone.
     """
     with blamed_on(name):
-        kind, _ = _parsed(name)
-        data = store.get(name, length=size)
-        salt = read_head(data, MAGIC, kind=kind, vault_id=vault_id)
-        rows: list[tuple[int, int, int, int, int]] = []
-        counts: list[int] = []
-        lengths: list[int] = []
-        ids: list[bytes] = []
-        for row, segment in _segments(data, salt, kind=kind, keys=keys, vault_id=vault_id):
-            rows.append(row)
-            counts.append(len(segment.lengths))
-            lengths += segment.lengths
-            ids += (keys.chunk_id(chunk) for chunk in split(segment))
-        return directory_table(
-            PackInfo(name, salt, size),
-            np.array(rows, dtype=SEGMENT_DTYPE),
-            np.array(counts, dtype="<u4"),
-            np.array(lengths, dtype="<u4"),
-            b"".join(ids),
+        return _scan(store.get(name, length=size), name, size, keys=keys, vault_id=vault_id)
+
+
+def prove_pack(
+    store: ObjectStore, name: str, size: int, *, keys: DomainKeys, vault_id: str, on_read: Callable[[int], None]
+) -> None:
+    """Read all of a pack, once, and raise ``object-damaged`` unless its name, its segments and its directory agree.
+
+    ``on_read`` is told the size of every part (8 MiB at most) that came, and may raise. Raises ``object-missing`` when
+    the pack is gone. Memory: the pack.
+    """
+    with blamed_on(name):
+        parts: list[bytes] = []
+        for offset in range(0, size, _PART):
+            parts.append(store.get(name, offset=offset, length=min(_PART, size - offset)))
+            on_read(len(parts[-1]))
+        data = b"".join(parts)
+        _, digest = _parsed(name)
+        if hashlib.sha256(data).digest() != digest:
+            raise SkyharborError("object-damaged", "the SHA-256 of its bytes is not its name")
+        said = _directory(
+            lambda offset, length: data[offset : offset + length], name, size, keys=keys, vault_id=vault_id
         )
+        found = _scan(data, name, size, keys=keys, vault_id=vault_id)
+        columns = ("segments", "prefix", "rest", "segment", "raw_offset", "raw_length")
+        if not all(np.array_equal(getattr(said, column), getattr(found, column)) for column in columns):
+            raise SkyharborError("object-damaged", "its directory is not what its segments hold")
+
+
+def _scan(data: bytes, name: str, size: int, *, keys: DomainKeys, vault_id: str) -> ChunkTable:
+    kind, _ = _parsed(name)
+    salt = read_head(data, MAGIC, kind=kind, vault_id=vault_id)
+    rows: list[tuple[int, int, int, int, int]] = []
+    counts: list[int] = []
+    lengths: list[int] = []
+    ids: list[bytes] = []
+    for row, segment in _segments(data, salt, kind=kind, keys=keys, vault_id=vault_id):
+        rows.append(row)
+        counts.append(len(segment.lengths))
+        lengths += segment.lengths
+        ids += (keys.chunk_id(chunk) for chunk in split(segment))
+    return directory_table(
+        PackInfo(name, salt, size),
+        np.array(rows, dtype=SEGMENT_DTYPE),
+        np.array(counts, dtype="<u4"),
+        np.array(lengths, dtype="<u4"),
+        b"".join(ids),
+    )
 
 
 def split(segment: Decoded) -> Iterator[memoryview]:

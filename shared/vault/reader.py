@@ -1,14 +1,16 @@
 """Reading a recovery point: its description, its entries in order, and the bytes of chunks.
 
-Rule of the file: bytes that are handed out were authenticated and have the id that was asked for; everything that is
-missing or damaged is an error about that object, and the rest stays readable.
+Rule of the file: bytes that are handed out were authenticated and have the id that was asked for; a chunk that a pack
+of the point has lost is taken from wherever else the machine's index knows it; everything that is missing or damaged
+everywhere is an error about that object, and the rest stays readable.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+
+from typing_extensions import Buffer
 
 from shared.crypto.domain_keys import DomainKeys
 from shared.errors import SkyharborError
@@ -18,7 +20,9 @@ from shared.vault.entry import Entry, sort_key
 from shared.vault.index import ChunkIndex
 from shared.vault.layout import PointName
 from shared.vault.manifest import Manifest, read_manifest, read_point_slots
+from shared.vault.pack_reading import prove_pack
 from shared.vault.pages import decode_page
+from shared.vault.plan import Plan, PlannedChunk, PlannedSegment
 from shared.vault.point import PackRef, PageRef, PointBody
 from shared.vault.segment import Decoded
 from shared.vault.segment_source import SegmentSource, runs
@@ -30,32 +34,6 @@ _KEEP = 64 * 1024 * 1024
 _PAGES_AT_ONCE = 16
 _IDS_AT_ONCE = 1024 * ID_SIZE
 _AHEAD = 8
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedChunk:
-    """One use of a chunk: ``position`` counts the ids that were given to ``plan``."""
-
-    position: int
-    chunk_id: bytes
-    raw_offset: int
-    raw_length: int
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedSegment:
-    """A segment and all that is wanted of it."""
-
-    ref: SegmentRef
-    chunks: tuple[PlannedChunk, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Segments by pack and offset, and the positions of ids that no pack of the point holds."""
-
-    segments: tuple[PlannedSegment, ...]
-    missing: tuple[int, ...]
 
 
 class PointReader:
@@ -109,6 +87,19 @@ class PointReader:
         """How much has been fetched from packs so far (directories not counted)."""
         return self._segments.bytes_read
 
+    @property
+    def vault(self) -> Vault:
+        """The vault that the point is in."""
+        return self._vault
+
+    def prove_pack(self, pack: PackRef, *, on_read: Callable[[int], None]) -> None:
+        """Read a whole pack and raise ``object-damaged`` or ``object-missing`` unless all of it is what it must be.
+
+        That is: its SHA-256 is its name, every segment opens, every chunk has its id, and the directory agrees.
+        ``on_read`` is told the size of every part (8 MiB at most) as it comes, and may raise to stop.
+        """
+        prove_pack(self._vault.store, pack.name, pack.size, keys=self._keys, vault_id=self._vault.id, on_read=on_read)
+
     def stored_size(self, pack: str) -> int | None:
         """Return the size that a pack has in the store right now, None when it is gone: one small request."""
         return self._vault.store.size(pack)
@@ -151,11 +142,22 @@ class PointReader:
             yield outcome
 
     def find(self, ids: bytes) -> list[Location | None]:
-        """Return where each chunk is, None when no pack of the point holds it. A batch costs little more than one."""
+        """Return where each chunk is, None when no known pack holds it. A batch costs little more than one.
+
+        A pack of the point is preferred; one that it does not name is the answer only when there is no other.
+        """
         return self._finder.find(ids)
 
+    def copies(self, chunk_id: bytes) -> list[Location]:
+        """Return every place where the chunk is said to be, in packs of the point and in others of the machine."""
+        return self._finder.copies(chunk_id)
+
+    def chunk_id(self, data: Buffer) -> bytes:
+        """Return the id that these bytes have in the key domain: to compare what is on a disk with the point."""
+        return self._keys.chunk_id(data)
+
     def locate(self, ids: bytes) -> list[Location]:
-        """Return where each chunk is; ``object-missing`` when one is in no pack of the point."""
+        """Return where each chunk is; ``object-missing`` when one is in no pack that is known."""
         places = self._finder.find(ids)
         located = [place for place in places if place is not None]
         if len(located) != len(places):
@@ -252,6 +254,21 @@ class PointReader:
     def _cut(
         self, outcome: Decoded | SkyharborError, chunk_id: bytes, ref: SegmentRef, offset: int, length: int
     ) -> memoryview | SkyharborError:
+        """Return the checked bytes of a chunk from its segment or, where that is lost, from any other copy."""
+        chunk = self._checked(outcome, chunk_id, ref, offset, length)
+        if not isinstance(chunk, SkyharborError):
+            return chunk
+        for place in self._finder.copies(chunk_id):
+            if place.segment != ref:
+                other = self._segment(place.segment, ())
+                copy = self._checked(other, chunk_id, place.segment, place.raw_offset, place.raw_length)
+                if not isinstance(copy, SkyharborError):
+                    return copy
+        return chunk
+
+    def _checked(
+        self, outcome: Decoded | SkyharborError, chunk_id: bytes, ref: SegmentRef, offset: int, length: int
+    ) -> memoryview | SkyharborError:
         if isinstance(outcome, SkyharborError):
             return outcome
         chunk = memoryview(outcome.payload)[offset : offset + length]
@@ -262,7 +279,7 @@ class PointReader:
 
 def _lost(ids: bytes, position: int) -> SkyharborError:
     chunk_id = ids[position * ID_SIZE : (position + 1) * ID_SIZE]
-    return SkyharborError("object-missing", f"chunk {chunk_id.hex()} is in no readable pack of the point")
+    return SkyharborError("object-missing", f"chunk {chunk_id.hex()} is in no readable pack")
 
 
 def _decoded(page: PageRef, data: bytes) -> list[Entry] | SkyharborError:

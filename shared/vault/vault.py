@@ -10,6 +10,7 @@ import json
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count, islice
 
 import msgspec
 
@@ -19,10 +20,13 @@ from shared.storage.object_store import ObjectStore
 from shared.vault import layout
 from shared.vault.binary import blamed_on
 from shared.vault.layout import PointName
+from shared.vault.manifest_header import MAX_HEADER, read_point_slots
 
 FORMAT = 1
 _MAGIC = "skyharbor-vault"
 _MAX_JSON = 1024 * 1024
+_POINTS_ASKED = 64
+_NO_HEADER = frozenset({"object-missing", "object-damaged"})
 
 Slot = Mapping[str, str | int]
 
@@ -55,11 +59,16 @@ class MachineCard(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Vault:
-    """An opened vault. Stateless: safe to share between threads."""
+    """An opened vault. Stateless: safe to share between threads.
+
+    ``problems`` says what is wrong with the vault as a whole, one line each, for people: not empty when ``vault.json``
+    was lost and the header was made from the manifests.
+    """
 
     store: ObjectStore
     header: VaultHeader
     clock: Clock
+    problems: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -69,15 +78,28 @@ class Vault:
     def put_machine_card(self, machine_id: str, name: str, slots: Sequence[Slot]) -> int:
         """Store who the machine is, unless exactly this is stored already; return the number of bytes written.
 
-        Cards are never changed: a new passphrase or name adds a card and the newest counts. Idempotent; safe to race.
+        Cards are never changed: a new passphrase or name adds a card and the newest counts. A card that does not say
+        what it must is left behind and another one put beside it. Idempotent; safe to race.
         """
         said = {"id": machine_id, "name": name, "slots": [dict(slot) for slot in slots]}
-        digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:32]
-        card = layout.card_name(machine_id, digest)
-        if self.store.size(card) is not None:
-            return 0
+        plain = json.dumps(said, sort_keys=True).encode()
         body = json.dumps({**said, "written_at": self.clock.now().isoformat()}, sort_keys=True).encode()
-        return len(body) if self.store.put(card, [body]) else 0
+        for copy in count():
+            digest = hashlib.sha256(plain + b"\0" * copy).hexdigest()[:32]
+            name_of_card = layout.card_name(machine_id, digest)
+            # Whoever lost a race comes back to read what the other one put.
+            if self.store.size(name_of_card) is None and self.store.put(name_of_card, [body]):
+                return len(body)
+            if _says(_read_card(self.store, name_of_card), said):
+                return 0
+        raise AssertionError("names of cards do not end")
+
+    def put_header(self, *, name: str) -> bool:
+        """Put ``vault.json`` again after it was lost; False when there is one, however damaged: nothing is replaced.
+
+        The caller vouches for the id: it must know from elsewhere that this is the vault it means.
+        """
+        return self.store.put(layout.VAULT, [_header_bytes(msgspec.structs.replace(self.header, name=name))])
 
     def machine_cards(self) -> list[MachineCard]:
         """Return the newest readable card of every machine, sorted by machine id; damaged ones are passed over."""
@@ -115,7 +137,7 @@ def create_vault(store: ObjectStore, *, name: str, clock: Clock = SystemClock())
         raise SkyharborError("vault-not-empty", f"{store.describe()} holds {info.name}")
     now = clock.now().isoformat()
     header = VaultHeader(magic=_MAGIC, format=FORMAT, id=str(uuid.uuid4()), name=name, created_at=now)
-    if not store.put(layout.VAULT, [msgspec.json.format(msgspec.json.encode(header), indent=2) + b"\n"]):
+    if not store.put(layout.VAULT, [_header_bytes(header)]):
         raise SkyharborError("vault-exists", store.describe())
     return header
 
@@ -123,16 +145,23 @@ def create_vault(store: ObjectStore, *, name: str, clock: Clock = SystemClock())
 def open_vault(store: ObjectStore, *, clock: Clock = SystemClock()) -> Vault:
     """Open the vault at this place: one small read, nothing is written.
 
+    When ``vault.json`` is missing or damaged but there are points, the id is taken from the plaintext header of one of
+    their manifests, and ``problems`` says so; a wrong id could only make objects unreadable, for it is bound into all.
     Raises ``vault-missing``; ``vault-unsupported`` for a higher format or an unknown mandatory flag;
-    ``object-damaged`` when ``vault.json`` cannot be understood.
+    ``object-damaged`` when ``vault.json`` cannot be understood and there is no point to ask.
     """
     try:
-        data = store.get(layout.VAULT, length=_MAX_JSON)
+        return Vault(store=store, header=_read_header(store.get(layout.VAULT, length=_MAX_JSON)), clock=clock)
     except SkyharborError as error:
-        if error.code != "object-missing":
+        if error.code not in _NO_HEADER:
             raise
-        raise SkyharborError("vault-missing", store.describe()) from None
-    return Vault(store=store, header=_read_header(data), clock=clock)
+        lost = error
+    header = _header_from_points(store, clock)
+    if header is None:
+        raise SkyharborError("vault-missing", store.describe()) if lost.code == "object-missing" else lost
+    how = "is missing" if lost.code == "object-missing" else f"cannot be used ({lost.detail})"
+    problem = f"{layout.VAULT} {how}; the vault's id was taken from the header of a recovery point"
+    return Vault(store=store, header=header, clock=clock, problems=(problem,))
 
 
 class _Format(msgspec.Struct):
@@ -154,6 +183,37 @@ def _read_header(data: bytes) -> VaultHeader:
         if str(uuid.UUID(header.id)) != header.id:
             raise SkyharborError("object-damaged", "the vault's id is not a UUID")
         return header
+
+
+def _header_bytes(header: VaultHeader) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(header), indent=2) + b"\n"
+
+
+def _header_from_points(store: ObjectStore, clock: Clock) -> VaultHeader | None:
+    """Return a header with the id that the first manifest with a sound head names; name and time are not known."""
+    try:
+        names = (point for info in store.list(layout.POINTS) if (point := layout.parse_point(info.name)))
+        points = list(islice(names, _POINTS_ASKED))
+    except SkyharborError as error:
+        if error.code != "object-missing":  # the store's folder itself is missing
+            raise
+        return None
+    for point in points:
+        try:
+            said = read_point_slots(store.get(layout.point_name(point), length=MAX_HEADER))
+            vault_id = str(uuid.UUID(said.vault))
+        except (SkyharborError, ValueError) as error:
+            if isinstance(error, SkyharborError) and error.code not in _NO_HEADER:
+                raise
+            continue
+        if (said.vault, said.machine, said.item, said.point) == (vault_id, *point):
+            now = clock.now().isoformat()
+            return VaultHeader(magic=_MAGIC, format=FORMAT, id=vault_id, name="", created_at=now)
+    return None
+
+
+def _says(card: MachineCard | None, said: Mapping[str, object]) -> bool:
+    return card is not None and {"id": card.id, "name": card.name, "slots": list(card.slots)} == said
 
 
 def _newest_cards(store: ObjectStore, prefix: str) -> list[MachineCard]:

@@ -14,6 +14,7 @@ import msgspec
 from typing_extensions import Buffer
 
 from shared.crypto.domain_keys import DomainKeys
+from shared.errors import SkyharborError
 from shared.vault import layout
 from shared.vault.chunk_table import ChunkTable, merge
 from shared.vault.entry import Entry
@@ -23,6 +24,7 @@ from shared.vault.layout import PointName
 from shared.vault.manifest import Manifest, decode_manifest, encode_manifest
 from shared.vault.pack_format import FinishedPack
 from shared.vault.pack_needs import PackNeeds
+from shared.vault.pack_presence import absent_packs
 from shared.vault.pack_stream import PackStream
 from shared.vault.page_writer import PageWriter
 from shared.vault.point import PackRef, PointBody, Sealed
@@ -137,12 +139,15 @@ class PointWriter:
     def seal(self, *, body: PointBody, validate: Callable[[], None]) -> Sealed:
         """Make the point exist: the last call. Whatever it raises, either the point is whole or it does not exist.
 
-        Order: packs durable, index segment, ``validate`` (which raises to stop), machine card, manifest. When another
-        attempt has sealed this point already, that one stays and is returned with ``created`` False.
+        Order: packs durable, index segment, a look whether all packs are in the store, ``validate`` (which raises to
+        stop), machine card, manifest. When another attempt has sealed this point already, that one stays and is
+        returned with ``created`` False. ``object-missing`` when a pack that the point needs is gone: the index must
+        have forgotten what the store had lost before the writer began (``ChunkIndex.drop_missing_packs``).
         """
         self._pages.finish()
         self.checkpoint()
         packs = self._needs.settle()
+        self._must_be_there(packs)
         validate()
         slots = self._put_card(body.machine_name)
         sealed = self._put_manifest(body, packs, slots)
@@ -168,6 +173,12 @@ class PointWriter:
             self._reserved.difference_update(ids[at : at + 32] for at in range(0, len(ids), 32))
             self._unindexed.append(pack.table)
             self._bytes += pack.info.size
+
+    def _must_be_there(self, packs: Sequence[PackRef]) -> None:
+        gone = absent_packs(self._vault, {pack.name: pack.size for pack in packs})
+        if gone:
+            detail = f"{len(gone)} packs that the point needs are not in the store, such as {gone[0]}"
+            raise SkyharborError("object-missing", f"{detail}; the next backup stores what the source has of them")
 
     def _write_index(self) -> None:
         with self._lock:

@@ -89,6 +89,15 @@ def test_an_unreadable_file_is_a_warning_and_everything_else_is_saved(shared_fle
     assert sorted(p.name for p in out.rglob("*")) == sorted(p.name for p in tree.rglob("*"))
 
 
+def test_a_vault_inside_what_it_protects_does_not_protect_itself(shared_fleet: Fleet, tmp_path: Path) -> None:
+    tree = make_tree(tmp_path / "src", files=10)
+    shared_fleet.stack.ask("vault", "create", "inside", "--store", f"file://{tree}/vault")
+    shared_fleet.protect("around", tree, vault="inside")
+    jobs = [shared_fleet.stack.ask("backup", "around", "--wait", code=3) for _ in range(2)]
+    assert [[w["code"] for w in job["warnings"]] for job in jobs] == [["skipped-vault"]] * 2
+    assert jobs[1]["stats"]["bytes_read"] == 0
+
+
 def test_one_idempotency_key_is_one_job(shared_fleet: Fleet, tmp_path: Path) -> None:
     shared_fleet.protect("once", make_tree(tmp_path / "src"))
     body = {"kind": "backup", "item": "once", "type": "incremental"}

@@ -121,13 +121,15 @@ def test_pausing_twice_and_resuming_twice_is_fine(api: httpx.Client) -> None:
     assert (paused[0] is not None, paused[0] == paused[1], resumed) == (True, True, [None, None])
 
 
-def test_an_item_is_removed_only_while_nothing_of_it_is_active(api: httpx.Client) -> None:
+def test_an_item_is_removed_only_while_no_backup_of_it_is_at_work(api: httpx.Client, plane: ControlPlane) -> None:
     add_everything(api)
-    job = ok(api.post("/jobs", json={"kind": "backup", "item": "etc"}), 202)
+    granted = plane.start("etc")
     assert ok(api.delete("/items/etc"), 409)["code"] == "conflict"
-    ok(api.post(f"/jobs/{job['id']}/cancel"))
+    plane.complete(granted, Failed(code="source-failed", message="gone"))
+    waiting = ok(api.post("/jobs", json={"kind": "backup", "item": "etc"}), 202)
     assert api.delete("/items/etc").status_code == 204
     assert api.get("/items/etc").status_code == 404
+    assert ok(api.get(f"/jobs/{waiting['id']}"))["state"] == "cancelled"
 
 
 def test_the_same_key_asks_for_the_same_job(api: httpx.Client) -> None:
@@ -272,13 +274,15 @@ def test_the_system_shows_its_queue_slots_and_schema(api: httpx.Client) -> None:
 
 
 def test_metrics_count_what_is_there(api: httpx.Client, plane: ControlPlane) -> None:
-    add_everything(api)
+    item = add_everything(api)
     plane.run("etc")
     text = httpx.get(str(api.base_url.join("/metrics")), trust_env=False).text
     lines = text.splitlines()
     assert 'skyharbor_jobs{state="completed"} 1.0' in lines
     assert "skyharbor_points 1.0" in lines
-    assert any(line.startswith('skyharbor_last_point_timestamp_seconds{item="etc"}') for line in lines)
+    timestamp = f'skyharbor_last_point_timestamp_seconds{{item="{item["id"]}"}}'
+    assert any(line.startswith(timestamp) for line in lines)
+    assert '"etc"' not in text  # anybody who reaches the port may read it
 
 
 @pytest.mark.parametrize(("schema_head", "status"), [(None, 200), ("from the future", 503)])

@@ -9,10 +9,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from orchestrator.domain.job_states import JobState
 from orchestrator.domain.jobs import Job
 from orchestrator.domain.paging import PageRequest
+from orchestrator.domain.schedule import jitter_seconds
 from orchestrator.use_cases.admit import explain_waits
-from orchestrator.use_cases.items import get_item, pause_item, remove_item, resume_item
+from orchestrator.use_cases.audit_log import list_audit
+from orchestrator.use_cases.items import get_item, pause_item, remove_item, resume_item, with_next_fires
 from orchestrator.use_cases.jobs import list_jobs
 from orchestrator.use_cases.plan_fires import file_fires, plan_fires
 from orchestrator.use_cases.policies import apply_policy, get_policy, preview_policy
@@ -229,19 +232,142 @@ def test_a_removed_item_is_planned_no_more_and_its_name_is_free(plane: ControlPl
     plane.item("i1")
 
 
-def test_an_item_with_an_active_job_is_not_removed(plane: ControlPlane) -> None:
+def test_an_item_whose_backup_is_at_work_is_not_removed_and_the_refusal_names_the_way_out(plane: ControlPlane) -> None:
     plane.item()
-    plane.backup()
+    job = plane.backup()
+    plane.admit()
     with plane.uow() as uow, pytest.raises(SkyharborError) as error:
         remove_item(uow, actor="test", ref="i1")
     assert error.value.code == "conflict"
+    assert f"skyharbor job cancel {job.id}" in error.value.detail
+    with plane.uow() as uow:
+        assert get_item(uow, ref="i1").removed_at is None
+
+
+def test_removing_an_item_cancels_its_waiting_backups(plane: ControlPlane) -> None:
+    window = 'window: {start: "00:00", end: "00:01", zone: UTC}\n'
+    protect(plane, HOURLY + window, since=utc(2026, 6, 1, 0, 30))
+    plan(plane, utc(2026, 6, 1, 1, 0))
+    file(plane, utc(2026, 6, 1, 1, 0))
+    with plane.uow() as uow:
+        remove_item(uow, actor="test", ref="i1")
+    assert [job.state for job in jobs(plane)] == [JobState.CANCELLED]
+
+
+def test_a_removed_or_paused_item_is_not_backed_up_once_more_by_a_fire_that_was_due(plane: ControlPlane) -> None:
+    due = datetime.now(UTC) - timedelta(minutes=1)
+    every_minute = HOURLY.replace("0 *", "* *")
+    protect(plane, every_minute, since=due - timedelta(minutes=1))
+    protect(plane, every_minute, since=due - timedelta(minutes=1), name="i2")
+    plan(plane, due)
+    with plane.uow() as uow:
+        pause_item(uow, actor="test", ref="i1")
+        remove_item(uow, actor="test", ref="i2")
+    file(plane, datetime.now(UTC))
+    with plane.uow() as uow:
+        resume_item(uow, actor="test", ref="i1")
+    file(plane, datetime.now(UTC))
+    settled = plane.sql("SELECT DISTINCT state, reason FROM fire WHERE instant <= :due ORDER BY reason", due=due)
+    assert settled == [("skipped", "the item was paused"), ("skipped", "the item was removed")]
+    assert jobs(plane) == []
+
+
+@pytest.mark.parametrize("ending", ["paused_at", "removed_at"])
+def test_nobody_files_a_due_fire_of_an_item_that_was_just_paused_or_removed(plane: ControlPlane, ending: str) -> None:
+    protect(plane, HOURLY, since=utc(2026, 6, 1, 0, 30))
+    plan(plane, utc(2026, 6, 1, 0, 30))
+    plane.sql(f"UPDATE item SET {ending} = clock_timestamp()")  # noqa: S608 - a column's name
+    file(plane, utc(2026, 6, 1, 1, 0))
+    assert jobs(plane) == []
+
+
+def closed_window(moment: datetime) -> str:
+    start, end = (moment + timedelta(hours=hours) for hours in (3, 5))
+    return f'window: {{start: "{start:%H:%M}", end: "{end:%H:%M}", zone: UTC}}\n'
+
+
+def test_correcting_a_window_frees_the_job_that_waits_for_it(plane: ControlPlane) -> None:
+    moment = datetime.now(UTC)
+    protect(plane, HOURLY + closed_window(moment), since=moment - timedelta(hours=2))
+    plan(plane, moment)
+    file(plane, moment)
+    assert plane.admit() == 0
+    with plane.uow() as uow:
+        apply_policy(uow, actor="test", document=HOURLY)
+        explain_waits(uow)
+    assert [job.wait_reason for job in jobs(plane)] == ["admission"]
+    assert plane.admit() == 1
+
+
+def test_a_window_set_later_holds_for_a_job_that_waits_already(plane: ControlPlane) -> None:
+    moment = datetime.now(UTC)
+    protect(plane, HOURLY, since=moment - timedelta(hours=2))
+    plan(plane, moment)
+    file(plane, moment)
+    with plane.uow() as uow:
+        apply_policy(uow, actor="test", document=HOURLY + closed_window(moment))
+    assert plane.admit() == 0
+
+
+def test_a_scheduled_job_that_never_started_swallows_no_later_fire(plane: ControlPlane) -> None:
+    document = (
+        "name: p\nschedules:\n"
+        '  - {cron: "0 1 * * *", zone: UTC, type: full}\n'
+        '  - {cron: "0 2-23 * * *", zone: UTC, type: incremental}\n'
+    )
+    start = utc(2026, 6, 1, 0, 30)
+    protect(plane, document, since=start)
+    for hour in (1, 2, 3):
+        plan(plane, utc(2026, 6, 1, hour, 0))
+        file(plane, utc(2026, 6, 1, hour, 0))
+    newest, second, first = jobs(plane)
+    assert states(plane)[:3] == ["filed", "filed", "filed"]
+    assert [job.state for job in (first, second, newest)] == [JobState.EXPIRED, JobState.EXPIRED, JobState.AVAILABLE]
+    assert (newest.requested_type, newest.created_at) == (BackupType.FULL, first.created_at)
+    with plane.uow() as uow:
+        assert [line.target for line in list_audit(uow) if line.action == "job.supersede"] == [first.id, second.id]
+    assert plane.admit() == 1
+    plan(plane, utc(2026, 6, 1, 4, 0))
+    file(plane, utc(2026, 6, 1, 4, 0))
+    assert states(plane)[3] == "skipped"
+
+
+@pytest.mark.parametrize(("rule", "filed"), [("run_all", 630), ("run_once", 1), ("skip", 0)])
+def test_a_long_sleep_over_many_fires_follows_on_missed_as_a_short_one_does(
+    plane: ControlPlane, rule: str, filed: int
+) -> None:
+    document = f'name: p\nschedule: {{cron: "* 0-9 * * *", zone: UTC}}\non_missed: {rule}\n'
+    protect(plane, document, since=utc(2026, 5, 31, 9, 29))
+    late = utc(2026, 6, 1, 10, 40)
+    again = True
+    while again:
+        with plane.uow() as uow:
+            planned = plan_fires(uow, now=late)
+        with plane.uow() as uow:
+            again = planned + file_fires(uow, now=late) > 0
+    past = [row[2] for row in fires(plane) if row[1] <= late]  # type: ignore[operator]
+    assert (len(past), past.count("filed")) == (630, filed)
+    assert set(past) <= {"filed", "missed"}
+    assert past[-1] == ("filed" if filed else "missed")
+
+
+def test_the_same_local_time_in_another_zone_is_another_fire(plane: ControlPlane) -> None:
+    now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    protect(plane, HOURLY, since=now - timedelta(hours=1, minutes=1))
+    plan(plane, now)
+    file(plane, now)
+    with plane.uow() as uow:
+        apply_policy(uow, actor="test", document=HOURLY.replace("UTC", "Atlantic/Azores"))
+    plane.sql("UPDATE item SET planned_through = :since", since=now)
+    plan(plane, now + timedelta(hours=12))
+    azores = plane.sql("SELECT nominal FROM fire WHERE zone <> 'UTC' ORDER BY nominal")
+    instants = plane.sql("SELECT count(DISTINCT instant) FROM fire WHERE zone <> 'UTC'")
+    assert (len(azores), instants) == (14, [(14,)])
 
 
 def test_outside_its_window_a_scheduled_job_waits_and_one_on_demand_does_not(plane: ControlPlane) -> None:
     moment = datetime.now(UTC)
-    start, end = (moment + timedelta(hours=hours) for hours in (3, 5))
-    window = f'window: {{start: "{start:%H:%M}", end: "{end:%H:%M}", zone: UTC}}\n'
-    protect(plane, HOURLY + window, since=moment - timedelta(hours=2))
+    protect(plane, HOURLY + closed_window(moment), since=moment - timedelta(hours=2))
     plan(plane, moment)
     file(plane, moment)
     assert plane.admit() == 0
@@ -261,3 +387,13 @@ def test_a_preview_shows_local_times_and_daylight_saving(plane: ControlPlane) ->
         (utc(2026, 3, 8, 7, 0), datetime(2026, 3, 8, 2, 30), True),
         (utc(2026, 3, 9, 6, 30), datetime(2026, 3, 9, 2, 30), False),
     ]
+
+
+def test_an_item_shows_its_next_fire_however_far_away_it_is(plane: ControlPlane) -> None:
+    now = utc(2026, 6, 1, 12, 0)
+    protect(plane, 'name: p\nschedule: {cron: "30 2 1 1 *", zone: Europe/Berlin}\njitter: 10m\n', since=now)
+    with plane.uow() as uow:
+        item = get_item(uow, ref="i1")
+        [shown] = with_next_fires(uow, [item], now=now)
+    expected = utc(2027, 1, 1, 1, 30) + timedelta(seconds=jitter_seconds(item.id, 600))
+    assert (item.next_fire_at, shown.next_fire_at) == (None, expected)

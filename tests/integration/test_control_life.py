@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 from sqlalchemy.exc import IntegrityError
 
@@ -11,10 +12,11 @@ from orchestrator.domain.job_states import JobState
 from orchestrator.domain.paging import PageRequest
 from orchestrator.store.schema import current, head
 from orchestrator.use_cases.admit import explain_waits
-from orchestrator.use_cases.audit_log import check_audit
+from orchestrator.use_cases.audit_log import check_audit, list_audit
 from orchestrator.use_cases.hello import hello
+from orchestrator.use_cases.items import get_item
 from orchestrator.use_cases.jobs import cancel_job, list_jobs, retry_job
-from orchestrator.use_cases.points import find_point
+from orchestrator.use_cases.points import find_point, list_points
 from orchestrator.use_cases.relay import relay
 from orchestrator.use_cases.release import release
 from orchestrator.use_cases.renew import renew
@@ -22,11 +24,14 @@ from orchestrator.use_cases.request_backup import request_backup
 from orchestrator.use_cases.request_restore import request_restore
 from orchestrator.use_cases.request_verify import request_verify
 from orchestrator.use_cases.rescue import rescue
+from orchestrator.use_cases.system import metrics_numbers
+from orchestrator.use_cases.vaults import create_vault
 from shared.contracts.work import (
     BackupInstruction,
     Cancelled,
     Doorbell,
     Failed,
+    Granted,
     Heartbeat,
     Hello,
     Progress,
@@ -302,6 +307,151 @@ def test_the_death_of_a_worker_finishes_a_cancel_unless_it_was_committing(plane:
     assert code_of(error) == "conflict"
     assert plane.job(running.fence.job_id).state is JobState.CANCELLED
     assert plane.job(committing.fence.job_id).state is JobState.RETRYABLE
+
+
+def lose(plane: ControlPlane, granted: Granted) -> None:
+    plane.expire_lease(granted.fence.job_id)
+    with plane.uow() as uow:
+        assert rescue(uow, storm_age=0, chance=lambda: 0.0).jobs == 1
+
+
+def claim_again(plane: ControlPlane) -> Granted:
+    plane.sql("UPDATE job SET due_at = clock_timestamp() WHERE state = 'retryable'")
+    plane.admit()
+    granted = plane.claim()
+    assert granted is not None
+    return granted
+
+
+def test_a_job_that_was_committing_once_can_be_cancelled_and_looks_for_its_point_first(plane: ControlPlane) -> None:
+    plane.one_item()
+    for outcome, state in ((Cancelled(), JobState.CANCELLED), (None, JobState.COMPLETED)):
+        granted = plane.start()
+        plane.commit(granted)
+        plane.complete(granted, Failed(code="store-unreachable", message="no reply to the put"))
+        with plane.uow() as uow:
+            asked = cancel_job(uow, actor="test", ref=granted.fence.job_id)
+        assert asked.state is JobState.RETRYABLE  # not ended: its point may be there
+        assert asked.cancel_requested_at is not None
+        plane.admit()  # nor does it wait for its back-off
+        again = plane.claim()
+        assert again is not None
+        beats = (Heartbeat(fence=again.fence),)
+        with plane.uow() as uow:
+            assert renew(uow, message=Renew(worker="w1", session="s1", units=beats)).units[0].verdict == "cancel"
+        with pytest.raises(SkyharborError) as error:
+            plane.commit(again)
+        assert code_of(error) == "cancelled"
+        plane.complete(again, outcome)
+        assert plane.job(granted.fence.job_id).state is state
+
+
+def test_a_cancel_while_the_point_is_being_sealed_is_refused_and_a_later_attempt_takes_it(plane: ControlPlane) -> None:
+    plane.one_item()
+    granted = plane.start()
+    plane.commit(granted)
+    with plane.uow() as uow, pytest.raises(SkyharborError) as error:
+        cancel_job(uow, actor="test", ref=granted.fence.job_id)
+    lose(plane, granted)
+    again = claim_again(plane)
+    with plane.uow() as uow:
+        cancel_job(uow, actor="test", ref=again.fence.job_id)
+    lose(plane, again)
+    job = plane.job(granted.fence.job_id)
+    assert code_of(error) == "conflict"
+    assert (job.state, job.cancel_requested_at is not None) == (JobState.RETRYABLE, True)
+
+
+def test_a_point_whose_seal_was_never_answered_is_found_however_many_attempts_it_takes(plane: ControlPlane) -> None:
+    plane.one_item()
+    granted = plane.start()
+    for _ in range(2):
+        plane.complete(granted, Failed(code="store-unreachable", message="x"))
+        granted = claim_again(plane)
+    assert granted.attempt == 3  # the last of max_attempts
+    plane.commit(granted)
+    for ending in ("fail", "lose", "fail", "lose", "lose"):
+        if ending == "lose":
+            lose(plane, granted)
+        else:
+            plane.complete(granted, Failed(code="store-unreachable", message="the reply to the put was lost"))
+        assert plane.job(granted.fence.job_id).state is JobState.RETRYABLE
+        granted = claim_again(plane)
+    plane.complete(granted)
+    with plane.uow() as uow:
+        assert find_point(uow, point="latest", item="i1").job_id == granted.fence.job_id
+
+
+def test_finding_out_ends_some_day_and_says_that_a_point_may_exist(plane: ControlPlane) -> None:
+    plane.one_item()
+    granted = plane.start()
+    plane.commit(granted)
+    job, attempts = plane.job(granted.fence.job_id), 1
+    while not job.terminal:
+        plane.complete(granted, Failed(code="store-unreachable", message="x"))
+        job = plane.job(granted.fence.job_id)
+        if not job.terminal:
+            granted, attempts = claim_again(plane), attempts + 1
+    assert (job.state, attempts) == (JobState.DISCARDED, 8)
+    assert job.error is not None
+    assert "may have sealed its point" in job.error.message
+
+
+def test_a_path_that_is_missing_costs_a_person_one_attempt(plane: ControlPlane) -> None:
+    plane.one_item()
+    granted = plane.start()
+    plane.complete(granted, Failed(code="source-missing", message="/etc"))
+    job = plane.job(granted.fence.job_id)
+    assert (job.state, job.attempt) == (JobState.DISCARDED, 1)
+
+
+def test_a_job_that_nobody_works_on_shows_no_progress(plane: ControlPlane) -> None:
+    plane.one_item()
+    granted = plane.start()
+    beat = Heartbeat(fence=granted.fence, progress=Progress(phase="reading", files_done=7))
+    with plane.uow() as uow:
+        renew(uow, message=Renew(worker="w1", session="s1", units=(beat,)))
+    assert plane.job(granted.fence.job_id).progress is not None
+    plane.complete(granted, Failed(code="store-unreachable", message="x"))
+    assert plane.job(granted.fence.job_id).progress is None
+
+
+def test_a_worker_whose_clock_is_a_year_ahead_does_not_own_latest_for_a_year(plane: ControlPlane) -> None:
+    plane.one_item()
+    early = plane.start()
+    done = sealed(early)
+    ahead = msgspec.structs.replace(done.point, sealed_at="2099-01-01T00:00:00Z")
+    plane.complete(early, msgspec.structs.replace(done, point=ahead))
+    newer = plane.run()
+    with plane.uow() as uow:
+        listed = list_points(uow, request=PageRequest(limit=1))
+        rest = list_points(uow, request=PageRequest(limit=1, cursor=listed.next))
+        assert find_point(uow, point="latest", item="i1").job_id == newer.id
+        assert (listed.items[0].job_id, rest.items[0].job_id) == (newer.id, early.fence.job_id)
+        last = get_item(uow, ref="i1").last_point
+    following = plane.start().instruction
+    assert isinstance(following, BackupInstruction)
+    assert (following.reference, last.id if last else None) == (newer.point, newer.point)
+
+
+def test_the_numbers_that_need_no_token_name_no_item(plane: ControlPlane) -> None:
+    item = plane.one_item("payroll")
+    plane.run("payroll")
+    with plane.uow() as uow:
+        assert set(metrics_numbers(uow).last_point_at) == {item.id}
+
+
+def test_a_vault_whose_row_was_lost_to_a_crash_is_taken_by_the_same_request_again(plane: ControlPlane) -> None:
+    header = plane.vaults.create("memory://v1", name="v1")  # and killed before the row
+    with plane.uow() as uow, pytest.raises(SkyharborError) as other:
+        create_vault(uow, vaults=plane.vaults, actor="test", name="another", url="memory://v1")
+    vault = plane.vault()
+    with plane.uow() as uow:
+        actions = [line.action for line in list_audit(uow)]
+    with pytest.raises(SkyharborError) as repeated:
+        plane.vault()
+    assert (vault.id, actions) == (header.id, ["vault.adopt"])
+    assert (code_of(other), code_of(repeated)) == ("vault-exists", "already-exists")
 
 
 def test_a_released_unit_burns_no_attempt(plane: ControlPlane) -> None:

@@ -125,6 +125,18 @@ def test_a_leader_whose_term_was_taken_changes_nothing(plane: ControlPlane) -> N
     try:
         until(tower.leading)
         plane.sql("UPDATE leader SET holder = 'another', term = term + 1, expires_at = now() + interval '1 hour'")
+        taken = plane.sql("SELECT clock_timestamp()")[0][0]
+        # What was begun under the term may end under it.
+        until(
+            lambda: (
+                plane.sql(
+                    "SELECT pid FROM pg_stat_activity"
+                    " WHERE xact_start < :taken AND datname = current_database() AND pid <> pg_backend_pid()",
+                    taken=taken,
+                )
+                == []
+            )
+        )
         job = plane.backup()
         until(lambda: not tower.leading())
         assert (plane.job(job.id).admitted_at, bell.rings) == (None, [])

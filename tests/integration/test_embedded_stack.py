@@ -145,16 +145,34 @@ def test_up_in_the_foreground_ends_in_good_order_on_ctrl_c(home: Path) -> None:
     assert survivors(home) == []
 
 
+def test_down_while_up_is_starting_is_told_as_what_it_is(home: Path) -> None:
+    stack = Stack(home)
+    stack.down()
+    command = [sys.executable, "-m", "orchestrator", "--home", str(home), "--json", "up", "--detach", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as starting:
+        wait_for(lambda: stack.status()["pid"] is not None, "the supervisor", seconds=20)
+        assert stack.ask("down")["stopped"] is True
+        said = json.loads(starting.communicate(timeout=60)[0])["error"]
+    assert (starting.returncode, said["code"], said["message"]) == (
+        1,
+        "stack-start-failed",
+        "it was stopped while starting",
+    )
+    assert survivors(home) == []
+
+
 def test_flower_runs_beside_it_on_request_and_changes_nothing(tmp_path: Path) -> None:
     stack = Stack(tmp_path)
     try:
         up = stack.ask("up", "--detach", "--port", "0", "--flower")
         pages = httpx.get(up["flower"] + "/workers").status_code
+        arguments = {p["name"]: Path(f"/proc/{p['pid']}/cmdline").read_text() for p in up["processes"]}
         order = httpx.post(up["flower"] + "/api/worker/shutdown/local").status_code
         assert "flower" in {process["name"] for process in up["processes"]}
     finally:
         stack.down()
     assert (pages, order) == (200, 401)
+    assert {name for name, said in arguments.items() if "redis" in said or "postgresql" in said} == set()
 
 
 # ── refusals, all before anything is started ─────────────────────────────────────────────────────
@@ -201,6 +219,13 @@ def test_servers_that_somebody_else_runs_are_used_instead(tmp_path: Path, databa
     assert names == {"api", "loops", "worker"}
 
 
+def test_a_broker_that_nobody_can_speak_to_is_refused_before_anything_is_started(tmp_path: Path) -> None:
+    stack = Stack(tmp_path / "home", {"SKYHARBOR_BROKER_URL": "nonsense://x"})
+
+    assert refused(stack, "--port", "0") == (2, "bad-request")
+    assert not (tmp_path / "home" / "postgres").exists()
+
+
 def test_a_database_of_a_newer_version_is_refused_and_untouched(tmp_path: Path, database_url: str) -> None:  # noqa: F811
     plain = database_url.replace("+psycopg", "")
     with psycopg.connect(plain, autocommit=True) as connection:
@@ -243,9 +268,12 @@ def interpreter_for_everybody(folder: Path) -> str:
     subprocess.run([system, "-m", "venv", "--without-pip", str(venv)], check=True)
     code = [path for path in sys.path if path.endswith("site-packages")]
     code.append(os.path.dirname(os.path.dirname(os.path.abspath(orchestrator.__file__))))
-    next(venv.glob("lib/*/site-packages")).joinpath("here.pth").write_text("\n".join(code) + "\n")
+    packages = next(venv.glob("lib/*/site-packages"))
+    packages.joinpath("here.pth").write_text("\n".join(code) + "\n")
+    # What redis needs before Python 3.11.3 only, so that it is not among these packages; the system may be that old.
+    packages.joinpath("async_timeout.py").write_text("from asyncio import timeout\n")
     python = str(venv / "bin" / "python")
-    if as_nobody(python, "-c", "import orchestrator, celery, psycopg").returncode:
+    if as_nobody(python, "-c", "import orchestrator, celery, psycopg, redis").returncode:
         pytest.skip("an ordinary user may not read these packages")
     return python
 

@@ -18,6 +18,7 @@ from workers.break_glass.unlock import Unlocked
 
 LATEST = "latest"
 _MIN_PREFIX = 8
+_SHOWN = 5
 _AT_ONCE = 8  # over a network a manifest is mostly waiting
 
 
@@ -65,7 +66,7 @@ class Found:
 def list_points(unlocked: Unlocked, *, item: str | None) -> Found:
     """Read the description of every point of the machine, or of one item given by its name or id.
 
-    Raises ``not-found`` when there is no such item.
+    Raises ``not-found`` when there is no such item, ``object-damaged`` when it may be among those that cannot be read.
     """
     found = Found([], [])
     names = unlocked.vault.points(unlocked.machine_id)
@@ -76,18 +77,18 @@ def list_points(unlocked: Unlocked, *, item: str | None) -> Found:
             elif item is None or item in (outcome.point.item_id, outcome.body.item_name):
                 found.points.append(outcome)
     if item is not None and not found.points:
-        raise _no_item(unlocked, item)
+        raise _no_item(unlocked, item, found.problems)
     return found
 
 
 def open_point(unlocked: Unlocked, *, item: str | None, point: str, index: ChunkIndex | None = None) -> PointReader:
     """Open the point with this id or unique beginning of one, or the latest of the item.
 
-    Raises ``not-found``; ``bad-request`` when it is not clear which one is meant; ``object-damaged`` when the latest
-    cannot be read: an older one is never taken in its place silently.
+    Raises ``not-found``, also for a point of another item; ``bad-request`` when it is not clear which one is meant;
+    ``object-damaged`` when the latest cannot be read: an older one is never taken in its place silently.
     """
     chosen = _latest(unlocked, item) if point == LATEST else _by_id(unlocked, point)
-    return PointReader.open(
+    reader = PointReader.open(
         unlocked.vault,
         unlocked.keys,
         machine_id=chosen.machine_id,
@@ -95,6 +96,9 @@ def open_point(unlocked: Unlocked, *, item: str | None, point: str, index: Chunk
         point_id=chosen.point_id,
         index=index,
     )
+    if point != LATEST and item is not None and item not in (chosen.item_id, reader.body.item_name):
+        raise _not_found(f"point {chosen.point_id} is of item {reader.body.item_name}, not of {item}")
+    return reader
 
 
 def _describe(unlocked: Unlocked, point: PointName) -> Listed | SkyharborError:
@@ -128,30 +132,45 @@ def _latest(unlocked: Unlocked, item: str | None) -> PointName:
         return points[-1]
     if item in newest:
         return newest[item]
-    names = _item_names(unlocked, points)
+    names, problems = _item_names(unlocked, points)
     if item is None:
-        listed = ", ".join(sorted(set(names.values())))
+        # An item of which nothing can be read is still there, by its id.
+        listed = ", ".join(sorted({names.get(item_id, item_id) for item_id in newest}))
         raise SkyharborError("bad-request", f"the latest of which item? Give --item with one of: {listed}")
     # An item that was removed and added again has one name and two ids: the newest point decides.
     named = [point for item_id, point in newest.items() if names.get(item_id) == item]
     if not named:
-        raise _no_item(unlocked, item)
+        raise _no_item(unlocked, item, problems)
     return max(named, key=lambda point: point.point_id)
 
 
-def _item_names(unlocked: Unlocked, points: Sequence[PointName]) -> dict[str, str]:
-    """Return the name of every item as its newest readable point has it: one manifest read per item."""
+def _item_names(unlocked: Unlocked, points: Sequence[PointName]) -> tuple[dict[str, str], list[SkyharborError]]:
+    """Return the name of every item as its newest readable point has it, and what could not be read on the way.
+
+    One manifest is read per item as long as they are sound.
+    """
     names: dict[str, str] = {}
+    problems: list[SkyharborError] = []
     for point in reversed(points):
         if point.item_id not in names:
             outcome = _describe(unlocked, point)
             if isinstance(outcome, Listed):
                 names[point.item_id] = outcome.body.item_name
-    return names
+            else:
+                problems.append(outcome)
+    return names, problems
 
 
-def _no_item(unlocked: Unlocked, item: str) -> SkyharborError:
-    return _not_found(f"no item {item} among the points of machine {unlocked.machine_name}")
+def _no_item(unlocked: Unlocked, item: str, problems: Sequence[SkyharborError]) -> SkyharborError:
+    if not problems:
+        return _not_found(f"no item {item} among the points of machine {unlocked.machine_name}")
+    more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+    listed = "; ".join(problem.detail for problem in problems[:_SHOWN]) + more
+    return SkyharborError(
+        "object-damaged",
+        f"no point of item {item} can be read; it may be among the {len(problems)} that are damaged: {listed}",
+        hint="Give --point with the id of a point, or the item's id; the names of items are in the manifests only.",
+    )
 
 
 def _not_found(detail: str) -> SkyharborError:

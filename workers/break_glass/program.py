@@ -83,7 +83,7 @@ def list_command(
 ) -> int:
     """List the recovery points of a machine, oldest first."""
     out = _output(ctx)
-    found = list_points(unlock(store=store, machine=machine, proof=_proof(passphrase_file, key_file)), item=item)
+    found = list_points(_unlock(store, machine, _proof(passphrase_file, key_file), out), item=item)
     out.document({"points": [listed.document() for listed in found.points]})
     for listed in found.points:
         out.text(listed.line())
@@ -106,7 +106,7 @@ def ls_command(
     """List what a recovery point holds: the nodes at PATHs and everything below them."""
     out = _output(ctx)
     wanted = [_point_path(path) for path in paths or []]
-    unlocked = unlock(store=store, machine=machine, proof=_proof(passphrase_file, key_file))
+    unlocked = _unlock(store, machine, _proof(passphrase_file, key_file), out)
     damaged: list[SkyharborError] = []
     for outcome in listing.entries_at(open_point(unlocked, item=item, point=point), wanted):
         if isinstance(outcome, SkyharborError):
@@ -139,7 +139,7 @@ def restore_command(
 
     out = _output(ctx)
     wanted = [os.fsdecode(b"/" + _point_path(path)) for path in paths or []]
-    unlocked = unlock(store=store, machine=machine, proof=_proof(passphrase_file, key_file))
+    unlocked = _unlock(store, machine, _proof(passphrase_file, key_file), out)
     reader = open_point(unlocked, item=item, point=point, index=_index(unlocked, out))
     target = os.path.abspath(to)
     started = time.monotonic()
@@ -165,6 +165,13 @@ def _proof(passphrase_file: str | None, key_file: str | None) -> Proof:
     if not sys.stdin.isatty():
         raise SkyharborError("bad-request", "nobody is here to ask for a passphrase: give --passphrase-file FILE")
     return Passphrase(lambda: getpass.getpass("Passphrase: ", stream=sys.stderr))
+
+
+def _unlock(store: str, machine: str, proof: Proof, out: Output) -> Unlocked:
+    unlocked = unlock(store=store, machine=machine, proof=proof)
+    for problem in unlocked.vault.problems:
+        out.say(f"warning: {problem}")
+    return unlocked
 
 
 def _index(unlocked: Unlocked, out: Output) -> ChunkIndex:

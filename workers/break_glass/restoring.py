@@ -21,6 +21,7 @@ from shared.contracts.work import Progress, RestoreDone
 from shared.errors import ExitCode
 from shared.vault.reader import PointReader
 from workers.break_glass.output import Output
+from workers.engine.notices import shown
 from workers.engine.ports import Control, Stop, StopReason
 
 
@@ -88,12 +89,16 @@ def _bar() -> Iterator[Bar | None]:
 
 
 def tell(reader: PointReader, done: RestoreDone, *, target: str, seconds: float, out: Output) -> int:
-    """Report what was restored and return the exit code. The JSON document has the shape of a finished job's."""
+    """Report what was restored and return the exit code. The JSON document has the shape of a finished job's.
+
+    Damage that took everything, or took files without even leaving their names, is a failure, not a warning.
+    """
     stats, warnings, body = done.stats, done.warnings, reader.body
+    failed = _has_failed(done)
     out.document(
         {
             "kind": "restore",
-            "state": "completed",
+            "state": "failed" if failed else "completed",
             "item": body.item_name,
             "point": reader.point.point_id,
             "target": target,
@@ -111,4 +116,13 @@ def tell(reader: PointReader, done: RestoreDone, *, target: str, seconds: float,
         out.say(f"warning: {notice.path}: {notice.message} ({notice.code})")
     if stats.warnings > len(warnings):
         out.say(f"warning: and {stats.warnings - len(warnings):,} more")
+    if failed:
+        out.say("error: the vault is damaged: nothing could be restored, or files are missing that cannot be named")
+        return ExitCode.FAILED
     return ExitCode.WARNINGS if stats.warnings or warnings else ExitCode.DONE
+
+
+def _has_failed(done: RestoreDone) -> bool:
+    damaged = [notice.path for notice in done.warnings if notice.code == "damaged"]
+    nothing = not done.stats.files_restored and not done.stats.files_skipped
+    return bool(damaged) and (nothing or shown(b"") in damaged)

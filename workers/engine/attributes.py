@@ -1,7 +1,7 @@
 """Gives a restored node its owner, xattrs, mode and times, in the only order that works.
 
 Owner first, because changing it clears setuid bits and capabilities; then xattrs with ACLs and capabilities; then the
-mode, which an ACL would change; the times last.
+times; the mode last, because an ACL would change it, and because a directory is known as unfinished by its mode.
 
 Rule of the file: what the target cannot hold is told, never raised.
 """
@@ -25,9 +25,9 @@ def dress(node: Node, entry: Entry, now: os.stat_result) -> list[str]:
     lost = _own(node, entry, now)
     mode = entry.mode & ~_SETUID_SETGID if lost and entry.mode & _SETUID_SETGID else entry.mode
     lost += write_xattrs(node, entry.xattrs)
+    lost += _attempt("times", lambda: os.utime(node, ns=(entry.mtime_ns, entry.mtime_ns)))
     if entry.kind != EntryKind.SYMLINK:
         lost += _attempt("mode", lambda: os.chmod(node, mode))
-    lost += _attempt("times", lambda: os.utime(node, ns=(entry.mtime_ns, entry.mtime_ns)))
     return lost
 
 

@@ -28,14 +28,13 @@ from shared.vault.reader import PointReader
 from shared.vault.vault import Vault
 from shared.vault.writer import PointWriter
 from workers.engine.flow import Flow
+from workers.engine.healing import UNUSABLE, restore_header, tell_lost
 from workers.engine.notices import Notices, shown
 from workers.engine.ports import Control, Source
 from workers.engine.pulse import Pulse
 from workers.engine.reading import FileReading
 from workers.engine.reference import Reference
 from workers.engine.tally import Change
-
-_UNUSABLE_REFERENCE = frozenset({"object-missing", "object-damaged"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +60,9 @@ def run_backup(
     """Make the recovery point that the instruction describes and return what was done.
 
     Called again for the same point after it was sealed, it returns that point's outcome and reads nothing. A
-    reference that is missing or damaged is not used: the backup becomes a full one and says so.
+    reference that is missing or damaged is not used: the backup becomes a full one and says so. Packs that the store
+    has lost, or that a verify has marked as damaged, are not used either: files that were in them are read again,
+    whatever the type, and that is said while the last point still names such a pack.
     Raises ``Stop`` when the control says so and ``source-missing``, ``source-failed``, ``stale-claim`` and the store's
     errors; nothing is sealed then.
     """
@@ -69,10 +70,12 @@ def run_backup(
     if done is not None:
         return done
     notices = Notices()
-    if instruction.type is BackupType.FULL:
-        # A full backup reads everything anyway: what the store has lost is stored again.
-        index.drop_missing_packs(vault)
+    restore_header(vault, instruction, notices)
+    # Before anything is compared: what the store has lost counts as unknown, so it is read and stored again.
+    lost = index.drop_missing_packs(vault)
     reference = _open_reference(vault, keys, index, instruction, notices)
+    if lost:
+        tell_lost(frozenset(lost), vault, keys, instruction, reference, notices)
     run = _Run(vault, keys, index, instruction, fence, control, clock, notices, reference)
     return run.fly(source, options)
 
@@ -109,7 +112,7 @@ def _open_reference(
             index=index,
         )
     except SkyharborError as error:
-        if error.code not in _UNUSABLE_REFERENCE:
+        if error.code not in UNUSABLE:
             raise
         notices.add(_unusable(instruction.reference, error))
         return None

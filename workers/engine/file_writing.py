@@ -21,8 +21,10 @@ from workers.engine.folders import Folders
 from workers.engine.notices import Notices, reason
 from workers.engine.placing import NewFile, place
 from workers.engine.ports import Stop, StopReason
+from workers.engine.proving import data_ranges, same_content, same_xattrs
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_LOOK = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _BAD_OBJECT = frozenset({"object-missing", "object-damaged"})
 
 
@@ -53,6 +55,8 @@ class FileWriting:
         self._rule = rule
         self._notices = notices
         self._stopping = threading.Event()
+        self.renamed: dict[bytes, tuple[bytes, bytes]] = {}
+        """By path: folder and name of the files that this run wrote under another name, for theirs was taken."""
 
     def stop(self) -> None:
         """Make every call end at its next step."""
@@ -72,19 +76,40 @@ class FileWriting:
             self._write_one(job, chunks.of(job.entry), written)
         return written
 
+    def holds(self, folder: int, name: bytes, entry: Entry, *, with_xattrs: bool = False) -> bool:
+        """Tell whether a file is, byte for byte, the content of the entry, of its time, and maybe with its xattrs.
+
+        It is read as a whole. OSError when it cannot be; ``Stop`` after ``stop()``.
+        """
+        fd = os.open(name, _LOOK, dir_fd=folder)
+        try:
+            there = os.fstat(fd)
+            return (
+                stat.S_ISREG(there.st_mode)
+                and (there.st_size, there.st_mtime_ns) == (entry.size, entry.mtime_ns)
+                and (not with_xattrs or same_xattrs(fd, entry))
+                and same_content(fd, entry, self._reader, self._check)
+            )
+        finally:
+            os.close(fd)
+
     def _kept(self, job: Job, written: Written) -> bool:
-        """Decide by a look whether the file that is there stays, before anything is read from the vault."""
+        """Decide whether the file that is there stays, before anything is read from the vault.
+
+        With ``OVERWRITE`` that needs proof: a file of the right size and time may still have other bytes.
+        """
         if self._rule is ConflictRule.RENAME:
             return False
         try:
             with self._folders.held(job.folder) as folder:
                 there = os.stat(job.name, dir_fd=folder, follow_symlinks=False)
+                kept = self._rule is ConflictRule.SKIP or (
+                    same_file(there, job.entry) and self.holds(folder, job.name, job.entry, with_xattrs=True)
+                )
         except OSError:
             return False  # nothing there, or the writing will meet the reason again and tell it
-        if self._rule is ConflictRule.SKIP or same_file(there, job.entry):
-            written.skipped += 1
-            return True
-        return False
+        written.skipped += kept
+        return kept
 
     def _write_one(self, job: Job, chunks: Iterator[memoryview], written: Written) -> None:
         path = job.entry.path
@@ -104,6 +129,8 @@ class FileWriting:
             if name is None:
                 written.skipped += 1
                 return
+            if name != job.name:
+                self.renamed[path] = (job.folder, name)
             written.files += 1
             written.bytes += job.entry.size
 
@@ -153,7 +180,7 @@ class _Chunks:
 
 def fill(fd: int, entry: Entry, chunks: Iterator[memoryview], check: Callable[[], None]) -> None:
     """Write a file's data between its holes. ``object-damaged`` when size, holes and chunks do not fit together."""
-    ranges = _data_ranges(entry)
+    ranges = data_ranges(entry)
     if not entry.holes:
         written = 0
         for chunk in chunks:
@@ -177,18 +204,6 @@ def fill(fd: int, entry: Entry, chunks: Iterator[memoryview], check: Callable[[]
     if left or next(ranges, None) is not None:
         raise SkyharborError("object-damaged", "the file has less data than room between its holes")
     os.ftruncate(fd, entry.size)
-
-
-def _data_ranges(entry: Entry) -> Iterator[tuple[int, int]]:
-    at = 0
-    for offset, length in entry.holes:
-        if offset < at or length <= 0 or offset + length > entry.size:
-            raise SkyharborError("object-damaged", "the file's holes are not in order")
-        if offset > at:
-            yield at, offset - at
-        at = offset + length
-    if at < entry.size:
-        yield at, entry.size - at
 
 
 def _write_all(fd: int, data: memoryview, offset: int) -> int:

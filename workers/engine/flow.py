@@ -39,6 +39,10 @@ _Node = tuple[int, int]
 """Device and inode: what several names of one file share."""
 
 
+def _node(entry: Entry) -> _Node:
+    return entry.device, entry.inode
+
+
 class _Batch:
     """Nodes that one call of a reading thread takes care of, and where their entries belong."""
 
@@ -128,7 +132,7 @@ class Flow:
         then = self._reference.find(entry.path)
         place = len(block.entries)
         if found.names > 1 and entry.kind != _DIRECTORY:
-            node = (entry.device, entry.inode)
+            node = _node(entry)
             if node in self._homes:
                 block.further_names[place] = (node, entry, then)
                 block.entries.append(None)
@@ -212,6 +216,8 @@ class Flow:
         batch.settled = True
         for (block, place), entry in zip(batch.places, result.entries, strict=True):
             block.entries[place] = entry
+            if entry is not None and block.first_names.get(place, _node(entry)) != _node(entry):
+                del block.first_names[place]  # another file stands here by now: further names do not lead to it
             if entry is not None and place in block.thens and equal(entry, block.thens[place]):
                 block.changes[place] = Change.UNCHANGED
         for notice in result.notices:
@@ -238,6 +244,6 @@ class Flow:
         for notice in result.notices:
             self._notices.add(notice)
         found = result.entries[0]
-        if found is not None:
+        if found is not None and _node(found) == node:
             self._homes[node] = found.path
         return found, change

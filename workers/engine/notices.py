@@ -5,9 +5,11 @@ Rule of the file: a notice is for people; nothing branches on its text.
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 
+from shared.errors import SkyharborError
 from shared.model.backup import MAX_NOTICES, Notice
 
 
@@ -19,6 +21,21 @@ def shown(path: bytes) -> str:
 def reason(error: OSError) -> str:
     """Return the operating system's words for a failure."""
     return os.strerror(error.errno) if error.errno else str(error)
+
+
+_STARVED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+
+
+def unreadable(path: bytes, error: OSError) -> Notice:
+    """Return the notice about a node that is gone or cannot be read.
+
+    Raises ``source-failed`` when it is this machine that has run out of something: then nothing is wrong with the
+    node, and a point without it would look like a good one.
+    """
+    if error.errno in _STARVED:
+        raise SkyharborError("source-failed", f"{shown(path)}: {reason(error)}") from error
+    gone = isinstance(error, FileNotFoundError | NotADirectoryError)
+    return Notice(shown(path), "vanished" if gone else "unreadable", reason(error))
 
 
 class Notices:

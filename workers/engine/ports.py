@@ -82,6 +82,10 @@ class OpenedFile(Protocol):
     entry: Entry
     """The file as it was at the last ``look``, with its xattrs; never with content."""
 
+    def lost(self) -> str:
+        """Return what of the file's attributes no point can hold, in words; empty for nothing."""
+        ...
+
     def look(self) -> bool:
         """Look at the attributes again and return whether nothing has changed since the last look."""
         ...
@@ -109,7 +113,8 @@ class Source(Protocol):
     def scan(self) -> Iterator[Found | Notice]:
         """Yield every node in the order of ``shared.vault.entry.sort_key``, and a notice for what had to be left out.
 
-        Raises ``source-missing`` before the first item when a path to protect does not exist. One thread only.
+        Raises ``source-missing`` before the first item when a path to protect does not exist, and ``source-failed``
+        when this machine has run out of what reading needs. One thread only.
         """
         ...
 

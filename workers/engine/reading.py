@@ -26,7 +26,7 @@ from shared.model.backup import Notice
 from shared.vault.entry import Entry, EntryKind
 from shared.vault.writer import PointWriter
 from workers.engine.chunker import Cutter
-from workers.engine.notices import reason, shown
+from workers.engine.notices import shown, unreadable
 from workers.engine.ports import OpenedFile, Source, Stop, StopReason, Unreadable
 
 LARGE_FILE = 1024 * 1024
@@ -134,11 +134,12 @@ class FileReading:
     def _read_file(self, entry: Entry, segment: _Segment, result: Read) -> Entry:
         opened = self._source.open(entry)
         try:
+            if lost := opened.lost():
+                result.notices.append(Notice(shown(entry.path), "metadata-not-kept", lost))
             try:
                 return self._settled(opened, segment, result)
             except OSError as error:
-                notice = Notice(shown(entry.path), "unreadable", reason(error))
-                raise Unreadable(notice) from error
+                raise Unreadable(unreadable(entry.path, error)) from error
         finally:
             opened.close()
 

@@ -5,7 +5,8 @@ the batches. What depends on a batch being done (attributes of directories, furt
 behind it in the same order.
 
 What happens when it dies: no half file under a real name. Running the same restore again completes it: with
-``SKIP`` what is there stays, with ``OVERWRITE`` files that have the right size and time already are left alone.
+``SKIP`` what is there stays, with ``OVERWRITE`` files that are proven to be right already are left alone, and
+directories that were made but not finished get their attributes by either rule.
 Data is handed to the operating system; a power cut right after the end may still lose some, as with ``cp``.
 
 Rule of the file: the sequence of a restore and its outcome; how nodes are made is ``landing``'s and ``file_writing``'s.
@@ -26,6 +27,7 @@ from shared.vault.entry import Entry, EntryKind
 from shared.vault.reader import PointReader
 from workers.engine.file_writing import FileWriting, Job, Written, raise_if_full
 from workers.engine.folders import Folders
+from workers.engine.further_names import FurtherNames
 from workers.engine.landing import Action, Landing, is_safe
 from workers.engine.notices import Notices, reason
 from workers.engine.ports import Control
@@ -93,6 +95,15 @@ class _Run:
         self._stats = RestoreStats()
         self._landing = Landing(folders, rule, self._notices, self._stats)
         self._writing = FileWriting(reader, folders, rule, self._notices)
+        self._further = FurtherNames(
+            folders=folders,
+            rule=rule,
+            notices=self._notices,
+            stats=self._stats,
+            landing=self._landing,
+            writing=self._writing,
+            content=self._content,
+        )
         self._batch = _Batch()
         self._under_way: deque[tuple[_Batch, Future[Written]]] = deque()
 
@@ -138,7 +149,7 @@ class _Run:
         if spot is None:
             self._stats.files_skipped += 1
         elif entry.link:
-            self._batch.after.append(lambda: self._landing.further_name(entry, *spot, self._content, self._writing))
+            self._batch.after.append(lambda: self._further.make(entry, *spot))
         elif entry.kind == EntryKind.FILE:
             self._batch.jobs.append(Job(entry, *spot))
             self._batch.bytes += entry.size

@@ -25,8 +25,8 @@ class Selection:
         asked = {os.fsencode(path).strip(b"/") for path in paths} or {b""}
         self._tops = _outermost(asked)
         self.everything = self._tops == [b""]
-        begin = [os.fsencode(path).strip(b"/") for path in reader.body.paths] if self.everything else self._tops
-        self._above = {above for path in begin for above in _ancestors(path)}.difference(begin)
+        protected = {os.fsencode(path).strip(b"/") for path in reader.body.paths}
+        self._meant = _outermost(protected) if self.everything else self._tops
         for top in self._tops:
             if top and next(reader.entries_or_errors(top), None) is None:
                 raise SkyharborError("path-not-in-point", shown(top))
@@ -46,7 +46,7 @@ class Selection:
 
     def is_only_above(self, path: bytes) -> bool:
         """Tell whether a directory comes along only because what was asked for (or protected) is below it."""
-        return path in self._above
+        return not any(top in (b"", path) or path.startswith(top + b"/") for top in self._meant)
 
     def _just(self, path: bytes) -> Iterator[Entry]:
         found = next(self._reader.entries_or_errors(path), None)

@@ -1,6 +1,7 @@
 """Proves a recovery point: that everything it needs is there, and with ``full`` that every byte is what it was.
 
-Rule of the file: it reads and never repairs; every problem names the file that would be lost.
+Rule of the file: it reads and never repairs, but for the mark by which the next backup knows a damaged pack; every
+problem names the file that would be lost.
 """
 
 from __future__ import annotations
@@ -10,24 +11,30 @@ from itertools import islice
 
 from shared.contracts.work import Progress, VerifyDone
 from shared.errors import SkyharborError
-from shared.model.backup import VerifyStats
+from shared.model.backup import Notice, VerifyStats
+from shared.vault.chunk_table import Location
 from shared.vault.entry import Entry, EntryKind
+from shared.vault.pack_format import FRAME_SIZE
+from shared.vault.pack_presence import mark_damaged
+from shared.vault.point import PackRef
 from shared.vault.reader import PointReader
 from workers.engine.notices import Notices, shown
 from workers.engine.ports import Control
 
 _WINDOW_FILES = 1024
 _WINDOW_BYTES = 64 * 1024 * 1024
-_REMEMBERED = 500_000
 _BAD_OBJECT = frozenset({"object-missing", "object-damaged"})
+_CANNOT_WRITE = frozenset({"store-denied", "store-full"})
 
 
 def verify_point(reader: PointReader, *, full: bool, control: Control) -> VerifyDone:
     """Check a point and return what was found; a damaged point is an outcome with problems, not an error.
 
     Structure: every page of entries decodes, every pack is there with its exact size, every chunk is in one of them.
-    Full: every chunk is also read, decrypted and hashed. Raises ``Stop`` and what the store raises when it cannot
-    be reached.
+    Full: every pack is also read, once: its SHA-256, every segment, every chunk's id and the directory must be right;
+    a pack that is not is marked, so that the next backup stores its chunks again. A chunk whose pack is bad is no
+    problem when another pack of the machine has it: that is a warning. Raises ``Stop`` and what the store raises when
+    it cannot be reached.
     """
     return _Check(reader, control, full=full).run()
 
@@ -39,9 +46,10 @@ class _Check:
         self._full = full
         self._notices = Notices()
         self._stats = VerifyStats()
+        self._bytes_read = 0
+        self._good_packs: set[str] = set()
         self._bad_packs: dict[str, str] = {}
-        # Ids proven lately, so that what many files share is not read for each. Emptied when it grows too large.
-        self._proven: set[bytes] = set()
+        self._blamed: set[str] = set()  # packs that problems were reported for
         self._lost: set[bytes] = set()
 
     def run(self) -> VerifyDone:
@@ -53,23 +61,56 @@ class _Check:
             self._control.check()
             self._check_window(window)
             self._report()
-        self._stats.bytes_read = self._reader.bytes_read - read_before
+        self._tell_harmless()
+        self._stats.bytes_read = self._bytes_read + self._reader.bytes_read - read_before
         self._stats.warnings = self._notices.count
         return VerifyDone(stats=self._stats, full=self._full, warnings=self._notices.listed())
 
     def _check_packs(self) -> None:
         for pack in self._reader.packs:
             self._control.check()
-            size = self._reader.stored_size(pack.name)
             self._stats.packs_checked += 1
-            if size is None:
-                self._bad_packs[pack.name] = f"{pack.name} is missing"
-            elif size != pack.size:
-                self._bad_packs[pack.name] = f"{pack.name} has {size} bytes instead of {pack.size}"
+            wrong = self._wrong_with(pack)
+            if wrong is None:
+                self._good_packs.add(pack.name)
+            else:
+                self._bad_packs[pack.name] = wrong
+
+    def _wrong_with(self, pack: PackRef) -> str | None:
+        size = self._reader.stored_size(pack.name)
+        if size is None:
+            return f"{pack.name} is missing"
+        if size != pack.size:
+            return f"{pack.name} has {size} bytes instead of {pack.size}"
+        if not self._full:
+            return None
+        try:
+            self._reader.prove_pack(pack, on_read=self._on_read)
+        except SkyharborError as error:
+            if error.code not in _BAD_OBJECT:
+                raise
+            self._mark(pack, error.detail)
+            return error.detail
+        return None
+
+    def _on_read(self, size: int) -> None:
+        self._bytes_read += size
+        self._control.check()
+        self._report()
+
+    def _mark(self, pack: PackRef, reason: str) -> None:
+        try:
+            mark_damaged(self._reader.vault, pack.name, reason)
+        except SkyharborError as error:
+            if error.code not in _CANNOT_WRITE:
+                raise
+            message = f"{pack.name} is damaged but could not be marked, so no backup heals it: {error.detail}"
+            self._notices.add(Notice("", "mark-failed", message))
 
     def _entries(self) -> Iterator[Entry]:
         for entry in self._reader.entries_or_errors():
             if isinstance(entry, SkyharborError):
+                self._blame(entry)
                 self._problem(b"", f"a page of entries, with files nobody can name any more: {entry.detail}")
             elif entry.kind != EntryKind.DIRECTORY:
                 yield entry
@@ -92,23 +133,45 @@ class _Check:
         except SkyharborError as error:
             if error.code not in _BAD_OBJECT:
                 raise
+            self._blame(error)
             return error.detail
         return None
 
     def _prove(self, ids: bytes) -> None:
         """Raise ``object-missing`` or ``object-damaged`` unless every chunk could be restored."""
-        for place in self._reader.locate(ids):
-            if place.pack in self._bad_packs:
-                raise SkyharborError("object-damaged", self._bad_packs[place.pack])
-        if not self._full:
+        doubtful = {
+            ids[at * 32 : at * 32 + 32]: place.pack
+            for at, place in enumerate(self._reader.locate(ids))
+            if place.pack not in self._good_packs
+        }
+        if self._full:
+            # As a restore would: from the bad pack as far as it goes, or from any other copy.
+            for _ in self._reader.read_chunks(b"".join(doubtful)):
+                self._control.check()
             return
-        new = list(dict.fromkeys(ids[at : at + 32] for at in range(0, len(ids), 32)))
-        new = [chunk_id for chunk_id in new if chunk_id not in self._proven]
-        for chunk_id, _ in zip(new, self._reader.read_chunks(b"".join(new)), strict=True):
-            self._control.check()
-            if len(self._proven) >= _REMEMBERED:
-                self._proven.clear()
-            self._proven.add(chunk_id)
+        for chunk_id, pack in doubtful.items():
+            if not any(self._is_there(copy) for copy in self._reader.copies(chunk_id)):
+                raise SkyharborError("object-damaged", self._bad_packs.get(pack, f"{pack} is missing"), object=pack)
+
+    def _is_there(self, copy: Location) -> bool:
+        if copy.pack in self._bad_packs:
+            return False
+        if copy.pack not in self._good_packs:
+            # A pack that the point does not name, so its size is not known; its segment must be inside at least.
+            return (self._reader.stored_size(copy.pack) or 0) >= copy.offset + FRAME_SIZE + copy.stored
+        return True
+
+    def _tell_harmless(self) -> None:
+        """Warn of bad packs that no problem was put down to: they will matter to something else."""
+        for pack, wrong in self._bad_packs.items():
+            if pack not in self._blamed:
+                harmless = "" if self._stats.problems else "; everything that this point needs can still be read"
+                self._notices.add(Notice("", "pack-damaged", wrong + harmless))
+
+    def _blame(self, error: SkyharborError) -> None:
+        pack = error.fields.get("object")
+        if isinstance(pack, str):
+            self._blamed.add(pack)
 
     def _problem(self, path: bytes, message: str) -> None:
         self._stats.problems += 1
@@ -121,7 +184,7 @@ class _Check:
                 files_done=self._stats.files_checked,
                 files_total=self._reader.body.files,
                 bytes_total=self._reader.body.bytes,
-                bytes_transferred=self._reader.bytes_read,
+                bytes_transferred=self._bytes_read + self._reader.bytes_read,
             )
         )
 

@@ -21,7 +21,7 @@ def path_node(fd: int) -> Node:
 
 _NONE_HERE = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 _NOT_FOR_US = _NONE_HERE | {errno.ENODATA, errno.EACCES, errno.EPERM}
-_KERNELS_OWN = (b"security.selinux", b"security.ima", b"security.evm")
+KERNELS_OWN = (b"security.selinux", b"security.ima", b"security.evm")
 """Put on new files by the machine's own policy; taken away only to be replaced."""
 
 
@@ -49,7 +49,7 @@ def write_xattrs(node: Node, wanted: Xattrs) -> list[str]:
     kept = dict(wanted)
     lost = [name for name, value in wanted if there.get(name) != value and not _set(node, name, value)]
     for name in there:
-        if name not in kept and name not in _KERNELS_OWN:
+        if name not in kept and name not in KERNELS_OWN:
             _remove(node, name)
     return [name.decode("utf-8", "backslashreplace") for name in lost]
 

@@ -131,9 +131,11 @@ class LeaseKeeper:
                 tenure.stop(StopReason.DRAIN)
 
     def end(self) -> None:
-        """Stop renewing. Units still held run out of trust by themselves."""
+        """Stop renewing; a call under way is waited for. Units still held run out of trust by themselves."""
         self._ended.set()
         self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def _run(self) -> None:
         while not self._ended.is_set():

@@ -15,16 +15,18 @@ import os
 import re
 from collections.abc import Sequence
 
+from shared.errors import SkyharborError
+
 _Matcher = re.Pattern[bytes]
 
 
 class Excludes:
-    """All patterns of one item. Safe for any thread."""
+    """All patterns of one item. Safe for any thread. Raises ``bad-request`` for a pattern that means nothing."""
 
     __slots__ = ("_any", "_directory", "empty")
 
     def __init__(self, patterns: Sequence[str]) -> None:
-        every = [os.fsencode(pattern) for pattern in patterns if pattern]
+        every = [_understood(pattern) for pattern in patterns if pattern]
         self._directory = _union([pattern.rstrip(b"/") for pattern in every if pattern.rstrip(b"/")])
         self._any = _union([pattern for pattern in every if not pattern.endswith(b"/")])
         self.empty = not every
@@ -33,6 +35,15 @@ class Excludes:
         """Tell whether the node at ``path`` (absolute, with its leading slash) is left out."""
         matcher = self._directory if directory else self._any
         return matcher is not None and matcher.match(path) is not None
+
+
+def _understood(pattern: str) -> bytes:
+    raw = os.fsencode(pattern)
+    try:
+        _union([raw])
+    except re.error as error:
+        raise SkyharborError("bad-request", f"the exclude pattern {pattern!r} is not valid: {error.msg}") from error
+    return raw
 
 
 def _union(patterns: list[bytes]) -> _Matcher | None:

@@ -15,7 +15,10 @@ _MOUNTINFO = "/proc/self/mountinfo"
 
 
 def filesystem_type(device: int) -> bytes | None:
-    """Return the type of the mounted file system with this ``st_dev``; None when it is not listed (or no ``/proc``)."""
+    """Return the type of the mounted file system with this ``st_dev``; None when it is not listed (or no ``/proc``).
+
+    OSError when that cannot be found out now: the caller must not take it for an ordinary one.
+    """
     wanted = b"%d:%d" % (os.major(device), os.minor(device))
     try:
         with open(_MOUNTINFO, "rb") as lines:
@@ -23,6 +26,6 @@ def filesystem_type(device: int) -> bytes | None:
                 before, _, after = line.partition(b" - ")
                 if before.split(b" ", 3)[2] == wanted:
                     return after.split(b" ", 1)[0]
-    except OSError:
+    except (FileNotFoundError, PermissionError):
         return None
     return None

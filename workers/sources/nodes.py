@@ -16,11 +16,16 @@ import stat
 from collections.abc import Sequence
 
 from shared.vault.entry import Entry, EntryKind, kind_of
-from workers.engine.xattrs import Xattrs, path_node, read_xattrs
+from workers.engine.xattrs import path_node, read_xattrs
 
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _FOLDER = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_DIRECTORY
 _STEP = os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_DIRECTORY
+
+
+FIRST_TIME = -(2**63)
+LAST_TIME = 2**63 - 1
+"""What a point can hold, in nanoseconds: the years 1677 to 2262. Times beyond are brought to the end they passed."""
 
 
 def entry_of(path: bytes, info: os.stat_result) -> Entry:
@@ -34,8 +39,8 @@ def entry_of(path: bytes, info: os.stat_result) -> Entry:
         info.st_uid,
         info.st_gid,
         info.st_size if kind == EntryKind.FILE or kind == EntryKind.SYMLINK else 0,
-        info.st_mtime_ns,
-        info.st_ctime_ns,
+        min(max(info.st_mtime_ns, FIRST_TIME), LAST_TIME),
+        min(max(info.st_ctime_ns, FIRST_TIME), LAST_TIME),
         info.st_dev,
         info.st_ino,
         rdev=info.st_rdev if device_node else 0,
@@ -56,12 +61,23 @@ class Nodes:
         """Return a descriptor for listing a directory; OSError when it is none any more."""
         return self._open(path, _FOLDER, device, inode)
 
-    def describe(self, entry: Entry) -> tuple[bytes, Xattrs]:
-        """Return the link target (symlinks only) and the xattrs of the node itself; OSError when it is gone."""
+    def describe(self, entry: Entry) -> Entry:
+        """Return the node with its xattrs and, if it is a symlink, its target; OSError when it is gone.
+
+        When another node of the same kind stands in its place by now, it is that one that is returned.
+        """
         fd = self._open(entry.path, os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW, entry.device, entry.inode)
         try:
-            target = os.readlink(b"", dir_fd=fd) if entry.kind == EntryKind.SYMLINK else b""
-            return target, read_xattrs(path_node(fd))
+            info = os.fstat(fd)
+            if (info.st_dev, info.st_ino) != (entry.device, entry.inode) and not self._is_above_roots(entry.path):
+                if kind_of(info.st_mode) != entry.kind:
+                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+                entry = entry_of(entry.path, info)
+            if entry.kind == EntryKind.SYMLINK:
+                entry.target = os.readlink(b"", dir_fd=fd)
+                entry.size = len(entry.target)
+            entry.xattrs = read_xattrs(path_node(fd))
+            return entry
         finally:
             os.close(fd)
 

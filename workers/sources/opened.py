@@ -10,6 +10,7 @@ import os
 
 from shared.vault.entry import Entry
 from workers.engine.xattrs import read_xattrs
+from workers.sources.flags import forbidding_flags
 from workers.sources.nodes import entry_of
 
 
@@ -23,6 +24,10 @@ class OpenedLocalFile:
         self._seen = info
         self.entry: Entry = entry_of(path, info)
         self.entry.xattrs = read_xattrs(fd)
+
+    def lost(self) -> str:
+        """Return what of the file's attributes no point can hold, in words; empty for nothing."""
+        return forbidding_flags(self._fd)
 
     def look(self) -> bool:
         """Look at the attributes again and return whether nothing has changed since the last look."""

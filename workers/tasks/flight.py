@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -30,7 +30,7 @@ from shared.contracts.work import (
 from shared.crypto.domain_keys import DomainKeys
 from shared.crypto.keyring import Keyring
 from shared.errors import SkyharborError
-from shared.storage.open import open_store
+from shared.storage.open import local_folder, open_store
 from shared.vault.index import ChunkIndex
 from shared.vault.reader import PointReader
 from shared.vault.vault import Vault, open_vault
@@ -44,11 +44,14 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Hangar:
-    """What every flight of this process needs: the keys, a place for caches, and the source adapters."""
+    """What every flight of this process needs: the keys, a place for caches, and the source adapters.
+
+    ``open_source`` takes a source and the absolute folders that it must not enter.
+    """
 
     keyring: Keyring
     cache: str
-    open_source: Callable[[FilesSource], Source]
+    open_source: Callable[[FilesSource, Sequence[str]], Source]
     clock: Clock
 
 
@@ -108,7 +111,7 @@ def _backup(instruction: BackupInstruction, fence: Fence, control: Control, hang
     keys = DomainKeys.derive(hangar.keyring.get(machine.id))
     with _opened(instruction.vault.url) as vault:
         return run_backup(
-            source=hangar.open_source(instruction.source),
+            source=hangar.open_source(instruction.source, _not_to_enter(instruction.vault.url)),
             vault=vault,
             keys=keys,
             index=ChunkIndex.load(vault, machine.id, keys, cache_dir=_cache(hangar, vault)),
@@ -117,6 +120,12 @@ def _backup(instruction: BackupInstruction, fence: Fence, control: Control, hang
             control=control,
             clock=hangar.clock,
         )
+
+
+def _not_to_enter(vault_url: str) -> Sequence[str]:
+    """A vault inside what it protects would grow by itself, run after run."""
+    folder = local_folder(vault_url)
+    return () if folder is None else (folder,)
 
 
 @contextlib.contextmanager

@@ -216,10 +216,17 @@ def _vault(vault: Mapping[str, Any]) -> Finding:
 
     store = open_store(vault["url"])
     try:
-        header = open_vault(store).header
+        found = open_vault(store)
     finally:
         store.close()
-    if str(header.id) != vault["id"]:
+    if found.problems:
+        return Finding(
+            f"vault {vault['name']}",
+            ok=False,
+            detail=f"{vault['url']}: {'; '.join(found.problems)}",
+            hint="Back something up into it: that writes a missing vault.json again.",
+        )
+    if str(found.header.id) != vault["id"]:
         return Finding(
             f"vault {vault['name']}",
             ok=False,

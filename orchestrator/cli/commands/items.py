@@ -45,15 +45,17 @@ def add_files(
 ) -> None:
     """Protect files and folders of a machine. Nothing is backed up yet."""
     session = Session.of(ctx)
+    paths = [_absolute(given) for given in (*path, *(more or ()))]
     body = {
         "name": name,
         "workload": "files",
         "machine": machine,
         "vault": vault,
-        "source": {"paths": [_absolute(given) for given in (*path, *(more or ()))], "excludes": exclude or []},
+        "source": {"paths": paths, "excludes": exclude or []},
         "policy": policy,
     }
     item = session.tower().post("/items", body)
+    _warn_of_missing(session, paths)
     if session.out.json:
         session.out.document(item)
     else:
@@ -139,6 +141,16 @@ def _change(ctx: typer.Context, name: str, verb: str, said: str) -> None:
         session.out.document(item)
     else:
         session.out.text(f"item {item['name']} {said}")
+
+
+def _warn_of_missing(session: Session, paths: list[str]) -> None:
+    """Say which paths are not there, where we can know: when this home's stack, and so its worker, is on this machine.
+
+    It is no refusal: what is to be protected may be mounted later.
+    """
+    for path in paths if session.is_local() else ():
+        if not os.path.lexists(path):
+            session.out.say(f"warning: {path}: there is no such file or folder now; backups fail until there is")
 
 
 def _absolute(path: str) -> str:

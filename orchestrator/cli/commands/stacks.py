@@ -11,10 +11,12 @@ import typer
 
 from orchestrator.cli import formats
 from orchestrator.cli.output import Output
-from orchestrator.cli.ports import DEFAULT_PORT, UpOptions
+from orchestrator.cli.ports import DEFAULT_PORT, MOST_WORKERS, UpOptions
 from orchestrator.cli.session import Session
 from orchestrator.cli.settings import program_environment
-from shared.errors import ExitCode
+from shared.errors import ExitCode, SkyharborError
+
+_LAST_PORT = 65535
 
 
 def register(app: typer.Typer) -> None:
@@ -32,14 +34,20 @@ def register(app: typer.Typer) -> None:
 def up(
     ctx: typer.Context,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when it is ready, leave it running.")] = False,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the API; 0 takes a free one.")] = DEFAULT_PORT,
-    workers: Annotated[int | None, typer.Option(min=1, max=256, help="Jobs that run at once on this machine.")] = None,
+    port: Annotated[
+        int, typer.Option(min=0, max=_LAST_PORT, help="Port of the API; 0 takes a free one.")
+    ] = DEFAULT_PORT,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=MOST_WORKERS, help="Jobs that run at once on this machine.")
+    ] = None,
     flower: Annotated[
         bool, typer.Option("--flower", help="Start Flower beside it, read-only, on the next port.")
     ] = False,
 ) -> None:
     """Start the embedded stack under --home: PostgreSQL, broker, API, loops and a worker."""
     session = Session.of(ctx)
+    if flower and port == _LAST_PORT:
+        raise SkyharborError("bad-request", f"--flower takes the port after --port, and there is none after {port}")
     options = UpOptions(port=port, workers=workers, flower=flower, detach=detach)
     session.stack.up(session.home, options, announce=lambda document: _announce(session.out, document, detach=detach))
 
@@ -65,6 +73,7 @@ def status(ctx: typer.Context) -> None:
         session.out.document(document)
     else:
         _tell(session.out, document)
+    _warn(session.out, document)
     if not document.get("running"):
         raise typer.Exit(ExitCode.UNREACHABLE)
     if not document.get("healthy"):
@@ -95,13 +104,14 @@ def _become(ctx: typer.Context, module: str, *arguments: str) -> NoReturn:
 
 
 def _announce(out: Output, document: Mapping[str, object], *, detach: bool) -> None:
+    _warn(out, document)
     if out.json:
         out.document(document)
         return
     again = " (was already running)" if document.get("already_running") else ""
     out.fields(
         [
-            ("Skyharbor", f"is up{again}"),
+            ("state", f"up{again}"),
             ("url", str(document.get("url"))),
             ("home", str(document.get("home"))),
             ("logs", str(document.get("logs"))),
@@ -109,6 +119,11 @@ def _announce(out: Output, document: Mapping[str, object], *, detach: bool) -> N
     )
     if not detach and not document.get("already_running"):
         out.say("Ctrl-C stops it.")
+
+
+def _warn(out: Output, document: Mapping[str, Any]) -> None:
+    for warning in document.get("warnings") or ():
+        out.say(f"warning: {warning}")
 
 
 def _tell(out: Output, document: Mapping[str, Any]) -> None:

@@ -85,6 +85,8 @@ def restore(
 ) -> None:
     """Restore a recovery point, or some paths of it, into a folder. Every path keeps its place below the folder."""
     session = Session.of(ctx)
+    if not to or "\0" in to:  # an empty one would be the folder we stand in
+        raise SkyharborError("bad-request", f"--to {to!r} is no folder", hint="Name the folder to restore into.")
     paths = [_from_root(given) for given in path or ()]
     if plan:
         _plan(session, point, item, paths, to=to, conflict=conflict, passphrase_file=passphrase_file)

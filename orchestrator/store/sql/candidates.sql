@@ -1,6 +1,7 @@
 -- Startable jobs only: what is blocked by a full or paused scope, a closed window, a pause or another backup of the item
 -- is not read at all, so a wall of blocked jobs never hides a startable one. The blocked things are few and hashed; the
--- jobs are walked in the order of the index job_queue and the walk ends at the limit.
+-- jobs are walked in the order of the index job_queue and the walk ends at the limit. A job that was asked to cancel and
+-- still waits only has to find out whether its point exists: neither a window nor a pause keeps it from that.
 SELECT j.id, j.epoch, j.kind, j.item_id, j.machine_id, j.vault_id
 FROM job j
 WHERE j.state = 'available' AND j.admitted_at IS NULL
@@ -15,9 +16,8 @@ WHERE j.state = 'available' AND j.admitted_at IS NULL
        AND j.vault_id NOT IN (
             SELECT key FROM slot_scope WHERE scope = 'vault' AND (paused OR in_use >= capacity - floor))
       END
-  AND (j.trigger = 'demand' OR (
-        j.policy_version <> ALL (CAST(:closed AS text[]))
-        AND j.item_id NOT IN (SELECT id FROM item WHERE paused_at IS NOT NULL)))
+  AND (j.trigger = 'demand' OR j.cancel_requested_at IS NOT NULL
+       OR j.item_id NOT IN (SELECT id FROM item WHERE paused_at IS NOT NULL OR policy = ANY (CAST(:closed AS text[]))))
   AND (j.kind <> 'backup' OR j.item_id NOT IN (
         SELECT o.item_id FROM job o
         WHERE o.kind = 'backup'

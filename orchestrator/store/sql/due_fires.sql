@@ -2,12 +2,14 @@
 WITH items AS MATERIALIZED (
     SELECT i.id
     FROM item i
-    WHERE i.id IN (SELECT f.item_id FROM fire f WHERE f.state = 'planned' AND f.due_at <= :now)
+    WHERE i.removed_at IS NULL AND i.paused_at IS NULL
+      AND i.id IN (SELECT f.item_id FROM fire f WHERE f.state = 'planned' AND f.due_at <= :now)
     ORDER BY i.id
     LIMIT :limit
     FOR UPDATE OF i SKIP LOCKED
 )
-SELECT f.item_id, f.schedule_no, f.nominal, f.due_at, f.version_id, v.spec, i.machine_id, i.vault_id
+SELECT f.item_id, f.schedule_no, f.nominal, f.zone, f.due_at, f.version_id, v.spec, i.machine_id, i.vault_id,
+       i.planned_through
 FROM fire f
 JOIN items ON items.id = f.item_id
 JOIN item i ON i.id = f.item_id

@@ -10,7 +10,6 @@ SET state = :state,
     backoff_seconds = :backoff_seconds,
     finished_at = CASE WHEN :terminal THEN clock_timestamp() END,
     cancel_requested_at = CASE
-        WHEN :cancel_forgotten THEN NULL
         WHEN :state = 'cancelled' THEN coalesce(cancel_requested_at, clock_timestamp())
         ELSE cancel_requested_at
     END,

@@ -4,8 +4,8 @@ WITH reasons AS MATERIALIZED (
         WHEN j.state = 'scheduled' THEN 'not_due'
         WHEN j.state = 'retryable' THEN 'backoff'
         WHEN j.admitted_at IS NOT NULL THEN 'worker'
-        WHEN g.paused OR m.paused OR v.paused OR (j.trigger = 'schedule' AND i.paused_at IS NOT NULL) THEN 'paused'
-        WHEN j.trigger = 'schedule' AND j.policy_version = ANY (CAST(:closed AS text[])) THEN 'window'
+        WHEN g.paused OR m.paused OR v.paused OR (s.held AND i.paused_at IS NOT NULL) THEN 'paused'
+        WHEN s.held AND i.policy = ANY (CAST(:closed AS text[])) THEN 'window'
         WHEN j.kind = 'backup' AND EXISTS (
             SELECT 1 FROM job o
             WHERE o.item_id = j.item_id AND o.kind = 'backup'
@@ -21,6 +21,7 @@ WITH reasons AS MATERIALIZED (
     JOIN slot_scope m ON m.scope = 'machine' AND m.key = j.machine_id
     JOIN slot_scope v ON v.scope = 'vault' AND v.key = j.vault_id
     JOIN item i ON i.id = j.item_id
+    CROSS JOIN LATERAL (SELECT j.trigger = 'schedule' AND j.cancel_requested_at IS NULL AS held) s
     WHERE j.state IN ('scheduled', 'available', 'retryable')
 ), changed AS MATERIALIZED (
     SELECT j.id, reasons.reason

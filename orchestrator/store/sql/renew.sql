@@ -5,7 +5,7 @@ WITH asked AS MATERIALIZED (
         CAST(:progress AS text[])
     ) AS a (job_id, unit, epoch, claim_id, progress)
 ), mine AS MATERIALIZED (
-    SELECT u.job_id, u.no, a.progress, j.cancel_requested_at IS NOT NULL AND j.committing_at IS NULL AS cancel
+    SELECT u.job_id, u.no, a.progress, j.cancel_requested_at IS NOT NULL AS cancel
     FROM unit u
     JOIN asked a ON a.job_id = u.job_id AND a.unit = u.no AND a.claim_id = u.claim_id
     JOIN job j ON j.id = u.job_id AND j.epoch = a.epoch AND j.state IN ('running', 'committing')

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from orchestrator.api.app import MAX_BODY_BYTES, create_app
+from orchestrator.api.items import FilesSource
 from orchestrator.domain.inventory import StoredVault
 from orchestrator.use_cases.application import Application
 from orchestrator.use_cases.ports import UnitOfWork
 from shared.clock import SystemClock
 from shared.errors import REGISTRY, SkyharborError
 from tests.unit.api.served import TOKEN, WORKER_TOKEN, client, served
+from workers.sources.excludes import Excludes
 
 
 class NoVaults:
@@ -178,6 +184,43 @@ def test_a_query_that_does_not_fit_is_a_problem(operator: httpx.Client, query: s
 
 def test_a_name_that_no_database_can_keep_is_a_problem(operator: httpx.Client) -> None:
     assert problem_of(operator.get("/api/v1/vaults/a%00b"))["code"] == "bad-request"
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_an_empty_name_never_becomes_the_list_of_all(operator: httpx.Client, method: str) -> None:
+    reply = operator.request(method, "/api/v1/items/", follow_redirects=True)
+    assert (reply.status_code, problem_of(reply)["code"]) == (404, "not-found")
+
+
+@pytest.mark.parametrize("glob", ["[z-a]", "/home/[!]/x", "[^]x]", "*.[9-0]"])
+def test_an_exclude_that_would_fail_every_backup_is_refused_when_it_is_given(operator: httpx.Client, glob: str) -> None:
+    body = {
+        "name": "i",
+        "workload": "files",
+        "machine": "m",
+        "vault": "v",
+        "source": {"paths": ["/"], "excludes": [glob]},
+    }
+    document = problem_of(operator.post("/api/v1/items", json=body))
+    assert (document["code"], document["errors"][0]["field"]) == ("bad-request", "source.excludes.0")
+
+
+@pytest.mark.parametrize(
+    "glob", ["*.tmp", "[a-z]/", "[!a-z].o", "[", "[]]", "[]", "\\[z-a]", "[^x]", "**/x", "[[:x:]]"]
+)
+def test_a_usable_exclude_is_taken_as_it_is(glob: str) -> None:
+    assert FilesSource(paths=["/"], excludes=[glob]).excludes == [glob]
+
+
+@given(st.text("[]!^-\\az&~|*?/é", min_size=1, max_size=12))
+def test_what_the_api_takes_as_an_exclude_the_worker_can_use(glob: str) -> None:
+    try:
+        FilesSource(paths=["/"], excludes=[glob])
+    except ValidationError:
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        Excludes([glob])
 
 
 def test_a_long_body_is_refused_whether_it_says_so_or_not(operator: httpx.Client) -> None:

@@ -180,6 +180,36 @@ def test_a_damaged_manifest_is_a_warning_beside_the_points_that_can_be_read(glas
     assert (bad in listed.err, glass.run("ls").code, glass.run("ls", "--point", good).code) == (True, 1, 0)
 
 
+def _damage_manifest(glass: Glass, point: str) -> None:
+    path = next((glass.folder / "vault" / "points").rglob(point))
+    path.chmod(0o600)
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def test_an_item_whose_manifests_are_all_damaged_is_not_said_to_be_missing(glass: Glass) -> None:
+    glass.seal(OTHER_ITEM, "photos", FILES)
+    bad = glass.seal(ITEM, "docs", FILES)
+    _damage_manifest(glass, bad)
+    for command in (["list", "--item", "docs"], ["ls", "--item", "docs"]):
+        ran = glass.run(*command)
+        assert (ran.code, "object-damaged" in ran.err, bad in ran.err) == (1, True, True)
+    assert ITEM in glass.run("ls").err  # it asks for one of the items, this one by its id
+
+
+def test_a_point_of_another_item_than_the_one_given_is_not_found(glass: Glass) -> None:
+    glass.seal(OTHER_ITEM, "photos", FILES)
+    point = glass.seal(ITEM, "docs", FILES)
+    codes = [glass.run("ls", "--point", point, "--item", item).code for item in ("docs", ITEM, "photos", "nothing")]
+    assert codes == [0, 0, 4, 4]
+
+
+def test_a_lost_vault_header_is_told_and_stops_nothing(glass: Glass) -> None:
+    glass.seal(ITEM, "docs", FILES)
+    (glass.folder / "vault" / "vault.json").unlink()
+    ran = glass.run("ls")
+    assert (ran.code, "vault.json is missing" in ran.err) == (0, True)
+
+
 def test_the_passphrase_alone_brings_back_everything_and_it_is_said(glass: Glass) -> None:
     point = glass.seal(ITEM, "docs", {b"a.txt": b"alpha", b"empty": b""})
     ran = glass.run("restore", "--to", str(glass.folder / "out"), "--json", passphrase=PASSPHRASE)
@@ -226,6 +256,16 @@ def test_restore_of_a_vault_with_a_lost_pack_warns_and_names_the_file(glass: Gla
         b"kept" * 100,
         False,
     )
+
+
+@pytest.mark.parametrize("kind", ["d", "m"])
+def test_a_restore_that_damage_left_with_nothing_is_a_failure(glass: Glass, kind: str) -> None:
+    glass.seal(ITEM, "docs", {b"lost": b"lost" * 100})
+    for pack in (glass.folder / "vault" / "packs" / kind).rglob("*"):
+        if pack.is_file():
+            pack.unlink()
+    ran = glass.run("restore", "/data/lost", "--to", str(glass.folder / "out"), "--json")
+    assert (ran.code, ran.documents[0]["state"]) == (1, "failed")
 
 
 def test_the_first_ctrl_c_stops_the_restore_and_the_second_the_program() -> None:

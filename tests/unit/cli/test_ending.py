@@ -15,8 +15,8 @@ from tests.unit.cli.world import Answer, World, frame, problem
 
 
 def test_every_code_of_the_registry_exits_as_the_registry_says(world: World) -> None:
-    world.server.on("GET /vaults", *(problem(code) for code in REGISTRY))
-    exits = {code: world.run("vault", "list").code for code in REGISTRY}
+    world.server.on("POST /items/i/pause", *(problem(code) for code in REGISTRY))  # a request that is not repeated
+    exits = {code: world.run("item", "pause", "i").code for code in REGISTRY}
     assert exits == {code: kind.exit_code for code, kind in REGISTRY.items()}
 
 
@@ -58,12 +58,50 @@ def test_a_failure_with_json_is_one_document_on_stdout_and_a_line_for_people_on_
         ("machine", "add", "m", "--generate-passphrase", "--passphrase-file", "f"),
         ("policy", "apply", "/nowhere.yaml"),
         ("up", "--port", "70000"),
+        ("up", "--port", "65535", "--flower"),
+        ("up", "--workers", "65"),
+        ("--home", "", "status"),
+        ("--server", "", "item", "list"),
+        ("--token", "", "item", "list"),
+        ("--context", "", "item", "list"),
+        ("--server", "notaurl", "item", "list"),
+        ("--server", "ftp://tower", "item", "list"),
+        ("--server", "http://tower:port", "item", "list"),
+        ("--server", "http://[::1", "item", "list"),
+        ("--token", "schlüssel", "item", "list"),
+        ("restore", "p", "--to", ""),
+        ("restore", "p", "--to", "", "--plan"),
+        ("item", "show", ""),
+        ("item", "remove", ""),
+        ("job", "cancel", ""),
+        ("point", "list", ""),
+        ("verify", ""),
+        ("backup", ""),
     ],
 )
 def test_what_cannot_be_meant_exits_2_with_one_document(world: World, argv: tuple[str, ...]) -> None:
     ran = world.run("--json", *argv)
     assert (ran.code, ran.json["error"]["code"]) == (2, "bad-request")
     assert world.server.requests == []
+
+
+def test_an_empty_variable_of_the_environment_counts_as_unset(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "SERVER", "TOKEN", "CONTEXT"):
+        monkeypatch.setenv(f"SKYHARBOR_{name}", "")
+    world.server.on("GET /items", Answer(body={"items": [], "next": None}))
+    assert world.run("item", "list").code == 0
+    assert world.server.requests[0].headers["Authorization"] == "Bearer operator-token"
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+def test_a_dot_is_no_name_and_never_another_path(world: World, name: str) -> None:
+    assert world.run("vault", "show", name).code == 4
+    assert world.server.requests == []
+
+
+def test_a_bad_token_is_not_repeated_to_whoever_reads_the_terminal(world: World) -> None:
+    ran = world.run("--json", "--token", "schlüssel", "item", "list")
+    assert "schl" not in ran.out + ran.err
 
 
 def test_no_arguments_are_a_call_for_help(world: World) -> None:
@@ -146,6 +184,12 @@ def test_status_exits_by_how_the_stack_is(world: World, running: bool, healthy: 
     world.stack.healthy = healthy
     ran = world.run("--json", "status")
     assert (ran.code, ran.json["running"]) == (code, running)
+
+
+@pytest.mark.parametrize("argv", [("status",), ("up", "--detach"), ("--json", "status"), ("--json", "up")])
+def test_what_the_stack_warns_of_is_said_to_people(world: World, argv: tuple[str, ...]) -> None:
+    world.stack.warnings = ["worker has not reported yet; see /h/logs/worker.log"]
+    assert "warning: worker has not reported yet; see /h/logs/worker.log\n" in world.run(*argv).err
 
 
 def test_starting_up_imports_nothing_heavy() -> None:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.cli.ports import Endpoint, UpOptions
+from orchestrator.cli.ports import MOST_WORKERS, Endpoint, UpOptions
+from shared.errors import SkyharborError
 from tests.unit.cli.jobs import a_job
-from tests.unit.cli.world import Answer, World, serving
+from tests.unit.cli.world import Answer, World, problem, serving
+from workers.settings import WorkerSettings
 
 AN_ITEM = {"name": "etc"}
 
@@ -27,6 +29,39 @@ def test_paths_to_protect_are_made_absolute_and_plain(world: World) -> None:
         "source": {"paths": ["/etc", f"{os.getcwd()}/here"], "excludes": ["*.o"]},
         "policy": None,
     }
+
+
+def test_a_path_that_is_not_there_is_told_where_it_can_be_known(world: World, tmp_path: Path) -> None:
+    world.server.on("POST /items", Answer(201, AN_ITEM))
+    add = (
+        "item",
+        "add",
+        "files",
+        "etc",
+        "--machine",
+        "m",
+        "--vault",
+        "v",
+        "--path",
+        str(tmp_path),
+        str(tmp_path / "no"),
+    )
+    here = world.run(*add)
+    world.stack.running = None
+    elsewhere = world.run("--server", world.server.url, *add)
+    assert (here.code, elsewhere.code) == (0, 0)
+    assert here.err.startswith(f"warning: {tmp_path}/no: there is no such file")
+    assert (here.err.count("warning"), elsewhere.err) == (1, "")
+
+
+def test_a_short_outage_behind_a_living_api_does_not_fail_what_may_be_repeated(world: World) -> None:
+    away = problem("server-unreachable", "the database does not answer")
+    world.server.on("GET /items", away, Answer(503, "<html>", "text/html"), Answer(body={"items": [], "next": None}))
+    world.server.on("POST /jobs", away, Answer(202, a_job()))
+    world.server.on("POST /items/i/pause", away, Answer(body=AN_ITEM))
+    exits = [world.run(*argv).code for argv in (("item", "list"), ("backup", "etc"), ("item", "pause", "i"))]
+    assert exits == [0, 0, 6]
+    assert len({request.headers["Idempotency-Key"] for request in world.server.seen("POST /jobs")}) == 1
 
 
 def test_a_restore_names_an_absolute_target_and_paths_of_the_machine(world: World) -> None:
@@ -99,6 +134,28 @@ def test_up_passes_its_options_and_announces_once(world: World) -> None:
     ran = world.run("--json", "up", "--detach", "--port", "0", "--workers", "3", "--flower")
     assert world.stack.ups == [UpOptions(port=0, workers=3, flower=True, detach=True)]
     assert ran.json["url"] == world.server.url
+
+
+def test_up_takes_no_more_workers_than_a_worker_process_accepts(world: World, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("t")
+    variables = {
+        "TOWER_URL": "http://h",
+        "BROKER_URL": "redis://h",
+        "WORKER_STATE": "/s",
+        "WORKER_TOKEN_FILE": str(token),
+    }
+    environment = {f"SKYHARBOR_{name}": value for name, value in variables.items()}
+
+    def accepted(count: int) -> bool:
+        try:
+            WorkerSettings.from_environment({**environment, "SKYHARBOR_WORKER_CONCURRENCY": str(count)})
+        except SkyharborError:
+            return False
+        return True
+
+    for count in (MOST_WORKERS, MOST_WORKERS + 1):
+        assert (world.run("up", "--workers", str(count)).code == 0) == accepted(count)
 
 
 def test_down_twice_is_fine(world: World) -> None:

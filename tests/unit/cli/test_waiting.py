@@ -110,6 +110,49 @@ def test_waiting_for_a_worker_ends_only_when_no_worker_lives(silent_for: int, gi
     assert ended == ("worker-unavailable" if given_up else "completed")
 
 
+class HurryingClock(QuickClock):
+    """Time that passes by five seconds whenever somebody looks."""
+
+    def monotonic(self) -> float:
+        self.seconds += 5
+        return self.seconds
+
+
+@pytest.mark.parametrize("reason", ["worker", "dependency", "slot:vault"])
+def test_a_tower_that_only_says_still_here_cannot_make_waiting_without_a_worker_endless(reason: str) -> None:
+    clock = HurryingClock()
+    with serving() as server:
+        waits = a_job(state="available", wait_reason=reason)
+        server.on("GET /system", Answer(body={"workers": []}))
+        server.on(f"GET /jobs/{JOB_ID}", Answer(body=waits))
+        server.on(EVENTS, Answer(frames=(": still here\n\n",) * 40), Answer(frames=(frame(a_done_job()),)))
+        tower = Tower(url=server.url, token="t", clock=clock)
+        with pytest.raises(SkyharborError) as caught:
+            wait_for(tower, waits, clock=clock, show=lambda _: None)
+        tower.close()
+    assert caught.value.code == "worker-unavailable"
+
+
+def test_waiting_for_a_window_needs_no_worker() -> None:
+    clock = HurryingClock()
+    with serving() as server:
+        waits = a_job(state="available", wait_reason="window")
+        quiet = (": still here\n\n",) * 40
+        server.on(EVENTS, Answer(frames=(*quiet, frame(a_done_job()))))
+        tower = Tower(url=server.url, token="t", clock=clock)
+        ended = wait_for(tower, waits, clock=clock, show=lambda _: None)
+        tower.close()
+    assert ended["state"] == "completed"
+
+
+def test_ctrl_c_while_a_cancelled_job_lets_go_exits_130(world: World) -> None:
+    world.server.on(f"POST /jobs/{JOB_ID}/cancel", Answer(body=a_job()))
+    interrupt = Answer(frames=(": still here\n\n",), before=lambda: os.kill(os.getpid(), signal.SIGINT))
+    world.server.on(EVENTS, interrupt)
+    world.server.on(f"GET /jobs/{JOB_ID}", Answer(body=a_job()))
+    assert world.run("job", "cancel", JOB_ID, "--wait").code == 130
+
+
 def test_verify_waits_unless_told_not_to(world: World) -> None:
     world.server.on("POST /jobs", Answer(202, a_job(kind="verify")))
     world.server.on(EVENTS, Answer(frames=(frame(a_done_job(kind="verify")),)))

@@ -157,6 +157,7 @@ class DescribedStack:
     home: str
     running: Endpoint | None = None
     healthy: bool = True
+    warnings: list[str] = field(default_factory=list)
     ups: list[UpOptions] = field(default_factory=list)
 
     def up(self, home: str, options: UpOptions, *, announce: Callable[[Mapping[str, object]], None]) -> None:
@@ -177,6 +178,7 @@ class DescribedStack:
             "url": url,
             "versions": {"postgresql": "18"},
             "processes": [process] if self.running else [],
+            "warnings": self.warnings,
             "logs": f"{home}/logs",
         }
 

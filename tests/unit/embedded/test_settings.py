@@ -21,6 +21,8 @@ def test_every_usual_spelling_of_a_database_url_names_our_driver(scheme: str) ->
     ("name", "value"),
     [
         ("SKYHARBOR_DATABASE_URL", "mysql://h/d"),
+        ("SKYHARBOR_BROKER_URL", "nonsense://x"),
+        ("SKYHARBOR_BROKER_URL", "localhost:6379"),
         ("SKYHARBOR_BIND", "8470"),
         ("SKYHARBOR_BIND", "0.0.0.0:99999"),
         ("SKYHARBOR_LISTEN_FD", "three"),
@@ -31,6 +33,17 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_variable(name: str, value: 
     with pytest.raises(SkyharborError, match=name) as caught:
         Settings.from_environment({name: value})
     assert caught.value.code == "bad-request"
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss", "redis+socket", "amqp", "amqps"])
+def test_every_broker_that_we_support_is_accepted(scheme: str) -> None:
+    assert Settings.from_environment({"SKYHARBOR_BROKER_URL": f"{scheme}://h"}).need_broker() == f"{scheme}://h"
+
+
+def test_a_refused_broker_url_does_not_tell_its_password() -> None:
+    with pytest.raises(SkyharborError) as caught:
+        Settings.from_environment({"SKYHARBOR_BROKER_URL": "nonsense://u:hunter2@h"})
+    assert "hunter2" not in str(caught.value)
 
 
 def test_tokens_are_found_in_the_home(tmp_path: Path) -> None:

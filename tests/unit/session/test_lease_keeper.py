@@ -133,7 +133,6 @@ def kept(tower: Tower, clock: FakeClock, *, advance: float) -> Tenure:
     keeper.start(idle_every=15)
     assert tower.all_answered.wait(10)
     keeper.end()
-    keeper._thread.join(10)
     return held
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from shared.errors import SkyharborError
 from tests.support.trees import Node, plant
 from tests.unit.engine.rig import Rig
 from workers.sources.excludes import Excludes
@@ -42,6 +43,13 @@ def test_a_pattern_covers(pattern, path, covered):
 def test_a_trailing_slash_means_directories_only():
     excludes = Excludes(["build/"])
     assert (excludes.cover(b"/x/build", directory=True), excludes.cover(b"/x/build", directory=False)) == (True, False)
+
+
+@pytest.mark.parametrize("pattern", ["[z-a]", "/home/[9-0]/x"])
+def test_an_invalid_pattern_is_the_requests_fault_and_named(pattern):
+    with pytest.raises(SkyharborError) as caught:
+        Excludes(["*.tmp", pattern])
+    assert (caught.value.code, repr(pattern) in caught.value.detail) == ("bad-request", True)
 
 
 def test_an_excluded_directory_takes_its_content_with_it_and_says_nothing(tmp_path):

@@ -84,7 +84,8 @@ CREATE TABLE job (
     conflict text CHECK (conflict IN ('skip', 'overwrite', 'rename')),
     full_check boolean,
     CHECK ((finished_at IS NOT NULL) = (state IN (@TERMINAL_STATES@))),
-    CHECK (state NOT IN ('running', 'committing') OR admitted_at IS NOT NULL)
+    CHECK (state NOT IN ('running', 'committing') OR admitted_at IS NOT NULL),
+    CONSTRAINT leave_to_seal_or_cancel CHECK (state <> 'committing' OR cancel_requested_at IS NULL)
 ) WITH (fillfactor = 70);
 CREATE UNIQUE INDEX job_one_active_backup ON job (item_id)
     WHERE kind = 'backup' AND (state IN ('running', 'committing') OR (state = 'available' AND admitted_at IS NOT NULL));
@@ -125,7 +126,7 @@ CREATE TABLE fire (
     reason text,
     job_id text COLLATE "C" UNIQUE REFERENCES job,
     settled_at timestamptz,
-    PRIMARY KEY (item_id, schedule_no, nominal),
+    PRIMARY KEY (item_id, schedule_no, zone, nominal),
     CHECK ((state = 'filed') = (job_id IS NOT NULL)),
     CHECK ((state = 'planned') = (settled_at IS NULL))
 );
@@ -176,7 +177,9 @@ CREATE TABLE recovery_point (
     type text NOT NULL CHECK (type IN ('full', 'differential', 'incremental')),
     reference text COLLATE "C",
     state text NOT NULL DEFAULT 'sealed' CHECK (state IN (@POINT_STATES@)),
+    -- By the worker's clock, for people; what is newest goes by the order in which the catalog learned of the points.
     sealed_at timestamptz NOT NULL,
+    cataloged_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     files bigint NOT NULL,
     bytes bigint NOT NULL,
     bytes_transferred bigint NOT NULL,
@@ -189,8 +192,8 @@ CREATE TABLE recovery_point (
     held_until timestamptz,
     CHECK ((verified_at IS NULL) = (verified_how IS NULL))
 );
-CREATE INDEX point_by_item ON recovery_point (item_id, sealed_at DESC, id DESC);
-CREATE INDEX point_by_time ON recovery_point (sealed_at DESC, id DESC);
+CREATE INDEX point_by_item ON recovery_point (item_id, cataloged_at DESC, id DESC);
+CREATE INDEX point_by_time ON recovery_point (cataloged_at DESC, id DESC);
 CREATE INDEX point_by_vault ON recovery_point (vault_id);
 
 CREATE TABLE audit (

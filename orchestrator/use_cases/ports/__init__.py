@@ -1,0 +1,32 @@
+"""The ports: what the use cases need of a database, a broker and a vault.
+
+Rule of the package: Protocols only, owned by their callers here. Nothing of SQL, Celery or HTTP shows.
+"""
+
+from orchestrator.use_cases.ports.catalog import Items, Machines, Points, Policies, Vaults
+from orchestrator.use_cases.ports.outside import Bell, VaultPort, Wakeups
+from orchestrator.use_cases.ports.tower import Audit, IdempotencyKeys, Leaders, Workers
+from orchestrator.use_cases.ports.unit_of_work import UnitOfWork
+from orchestrator.use_cases.ports.work import Admission, Jobs, Ledger, Outbox, Slots, Units
+
+__all__ = [
+    "Admission",
+    "Audit",
+    "Bell",
+    "IdempotencyKeys",
+    "Items",
+    "Jobs",
+    "Leaders",
+    "Ledger",
+    "Machines",
+    "Outbox",
+    "Points",
+    "Policies",
+    "Slots",
+    "UnitOfWork",
+    "Units",
+    "VaultPort",
+    "Vaults",
+    "Wakeups",
+    "Workers",
+]

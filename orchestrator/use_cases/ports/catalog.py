@@ -1,0 +1,151 @@
+"""What is protected, by which rules, and what we can restore: machines, vaults, items, policies, points.
+
+Rule of the file: the catalog. ``ref`` is a name or an id; ``get`` raises ``not-found``; every ``page`` is ordered by
+name unless it says otherwise. The id of a point may be cut to a unique beginning of at least 8 characters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from orchestrator.domain.inventory import (
+    Item,
+    Machine,
+    NewPoint,
+    PolicyRecord,
+    PolicyVersion,
+    RecoveryPoint,
+    Source,
+    StoredVault,
+    Vault,
+)
+from orchestrator.domain.job_states import PointState
+from orchestrator.domain.paging import Page, PageRequest
+from orchestrator.domain.policy import PolicySpec
+
+
+class Machines(Protocol):
+    """The machines."""
+
+    def add(self, *, machine_id: str, name: str, key_slots: Sequence[Mapping[str, str | int]]) -> None:
+        """Keep a machine and its slot scope. ``already-exists`` for a taken name or id."""
+        ...
+
+    def get(self, ref: str) -> Machine:
+        """Return a machine."""
+        ...
+
+    def page(self, request: PageRequest) -> Page[Machine]:
+        """Return machines."""
+        ...
+
+
+class Vaults(Protocol):
+    """The vaults."""
+
+    def add(self, vault: StoredVault) -> None:
+        """Keep a vault and its slot scope. ``already-exists`` for a taken name or id."""
+        ...
+
+    def has_name(self, name: str) -> bool:
+        """Tell whether a vault has this name."""
+        ...
+
+    def get(self, ref: str) -> Vault:
+        """Return a vault."""
+        ...
+
+    def page(self, request: PageRequest) -> Page[Vault]:
+        """Return vaults."""
+        ...
+
+
+class Items(Protocol):
+    """The protected items. Removed ones are out of sight but for their points."""
+
+    def add(
+        self,
+        *,
+        item_id: str,
+        name: str,
+        workload: str,
+        machine_id: str,
+        vault_id: str,
+        policy: str | None,
+        source: Source,
+    ) -> None:
+        """Keep an item; planning begins now. ``already-exists`` for a name that a living item has."""
+        ...
+
+    def get(self, ref: str, *, removed: bool = False) -> Item:
+        """Return a living item, or with ``removed`` also one that was removed (the living one wins by name)."""
+        ...
+
+    def page(self, request: PageRequest) -> Page[Item]:
+        """Return living items."""
+        ...
+
+    def pause(self, item_id: str) -> None:
+        """Set ``paused_at`` (kept when set), take the fires to come off the ledger, settle the due ones as skipped."""
+        ...
+
+    def resume(self, item_id: str) -> None:
+        """Clear ``paused_at``; planning goes on from now, what was passed over is not caught up."""
+        ...
+
+    def remove(self, item_id: str) -> None:
+        """Set ``removed_at``, take the fires to come off the ledger, settle the due ones as skipped."""
+        ...
+
+
+class Policies(Protocol):
+    """Policies and their immutable versions."""
+
+    def newest(self, name: str, *, lock: bool = False) -> PolicyRecord | None:
+        """Return the policy; with ``lock`` nobody else makes a version of this name until the commit."""
+        ...
+
+    def add_version(self, name: str, *, text: str, spec: PolicySpec) -> PolicyVersion:
+        """Make the next version and take fires of older versions that are still to come off the ledger."""
+        ...
+
+    def page(self, request: PageRequest) -> Page[PolicyRecord]:
+        """Return policies with their newest versions."""
+        ...
+
+    def specs(self, version_ids: Sequence[str]) -> Mapping[str, PolicySpec]:
+        """Return the specs of these versions."""
+        ...
+
+    def waiting(self) -> Mapping[str, PolicySpec]:
+        """Return the newest spec, by policy name, of the policies with a window whose scheduled jobs wait."""
+        ...
+
+
+class Points(Protocol):
+    """The catalog of recovery points."""
+
+    def add(self, point: NewPoint) -> None:
+        """Keep a new point. ``conflict`` when its job has one already."""
+        ...
+
+    def get(self, ref: str) -> RecoveryPoint:
+        """Return a point."""
+        ...
+
+    def last(self, item_id: str, *, full_only: bool = False) -> RecoveryPoint | None:
+        """Return the item's newest sealed point, by the order in which the catalog learned of them."""
+        ...
+
+    def page(self, request: PageRequest, *, item_id: str | None) -> Page[RecoveryPoint]:
+        """Newest first, as ``last``."""
+        ...
+
+    def verified(self, point_id: str, *, how: str) -> None:
+        """Set ``verified_at`` and ``verified_how``; a full proof makes a damaged point sealed again."""
+        ...
+
+    def set_state(self, point_id: str, state: PointState) -> None:
+        """Set the state of a point that is not expired."""
+        ...

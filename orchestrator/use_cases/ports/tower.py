@@ -1,0 +1,78 @@
+"""The tower's own memory: the audit log, request keys, worker processes, leadership.
+
+Rule of the file: what would be here even if nothing were protected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from orchestrator.domain.inventory import (
+    AuditEntry,
+)
+from orchestrator.domain.system import Leadership, Worker
+from shared.contracts.work import Hello
+
+
+class Audit(Protocol):
+    """The audit log. Appending is serialised until the commit, so it comes last in a transaction."""
+
+    def append(self, *, actor: str, action: str, target: str, detail: Mapping[str, object]) -> None:
+        """Append one line."""
+        ...
+
+    def after(self, seq: int, *, limit: int) -> Sequence[AuditEntry]:
+        """Return entries with a greater number, in order."""
+        ...
+
+
+class IdempotencyKeys(Protocol):
+    """Which request an Idempotency-Key has made."""
+
+    def take(self, key: str, *, request_hash: str, job_id: str) -> tuple[str, str]:
+        """Keep (request hash, job id) for a new key; return what the key stands for now.
+
+        Ours, or that of an earlier request.
+        """
+        ...
+
+    def sweep(self, *, days: int) -> int:
+        """Delete keys older than so many days; returns how many."""
+        ...
+
+
+class Workers(Protocol):
+    """The worker processes."""
+
+    def introduce(self, hello: Hello) -> None:
+        """Keep the process; from now on other sessions of the same name are over."""
+        ...
+
+    def seen(self, worker: str, session: str) -> bool:
+        """Note a sign of life; False when a newer session has taken the name. An unknown worker is noted."""
+        ...
+
+    def all(self) -> Sequence[Worker]:
+        """Return every worker ever seen, by name."""
+        ...
+
+
+class Leaders(Protocol):
+    """Who leads the tower."""
+
+    def acquire(self, holder: str, *, ttl: float) -> Leadership | None:
+        """Begin a new term when nobody leads."""
+        ...
+
+    def renew(self, leadership: Leadership, *, ttl: float) -> bool:
+        """Prolong the term; False when it is over."""
+        ...
+
+    def resign(self, leadership: Leadership) -> None:
+        """End the term now. Idempotent."""
+        ...
+
+    def require(self, leadership: Leadership) -> None:
+        """Raise ``conflict`` unless this term is the current one."""
+        ...
