@@ -20,6 +20,7 @@ from orchestrator.use_cases.policies import (
     list_policies,
     preview_policy,
 )
+from orchestrator.use_cases.preview_retention import preview_retention
 from shared.model.backup import BackupType
 
 routes = APIRouter(tags=["policies"])
@@ -68,12 +69,23 @@ class FireOut(BaseModel):
     note: str | None
 
 
+class RetentionOut(BaseModel):
+    """Whether the policy's retention would keep a point today, and why."""
+
+    item: str
+    point: str
+    sealed_at: Moment
+    keep: bool
+    reasons: list[str]
+
+
 class PreviewOut(BaseModel):
-    """The fires of the next days, by time."""
+    """The fires of the next days, by time, and what retention would keep of the points there are."""
 
     name: str
     days: int
     fires: list[FireOut]
+    retention: list[RetentionOut]
 
 
 @routes.post("/policies")
@@ -102,9 +114,11 @@ def show(application: Use, ref: Ref) -> PolicyOut:
 
 @routes.get("/policies/{ref}/preview")
 def preview(application: Use, ref: Ref, days: Annotated[int, Query(ge=1, le=LONGEST_PREVIEW_DAYS)] = 7) -> PreviewOut:
-    """Show the next fires. Changes nothing."""
+    """Show the next fires, and what retention would keep today. Changes nothing."""
+    now = application.clock.now()
     with application.unit_of_work() as uow:
-        fires = preview_policy(uow, name=ref, days=days, now=application.clock.now())
+        fires = preview_policy(uow, name=ref, days=days, now=now)
+        points = preview_retention(uow, name=ref, now=now)
     return PreviewOut(
         name=ref,
         days=days,
@@ -113,6 +127,16 @@ def preview(application: Use, ref: Ref, days: Annotated[int, Query(ge=1, le=LONG
                 item=fire.item, at=fire.at, local=fire.local, zone=fire.zone, type=BackupType(fire.type), note=fire.note
             )
             for fire in fires
+        ],
+        retention=[
+            RetentionOut(
+                item=point.item,
+                point=point.point,
+                sealed_at=point.sealed_at,
+                keep=point.keep,
+                reasons=list(point.reasons),
+            )
+            for point in points
         ],
     )
 

@@ -33,10 +33,7 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class PreviewFire:
-    """A fire to come: for which item (None.
-
-    The policy has no items), when (UTC, with the item's jitter), local wall time.
-    """
+    """A fire to come: for which item (None when the policy has none), when (with its jitter), local wall time."""
 
     item: str | None
     at: datetime

@@ -19,6 +19,7 @@ from orchestrator.use_cases.items import get_item, pause_item, remove_item, resu
 from orchestrator.use_cases.jobs import list_jobs
 from orchestrator.use_cases.plan_fires import file_fires, plan_fires
 from orchestrator.use_cases.policies import apply_policy, get_policy, preview_policy
+from orchestrator.use_cases.preview_retention import preview_retention
 from shared.errors import SkyharborError
 from shared.model.backup import BackupType
 from tests.support.control import ControlPlane
@@ -397,3 +398,16 @@ def test_an_item_shows_its_next_fire_however_far_away_it_is(plane: ControlPlane)
         [shown] = with_next_fires(uow, [item], now=now)
     expected = utc(2027, 1, 1, 1, 30) + timedelta(seconds=jitter_seconds(item.id, 600))
     assert (item.next_fire_at, shown.next_fire_at) == (None, expected)
+
+
+def test_a_preview_says_what_retention_would_keep_today_and_why(plane: ControlPlane) -> None:
+    protect(plane, "name: p\nretention: {last: 1}\n", since=datetime.now(UTC))
+    old, rotten, new = (plane.run("i1").point_id for _ in range(3))
+    plane.sql("UPDATE recovery_point SET state = 'damaged' WHERE id = :id", id=rotten)
+    with plane.uow() as uow:
+        shown = preview_retention(uow, name="p", now=datetime.now(UTC))
+    assert [(line.point, line.keep, line.reasons) for line in shown] == [
+        (new, True, ("last 1 of 1",)),
+        (rotten, True, ("damaged: kept until somebody has looked",)),
+        (old, False, ("no rule keeps it",)),
+    ]

@@ -85,7 +85,7 @@ def preview(
     ] = None,
     days: Annotated[int, typer.Option(min=1, max=366, help="How far to look ahead.")] = 7,
 ) -> None:
-    """Show the next fires, with their local times and what a change of the clocks does to them."""
+    """Show the next fires in local time, and what retention would keep today, with every reason."""
     session = Session.of(ctx)
     previews = dict(_previews(session, name, days))
     if session.out.json:
@@ -108,6 +108,22 @@ def preview(
         ),
         empty=f"nothing fires within {days} days",
     )
+    kept = [(policy, line) for policy, document in previews.items() for line in document["retention"]]
+    if kept:
+        session.out.table(
+            ("policy", "item", "point", "sealed", "would", "because"),
+            (
+                (
+                    policy,
+                    str(line["item"]),
+                    str(line["point"]),
+                    formats.moment(line["sealed_at"]),
+                    "be kept" if line["keep"] else "expire",
+                    "; ".join(line["reasons"]),
+                )
+                for policy, line in kept
+            ),
+        )
 
 
 def _previews(session: Session, name: str | None, days: int) -> Iterator[tuple[str, dict[str, Any]]]:
