@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -72,7 +73,15 @@ def test_two_invocations_send_two_keys_unless_told_otherwise(world: World) -> No
     assert (first != second, third) == (True, "mine")
 
 
-def test_ctrl_c_leaves_the_job_alone_and_says_so(world: World) -> None:
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Whoever runs the suite in the background of a shell has made its processes deaf to Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_leaves_the_job_alone_and_says_so(world: World, interruptible: None) -> None:
     world.server.on("POST /jobs", Answer(202, a_job()))
     interrupt = Answer(frames=(": still here\n\n",), before=lambda: os.kill(os.getpid(), signal.SIGINT))
     world.server.on(EVENTS, interrupt)
@@ -145,7 +154,7 @@ def test_waiting_for_a_window_needs_no_worker() -> None:
     assert ended["state"] == "completed"
 
 
-def test_ctrl_c_while_a_cancelled_job_lets_go_exits_130(world: World) -> None:
+def test_ctrl_c_while_a_cancelled_job_lets_go_exits_130(world: World, interruptible: None) -> None:
     world.server.on(f"POST /jobs/{JOB_ID}/cancel", Answer(body=a_job()))
     interrupt = Answer(frames=(": still here\n\n",), before=lambda: os.kill(os.getpid(), signal.SIGINT))
     world.server.on(EVENTS, interrupt)
