@@ -116,8 +116,6 @@ REGISTRY: dict[str, ErrorKind] = _kinds(
      "Run 'skyharbor verify POINT --full' to see which files it takes with it."),
     # the work
     ("stale-claim", "Somebody else owns this work now", _C.REFUSED, 409, _X.REFUSED, "Stop; the newer owner finishes it."),
-    ("lease-lost", "The worker could not renew its lease in time", _C.WORKER_LOST, 409, _X.FAILED,
-     "The job is retried by itself; check the worker's connection to the tower."),
     ("worker-lost", "The worker stopped answering", _C.WORKER_LOST, 500, _X.FAILED, "The job is retried by itself; read the worker's log."),
     ("quarantined", "The job lost three workers and was put aside", _C.CONFIG, 500, _X.FAILED,
      "Read the workers' logs around the times in the audit log before retrying it."),

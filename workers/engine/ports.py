@@ -48,19 +48,6 @@ class Control(Protocol):
         ...
 
 
-class Uncontrolled:
-    """A ``Control`` that never stops anything: for programs without a tower, such as break-glass."""
-
-    def check(self) -> None:
-        """Never stop."""
-
-    def progress(self, progress: Progress) -> None:
-        """Forget it."""
-
-    def commit(self) -> None:
-        """Always agree."""
-
-
 class Unreadable(Exception):
     """A node could not be read; the rest of the source can. The notice's code is ``vanished`` or ``unreadable``."""
 

@@ -26,8 +26,9 @@ from shared.vault.index import ChunkIndex
 from shared.vault.layout import PointName
 from shared.vault.reader import PointReader
 from shared.vault.vault import create_vault, open_vault
+from tests.support.uncontrolled import Uncontrolled
 from workers.engine.backup import BackupOptions, run_backup
-from workers.engine.ports import Control, Source, Stop, StopReason, Uncontrolled
+from workers.engine.ports import Control, Source, Stop, StopReason
 from workers.engine.restore import restore_point
 from workers.sources.files import FilesAdapter
 

@@ -7,8 +7,8 @@ import pytest
 from shared.model.backup import ConflictRule
 from shared.storage.local import LocalStore
 from tests.support.trees import Node, nasty, plant
+from tests.support.uncontrolled import Uncontrolled
 from tests.unit.engine.rig import Recorder, Rig
-from workers.engine.ports import Uncontrolled
 from workers.engine.restore import restore_point
 from workers.engine.verify import verify_point
 

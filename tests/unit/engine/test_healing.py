@@ -13,10 +13,10 @@ from shared.storage.local import LocalStore
 from shared.vault import layout
 from shared.vault.vault import open_vault
 from tests.support.trees import Node, plant
+from tests.support.uncontrolled import Uncontrolled
 from tests.unit.engine.rig import SLOTS, Recorder, Rig
 from workers.engine.healing import restore_header
 from workers.engine.notices import Notices
-from workers.engine.ports import Uncontrolled
 from workers.engine.verify import verify_point
 
 

@@ -13,9 +13,10 @@ from shared.model.backup import ConflictRule
 from shared.vault.entry import Entry, EntryKind
 from tests.support.compare import differences
 from tests.support.trees import IS_ROOT, Node, nasty, plant
+from tests.support.uncontrolled import Uncontrolled
 from tests.unit.engine.rig import Recorder, Rig
 from workers.engine.landing import is_safe
-from workers.engine.ports import Stop, Uncontrolled
+from workers.engine.ports import Stop
 from workers.engine.restore import restore_point
 
 
