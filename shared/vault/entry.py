@@ -47,7 +47,8 @@ class Entry(msgspec.Struct, array_like=True, gc=False):
     ``chunks`` is the concatenation of the file's 32-byte chunk ids in order. ``device``, ``inode`` and ``ctime_ns``
     serve change detection and hard links only. ``link`` is empty, or for every further name of a hard-linked node the
     path of the first name in the point (which carries the data). ``holes`` are (offset, length) pairs that hold no
-    data: ``chunks`` then covers only the bytes between the holes.
+    data: ``chunks`` then covers only the bytes between the holes. ``flags`` are those of ``chattr``
+    (``FS_IOC_GETFLAGS``) that describe the node and not how the file system stores it (``shared.vault.node_flags``).
     """
 
     path: bytes
@@ -66,6 +67,7 @@ class Entry(msgspec.Struct, array_like=True, gc=False):
     link: bytes = b""
     xattrs: tuple[tuple[bytes, bytes], ...] = ()
     holes: tuple[tuple[int, int], ...] = ()
+    flags: int = 0
 
 
 def sort_key(path: bytes) -> bytes:

@@ -27,6 +27,7 @@ PIECE = 1024 * 1024
 """Pages are stored in pieces of at most this many bytes: one huge file's list of chunks needs several."""
 
 Row = Annotated[int, msgspec.Meta(ge=0)]
+Flags = Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
 Pairs = tuple[tuple[bytes, bytes], ...]
 Spans = tuple[tuple[int, int], ...]
 
@@ -52,6 +53,7 @@ class _Page(msgspec.Struct, array_like=True, kw_only=True):
     links: list[tuple[Row, bytes]]
     xattrs: list[tuple[Row, Pairs]]
     holes: list[tuple[Row, Spans]]
+    flags: list[tuple[Row, Flags]] = []
 
 
 class Page(NamedTuple):
@@ -119,6 +121,7 @@ def encode_page(entries: Sequence[Entry]) -> bytes:
             links=[(row, e.link) for row, e in enumerate(entries) if e.link],
             xattrs=[(row, e.xattrs) for row, e in enumerate(entries) if e.xattrs],
             holes=[(row, e.holes) for row, e in enumerate(entries) if e.holes],
+            flags=[(row, e.flags) for row, e in enumerate(entries) if e.flags],
         )
     )
 
@@ -174,6 +177,8 @@ def _fill(entries: list[Entry], page: _Page) -> None:
         entries[row].xattrs = xattrs
     for row, holes in page.holes:
         entries[row].holes = holes
+    for row, flags in page.flags:
+        entries[row].flags = flags
 
 
 def _cuts(path: bytes) -> bool:

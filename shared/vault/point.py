@@ -16,7 +16,8 @@ class PointBody(msgspec.Struct, frozen=True, kw_only=True):
     ``stats`` are the fields of ``BackupStats``; the writer overwrites ``bytes_transferred``, ``bytes_stored``,
     ``chunks_new`` and ``chunks_reused`` with what it really did (the manifest's own size cannot be inside itself
     and is left out). ``files`` and ``bytes`` count everything in the point, whatever was transferred. Times are
-    RFC 3339 in UTC.
+    RFC 3339 in UTC. ``users`` and ``groups`` give the names that the source had for the numeric owners in its entries,
+    as far as it had any: text of the number to name.
     """
 
     machine_name: str
@@ -34,6 +35,8 @@ class PointBody(msgspec.Struct, frozen=True, kw_only=True):
     stats: dict[str, int] = {}
     notices: tuple[Notice, ...] = ()
     policy_version: str | None = None
+    users: dict[str, str] = {}
+    groups: dict[str, str] = {}
 
 
 class Sealed(msgspec.Struct, frozen=True, kw_only=True):
