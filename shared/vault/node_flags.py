@@ -1,4 +1,4 @@
-"""The attributes of ``chattr`` that a point keeps; the numbers are the kernel's (``linux/fs.h``) and part of the format.
+"""The attributes of ``chattr`` that a point keeps; the numbers are the kernel's (``linux/fs.h``) and the format's.
 
 Rule of the file: names and numbers; asking and setting are the source's and the restore's.
 """
