@@ -5,8 +5,10 @@ Rule of the file: an id counts only when it is in a durable pack; a point that n
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from shared.errors import SkyharborError
-from shared.vault.chunk_table import ID_SIZE
+from shared.vault.chunk_table import ID_SIZE, PackInfo
 from shared.vault.index import ChunkIndex
 from shared.vault.point import PackRef
 
@@ -32,6 +34,10 @@ class PackNeeds:
             if self._waiting_size > self._retry_at:
                 self._retry()
 
+    def add(self, packs: Iterable[PackInfo]) -> None:
+        """Note that the point needs these packs."""
+        self._packs.update(PackRef(info.name, info.size) for info in packs)
+
     def settle(self) -> tuple[PackRef, ...]:
         """Return all packs, sorted by name, once everything is durable.
 
@@ -52,5 +58,5 @@ class PackNeeds:
         if not ids:
             return b""
         packs, missing = self._index.packs_of(ids)
-        self._packs.update(PackRef(info.name, info.size) for info in packs)
+        self.add(packs)
         return missing

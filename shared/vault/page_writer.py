@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from shared.crypto.domain_keys import DomainKeys
+from shared.vault.chunk_table import ID_SIZE
 from shared.vault.entry import Entry
 from shared.vault.pages import PIECE, Page, PageBuilder
 from shared.vault.point import PageRef
@@ -46,6 +47,17 @@ class PageWriter:
             self._needed.append(entry.chunks)
         if page:
             self._store(page)
+
+    @property
+    def between_pages(self) -> bool:
+        """Whether no page is in the making."""
+        return self._builder.empty
+
+    def take(self, page: PageRef) -> int:
+        """Take a whole page that is in the vault already; return its number of pieces. ValueError inside of a page."""
+        self._builder.skip(page.first)
+        self.pages.append(page)
+        return len(page.chunks) // ID_SIZE
 
     def finish(self) -> None:
         """Store what is left as the last page."""

@@ -32,7 +32,7 @@ Pairs = tuple[tuple[bytes, bytes], ...]
 Spans = tuple[tuple[int, int], ...]
 
 
-class _Page(msgspec.Struct, array_like=True, kw_only=True):
+class Columns(msgspec.Struct, array_like=True, kw_only=True):
     """The columns of a page. Numbers are little-endian; sparse columns list (row, value) of the unusual."""
 
     version: int
@@ -54,6 +54,15 @@ class _Page(msgspec.Struct, array_like=True, kw_only=True):
     xattrs: list[tuple[Row, Pairs]]
     holes: list[tuple[Row, Spans]]
     flags: list[tuple[Row, Flags]] = []
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def entries(self) -> list[Entry]:
+        """Return the rows, as new entries."""
+        entries = _rows(self)
+        _fill(entries, self)
+        return entries
 
 
 class Page(NamedTuple):
@@ -90,6 +99,18 @@ class PageBuilder:
             return self.finish()
         return None
 
+    @property
+    def empty(self) -> bool:
+        """Whether no page is in the making."""
+        return not self._entries
+
+    def skip(self, first: bytes) -> None:
+        """Note that a whole page beginning with this path comes next, from elsewhere. ValueError unless it can."""
+        key = sort_key(first)
+        if self._entries or (self._last is not None and key <= self._last):
+            raise ValueError(f"this is no place for a page that begins with {first!r}")
+        self._last = key  # its last path is not known here; the next one is checked against its first
+
     def finish(self) -> Page | None:
         """Return what is left as the last page, None if nothing is."""
         if not self._entries:
@@ -102,7 +123,7 @@ class PageBuilder:
 def encode_page(entries: Sequence[Entry]) -> bytes:
     """Return the columns of these entries. OverflowError for a number that does not fit its column."""
     return msgspec.msgpack.encode(
-        _Page(
+        Columns(
             version=1,
             paths=[e.path for e in entries],
             kinds=bytes([e.kind for e in entries]),
@@ -126,20 +147,47 @@ def encode_page(entries: Sequence[Entry]) -> bytes:
     )
 
 
-def decode_page(data: bytes) -> list[Entry]:
-    """Return the entries of a page; ``object-damaged`` unless all columns agree."""
+def decode_columns(data: bytes) -> Columns:
+    """Return the columns of a page; ``object-damaged`` unless they agree about the number of rows and chunks."""
     try:
-        page = msgspec.msgpack.decode(data, type=_Page)
+        page = msgspec.msgpack.decode(data, type=Columns)
         if page.version != 1:
             raise SkyharborError("object-damaged", f"a page has version {page.version}, this reader knows 1")
-        entries = _rows(page)
-        _fill(entries, page)
-    except (msgspec.MsgspecError, ValueError, IndexError) as error:
+        _check(page)
+    except (msgspec.MsgspecError, ValueError) as error:
         raise SkyharborError("object-damaged", f"a page cannot be decoded: {error}") from None
-    return entries
+    return page
 
 
-def _rows(page: _Page) -> list[Entry]:
+def decode_page(data: bytes) -> list[Entry]:
+    """Return the entries of a page; ``object-damaged`` unless all columns agree."""
+    return decode_columns(data).entries()
+
+
+def _check(page: Columns) -> None:
+    rows = len(page.paths)
+    fixed = (
+        (1, page.kinds),
+        (2, page.modes),
+        (4, page.uids),
+        (4, page.gids),
+        (8, page.sizes),
+        (8, page.mtimes),
+        (8, page.ctimes),
+        (8, page.devices),
+        (8, page.inodes),
+        (4, page.counts),
+    )
+    if any(len(column) != width * rows for width, column in fixed):
+        raise ValueError("the columns have different lengths")
+    if ID_SIZE * sum(_values("I", page.counts)) != len(page.chunks):
+        raise ValueError("the number of chunk ids is not the sum of the counts")
+    sparse = (page.targets, page.rdevs, page.links, page.xattrs, page.holes, page.flags)
+    if any(row >= rows for column in sparse for row, _ in column):
+        raise ValueError("a sparse column has a row that the page does not have")
+
+
+def _rows(page: Columns) -> list[Entry]:
     counts = _values("I", page.counts)
     chunks: list[bytes] = []
     at = 0
@@ -147,8 +195,6 @@ def _rows(page: _Page) -> list[Entry]:
         end = at + count * ID_SIZE
         chunks.append(page.chunks[at:end])
         at = end
-    if at != len(page.chunks):
-        raise ValueError("the number of chunk ids is not the sum of the counts")
     columns = zip(
         page.paths,
         page.kinds,
@@ -166,7 +212,7 @@ def _rows(page: _Page) -> list[Entry]:
     return [Entry(*row) for row in columns]
 
 
-def _fill(entries: list[Entry], page: _Page) -> None:
+def _fill(entries: list[Entry], page: Columns) -> None:
     for row, target in page.targets:
         entries[row].target = target
     for row, rdev in page.rdevs:

@@ -17,20 +17,22 @@ THREADS = 2
 
 
 class Uploader:
-    """Two threads that finish packs, put them, and call ``on_durable`` for each. Safe to share between threads.
+    """A few threads that finish packs, put them, and call ``on_durable`` for each. Safe to share between threads.
 
-    At most two packs are inside; ``submit`` waits for room, which is the writer's back-pressure.
+    At most ``threads`` packs are inside; ``submit`` waits for room, which is the writer's back-pressure.
     """
 
-    def __init__(self, store: ObjectStore, on_durable: Callable[[FinishedPack], None]) -> None:
+    def __init__(
+        self, store: ObjectStore, on_durable: Callable[[FinishedPack], None], *, threads: int = THREADS
+    ) -> None:
         self._store = store
         self._on_durable = on_durable
-        self._room = threading.BoundedSemaphore(THREADS)
+        self._room = threading.BoundedSemaphore(threads)
         self._lock = threading.Lock()
         self._pending: set[Future[None]] = set()
         self._failure: BaseException | None = None
         self._stopped = False
-        self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="vault-put")
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="vault-put")
 
     def check(self) -> None:
         """Raise the first failure of a background put, if there was one; RuntimeError after ``stop``."""
@@ -40,7 +42,7 @@ class Uploader:
             raise RuntimeError("the writer was aborted or has sealed")
 
     def submit(self, pack: PackBuilder) -> None:
-        """Hand over a pack; waits while two others are on their way. Raises earlier failures."""
+        """Hand over a pack; waits while too many others are on their way. Raises earlier failures."""
         self._room.acquire()
         try:
             self.check()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 from typing_extensions import Buffer
@@ -16,7 +16,8 @@ from typing_extensions import Buffer
 from shared.crypto.domain_keys import DomainKeys
 from shared.errors import SkyharborError
 from shared.vault import layout
-from shared.vault.chunk_table import ChunkTable, merge
+from shared.vault.chunk_table import ChunkTable, PackInfo, merge
+from shared.vault.chunk_writer import DATA_PACK, ChunkWriter
 from shared.vault.entry import Entry
 from shared.vault.index import ChunkIndex
 from shared.vault.index_segment import encode_index, grouped
@@ -27,20 +28,20 @@ from shared.vault.pack_needs import PackNeeds
 from shared.vault.pack_presence import absent_packs
 from shared.vault.pack_stream import PackStream
 from shared.vault.page_writer import PageWriter
-from shared.vault.point import PackRef, PointBody, Sealed
-from shared.vault.segment import encode_segment
+from shared.vault.point import PackRef, PageRef, PointBody, Sealed
 from shared.vault.uploader import Uploader
 from shared.vault.vault import Slot, Vault
 
 __all__ = ["PointBody", "PointWriter", "Sealed"]
 
-DATA_PACK = 32 * 1024 * 1024
 META_PACK = 8 * 1024 * 1024
 INDEX_ROWS = 4_000_000
 
 
 class PointWriter:
-    """Writes one point. Use: ``reserve`` and ``add_segment`` from any thread, the rest from one.
+    """Writes one point. Use: ``reserve``, ``add_segment`` and ``adopt`` from any thread, the rest from one.
+
+    Chunks are stored by this process (``add_segment``) or by others, whose packs are then adopted.
 
     After a failure (raised at whatever call comes next, and again at every later one) or ``abort`` only ``abort`` may
     be called. ``slots`` are the machine's key slots, stored with the point and as a machine card; without them those
@@ -68,9 +69,11 @@ class PointWriter:
         self._reserved: set[bytes] = set()
         self._unindexed: list[ChunkTable] = list(index.recovered)
         self._chunks_new = self._bytes = self._references = 0
-        self._uploader = Uploader(vault.store, self._on_durable)
-        self._data = self._stream(layout.KIND_DATA, data_pack)
-        self._meta = self._stream(layout.KIND_META, meta_pack)
+        self._data = ChunkWriter(
+            vault, keys, on_durable=self.adopt, zstd_level=zstd_level, data_pack=data_pack, in_flight=2
+        )
+        self._uploader = Uploader(vault.store, self.adopt, threads=1)
+        self._meta = PackStream(keys, self._uploader, vault_id=vault.id, kind=layout.KIND_META, target=meta_pack)
         self._needs = PackNeeds(index)
         self._pages = PageWriter(keys, self.reserve, self._needs.refer, self._meta.append, zstd_level)
 
@@ -81,7 +84,7 @@ class PointWriter:
 
         Whoever got True owes the chunk to ``add_segment``; a point that refers to a chunk nobody stored is not sealed.
         """
-        self._uploader.check()
+        self._check()
         if not ids:
             return []
         with self._lock:
@@ -99,11 +102,17 @@ class PointWriter:
 
         The ids must be those of the chunks. 1-4 MiB in all is best; waits while two full packs are on their way.
         """
-        self._uploader.check()
-        if len(ids) != len(chunks):
-            raise ValueError("every chunk needs its id")
-        if chunks:
-            self._data.append(ids, encode_segment(chunks, self._level))
+        self._data.add_segment(ids, chunks)
+
+    def adopt(self, pack: FinishedPack) -> None:
+        """Take note of a durable pack: of this process, or of another one that reserved its chunks here."""
+        ids = pack.table.ids()
+        with self._lock:
+            # Under one lock with ``reserve``: an id is always either reserved or in the index.
+            self._index.add(pack.table)
+            self._reserved.difference_update(ids[at : at + 32] for at in range(0, len(ids), 32))
+            self._unindexed.append(pack.table)
+            self._bytes += pack.info.size
 
     @property
     def bytes_transferred(self) -> int:
@@ -127,9 +136,22 @@ class PointWriter:
         self._references += len(entry.chunks) // 32
         self._pages.add(entry)
 
+    def add_page(self, page: PageRef, packs: Iterable[PackInfo]) -> None:
+        """Take a page of an earlier point as it is; ``packs`` hold its pieces and all chunks of its entries.
+
+        Only between pages (``between_pages``): ValueError otherwise, or when it is not next in order.
+        """
+        self._references += self._pages.take(page)
+        self._needs.add(packs)
+
+    @property
+    def between_pages(self) -> bool:
+        """Whether the last entry given ended its page."""
+        return self._pages.between_pages
+
     def checkpoint(self) -> None:
         """Make everything given so far durable and index it, so that a later attempt finds it. Waits for that."""
-        self._uploader.check()
+        self._check()
         self._pages.flush()
         self._data.flush()
         self._meta.flush()
@@ -151,28 +173,21 @@ class PointWriter:
         validate()
         slots = self._put_card(body.machine_name)
         sealed = self._put_manifest(body, packs, slots)
+        self._data.close()
         self._uploader.stop()
         return sealed
 
     def abort(self) -> None:
         """Write nothing more: buffers are dropped, puts that have begun are waited for. Idempotent."""
+        self._data.abort()
         self._uploader.stop()
-        self._data.drop()
         self._meta.drop()
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────
 
-    def _stream(self, kind: int, target: int) -> PackStream:
-        return PackStream(self._keys, self._uploader, vault_id=self._vault.id, kind=kind, target=target)
-
-    def _on_durable(self, pack: FinishedPack) -> None:
-        ids = pack.table.ids()
-        with self._lock:
-            # Under one lock with ``reserve``: an id is always either reserved or in the index.
-            self._index.add(pack.table)
-            self._reserved.difference_update(ids[at : at + 32] for at in range(0, len(ids), 32))
-            self._unindexed.append(pack.table)
-            self._bytes += pack.info.size
+    def _check(self) -> None:
+        self._data.check()
+        self._uploader.check()
 
     def _must_be_there(self, packs: Sequence[PackRef]) -> None:
         gone = absent_packs(self._vault, {pack.name: pack.size for pack in packs})
