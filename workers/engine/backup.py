@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED
+from concurrent.futures import wait as wait_for
 from dataclasses import dataclass
 
 import msgspec
@@ -27,6 +29,7 @@ from shared.vault.point import PointBody, Sealed
 from shared.vault.reader import PointReader
 from shared.vault.vault import Vault
 from shared.vault.writer import PointWriter
+from workers.engine.crew import Crew, Threads
 from workers.engine.flow import Flow
 from workers.engine.healing import UNUSABLE, restore_header, tell_lost
 from workers.engine.notices import Notices, shown
@@ -34,14 +37,18 @@ from workers.engine.ports import Control, Source
 from workers.engine.pulse import Pulse
 from workers.engine.reading import FileReading
 from workers.engine.reference import Reference
-from workers.engine.tally import Change
+from workers.engine.tally import Change, Tally
+
+Muster = Callable[[PointWriter], Crew]
+"""Brings a crew that reads for a point's writer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupOptions:
     """How a backup uses the machine; nothing here changes what is in the point."""
 
-    read_threads: int = 4
+    readers: int = 2
+    """Threads of the crew that is used when the caller brings none."""
     checkpoint_every: float = 180.0  # seconds
 
 
@@ -56,13 +63,15 @@ def run_backup(
     control: Control,
     clock: Clock,
     options: BackupOptions = BackupOptions(),
+    muster: Muster | None = None,
 ) -> BackupDone:
     """Make the recovery point that the instruction describes and return what was done.
 
     Called again for the same point after it was sealed, it returns that point's outcome and reads nothing. A
     reference that is missing or damaged is not used: the backup becomes a full one and says so. Packs that the store
     has lost, or that a verify has marked as damaged, are not used either: files that were in them are read again,
-    whatever the type, and that is said while the last point still names such a pack.
+    whatever the type, and that is said while the last point still names such a pack. ``muster`` brings a crew for the
+    point's writer; without one, threads of this process read.
     Raises ``Stop`` when the control says so and ``source-missing``, ``source-failed``, ``stale-claim`` and the store's
     errors; nothing is sealed then.
     """
@@ -76,8 +85,8 @@ def run_backup(
     reference = _open_reference(vault, keys, index, instruction, notices)
     if lost:
         tell_lost(frozenset(lost), vault, keys, instruction, reference, notices)
-    run = _Run(vault, keys, index, instruction, fence, control, clock, notices, reference)
-    return run.fly(source, options)
+    run = _Run(source, vault, keys, index, instruction, fence, control, clock, notices, reference)
+    return run.fly(muster or run.threads(options.readers), options)
 
 
 def _sealed_before(
@@ -129,6 +138,7 @@ class _Run:
 
     def __init__(
         self,
+        source: Source,
         vault: Vault,
         keys: DomainKeys,
         index: ChunkIndex,
@@ -139,6 +149,7 @@ class _Run:
         notices: Notices,
         reference: PointReader | None,
     ) -> None:
+        self._source = source
         self._vault = vault
         self._keys = keys
         self._index = index
@@ -160,50 +171,63 @@ class _Run:
             slots=instruction.machine.key_slots,
         )
 
-    def fly(self, source: Source, options: BackupOptions) -> BackupDone:
+    def threads(self, count: int) -> Muster:
+        """Return what makes a crew of threads of this process."""
+        return lambda writer: Threads(FileReading(self._source, self._keys, writer, self._clock), count=count)
+
+    def fly(self, muster: Muster, options: BackupOptions) -> BackupDone:
         """Read, seal, tell."""
-        reading = FileReading(source, self._keys, self._writer, self._clock)
         reader = self._reader
+        self._reference = Reference(reader.columns() if reader else iter(()))
+        self._crew = muster(self._writer)
         pulse = Pulse(
             control=self._control,
             clock=self._clock,
             writer=self._writer,
-            gauge=reading.gauge,
+            secure=self._secure,
             expected=(reader.body.files, reader.body.bytes) if reader else (0, 0),
             checkpoint_every=options.checkpoint_every,
         )
-        threads = ThreadPoolExecutor(options.read_threads, thread_name_prefix="read")
         try:
-            flow = self._flow(reading, threads, pulse)
-            flow.run(source.scan())
+            flow = Flow(
+                source=self._source,
+                crew=self._crew,
+                writer=self._writer,
+                index=self._index,
+                reference=self._reference,
+                pulse=pulse,
+                notices=self._notices,
+            )
+            flow.run(self._source.scan())
             pulse.beat(flow.tally, "sealing")
-            return self._seal(flow, reading)
+            self._await_crew()
+            return self._seal(flow.tally)
         except BaseException:
-            reading.stop()
-            threads.shutdown(cancel_futures=True)
+            self._crew.stop()
             self._writer.abort()
             raise
         finally:
-            threads.shutdown()
+            self._crew.close()
 
-    def _flow(self, reading: FileReading, threads: ThreadPoolExecutor, pulse: Pulse) -> Flow:
-        self._reference = Reference(self._reader.entries() if self._reader else iter(()))
-        return Flow(
-            reading=reading,
-            writer=self._writer,
-            index=self._index,
-            reference=self._reference,
-            threads=threads,
-            pulse=pulse,
-            notices=self._notices,
-        )
+    def _secure(self) -> None:
+        self._await_crew()
+        self._writer.checkpoint()
 
-    def _seal(self, flow: Flow, reading: FileReading) -> BackupDone:
+    def _await_crew(self) -> None:
+        """Wait until what the crew has read is durable."""
+        waiting = set(self._crew.flush())
+        while waiting:
+            done, waiting = wait_for(waiting, timeout=Pulse.PATIENCE, return_when=FIRST_COMPLETED)
+            self._control.check()
+            for future in done:
+                future.result()
+
+    def _seal(self, tally: Tally) -> BackupDone:
         instruction = self._instruction
         if self._reference.problem is not None and instruction.reference is not None:
             self._notices.add(_unusable(instruction.reference, self._reference.problem))
         self._must_not_be_blind()
-        sealed = self._writer.seal(body=self._body(flow, reading), validate=self._may_seal)
+        sealed = self._writer.seal(body=self._body(tally), validate=self._may_seal)
         return _outcome(instruction.point_id, sealed)
 
     def _may_seal(self) -> None:
@@ -217,8 +241,9 @@ class _Run:
         if len({notice.path for notice in blind}) == len(roots):
             raise SkyharborError("source-failed", f"{blind[0].path}: {blind[0].message}")
 
-    def _body(self, flow: Flow, reading: FileReading) -> PointBody:
-        instruction, tally = self._instruction, flow.tally
+    def _body(self, tally: Tally) -> PointBody:
+        instruction = self._instruction
+        users, groups = self._source.names_of_owners(tally.uids, tally.gids)
         # What went to the vault is filled in by the writer, which knows.
         stats = BackupStats(
             files=tally.files,
@@ -228,7 +253,7 @@ class _Run:
             files_unchanged=tally.of(Change.UNCHANGED),
             files_removed=tally.removed,
             bytes_scanned=tally.bytes,
-            bytes_read=reading.gauge.bytes_read,
+            bytes_read=tally.bytes_read,
             warnings=self._notices.count,
         )
         return PointBody(
@@ -247,6 +272,8 @@ class _Run:
             stats=msgspec.structs.asdict(stats),
             notices=self._notices.listed(),
             policy_version=instruction.policy_version,
+            users=users,
+            groups=groups,
         )
 
 

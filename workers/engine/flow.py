@@ -1,36 +1,43 @@
-"""The flow of a backup: scan and reference merged, reading in threads, entries to the writer in order.
+"""The flow of a backup: scan and reference merged, reading by the crew, pages and entries to the writer in order.
 
-One thread (the caller's) scans, compares and writes entries; a few threads read. Scanned nodes wait in blocks until
-everything in them is known; blocks leave in scan order, and only so many are under way, so memory does not grow with
-the source. Nodes that need reading are gathered across blocks into batches, so that segments stay well filled even
-when one file in a thousand has changed.
+One thread (the caller's) scans, compares and writes entries; the crew reads. Where the scan met exactly what a page of
+the reference says, the page goes on as it is and costs a comparison of columns. Other nodes wait in blocks until
+everything in them is known. Pages and blocks leave in scan order, and only so many are under way, so memory does not
+grow with the source. Nodes that need reading are gathered across blocks into batches, so that segments stay well filled
+even when one file in a thousand has changed.
 
-Rule of the file: order and bookkeeping; reading is ``reading``'s, comparing is ``reference``'s.
+Rule of the file: order and bookkeeping; reading is ``reading``'s, comparing is ``reference``'s and ``seen``'s.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future
 from concurrent.futures import wait as wait_for
-from typing import Final
+from typing import Any, Final
 
 from shared.model.backup import Notice
+from shared.vault.chunk_table import PackInfo
 from shared.vault.entry import Entry, EntryKind
 from shared.vault.index import ChunkIndex
+from shared.vault.pages import Columns
+from shared.vault.point import PageRef
 from shared.vault.writer import PointWriter
+from workers.engine.crew import Crew
+from workers.engine.large_file import LargeFile
 from workers.engine.notices import Notices
-from workers.engine.ports import Found
+from workers.engine.ports import Found, Source, Stat, Unreadable
 from workers.engine.pulse import Pulse
-from workers.engine.reading import LARGE_FILE, FileReading, Read
+from workers.engine.reading import LARGE_FILE, RANGE, Read
 from workers.engine.reference import Reference, equal, same
+from workers.engine.seen import Looks, entry_of
 from workers.engine.tally import Change, Tally
 
 _BLOCK: Final = 1024
-_WINDOW: Final = 16
-_BATCH_BYTES: Final = 2 * 1024 * 1024
-_BATCH_FILES: Final = 256
+_WINDOW: Final = 32
+_BATCH_BYTES: Final = 4 * 1024 * 1024
+_BATCH_FILES: Final = 512
 
 _FILE = int(EntryKind.FILE)
 _DIRECTORY = int(EntryKind.DIRECTORY)
@@ -44,7 +51,7 @@ def _node(entry: Entry) -> _Node:
 
 
 class _Batch:
-    """Nodes that one call of a reading thread takes care of, and where their entries belong."""
+    """Nodes that one call of the crew takes care of, and where their entries belong."""
 
     __slots__ = ("bytes", "entries", "future", "places", "settled")
 
@@ -66,18 +73,37 @@ class _Batch:
 class _Block:
     """Consecutive nodes of the scan."""
 
-    __slots__ = ("batches", "changes", "entries", "first_names", "further_names", "thens")
+    __slots__ = ("batches", "changes", "entries", "first_names", "further_names", "large", "thens", "trusted")
 
     def __init__(self) -> None:
         self.entries: list[Entry | None] = []  # None: not known yet, or not in the point
         self.changes: list[Change] = []
         self.thens: dict[int, Entry] = {}  # what the reference has, for those that are read
         self.batches: list[_Batch] = []
+        self.large: list[tuple[int, LargeFile]] = []
         self.first_names: dict[int, _Node] = {}
         self.further_names: dict[int, tuple[_Node, Entry, Entry | None]] = {}
+        self.trusted = False  # the vault is known to hold the chunks of what is unchanged
 
     def ready(self) -> bool:
-        return all(batch.future is not None and batch.future.done() for batch in self.batches)
+        parts = (part for _, large in self.large for part in large.parts)
+        return all(batch.future is not None and batch.future.done() for batch in self.batches) and all(
+            part.done() for part in parts
+        )
+
+
+class _Whole:
+    """A page of the reference that the scan has confirmed: its reference, its columns, the packs behind it."""
+
+    __slots__ = ("columns", "packs", "page")
+
+    def __init__(self, page: PageRef, columns: Columns, packs: Iterable[PackInfo]) -> None:
+        self.page = page
+        self.columns = columns
+        self.packs = packs
+
+    def ready(self) -> bool:
+        return True
 
 
 class Flow:
@@ -86,78 +112,142 @@ class Flow:
     def __init__(
         self,
         *,
-        reading: FileReading,
+        source: Source,
+        crew: Crew,
         writer: PointWriter,
         index: ChunkIndex,
         reference: Reference,
-        threads: ThreadPoolExecutor,
         pulse: Pulse,
         notices: Notices,
     ) -> None:
-        self._reading = reading
+        self._source = source
+        self._crew = crew
         self._writer = writer
         self._index = index
         self._reference = reference
-        self._threads = threads
         self._pulse = pulse
         self._notices = notices
         self.tally = Tally()
-        self._blocks: deque[_Block] = deque()
+        self._items: deque[_Block | _Whole] = deque()
         self._block = _Block()
         self._batch = _Batch()
+        self._calls: set[Future[Any]] = set()
         # Where the content of a node with several names is in the point. It grows with the number of such nodes.
         self._homes: dict[_Node, bytes | None] = {}
 
     def run(self, scan: Iterator[Found | Notice]) -> None:
         """Bring everything that the scan yields into the point, but for what notices name."""
-        place = self._place
+        paths: list[bytes] = []
+        stats: list[Stat] = []
         for found in scan:
             if isinstance(found, Notice):
                 self._notices.add(found)
                 continue
-            place(found)
-            if len(self._block.entries) >= _BLOCK:
-                self._close_block()
+            paths += found.paths
+            stats += found.stats
+            used = self._merge(paths, stats, more=True)
+            del paths[:used], stats[:used]
+            self._pulse.beat(self.tally)
+        self._merge(paths, stats, more=False)
         self._close_block()
-        while self._blocks:
-            self._emit(self._blocks.popleft())
+        while self._items:
+            self._emit(self._items.popleft())
         self._reference.finish()
         self.tally.removed = self._reference.removed
 
     # ── scan side ────────────────────────────────────────────────────────────────────────────────────
 
-    def _place(self, found: Found) -> None:
+    def _merge(self, paths: list[bytes], stats: list[Stat], *, more: bool) -> int:
+        """Place nodes and return how many; with ``more`` to come, those that may belong to a whole page wait."""
+        at, reference = 0, self._reference
+        while at < len(paths):
+            if reference.page is None:
+                self._place(paths[at], stats[at])
+                at += 1
+                continue
+            page, columns = reference.page
+            end = at + len(columns)
+            if more and end > len(paths):
+                return at
+            if paths[at:end] == columns.paths:
+                self._compare(page, columns, stats[at:end])
+                at = end
+            else:
+                # Taken apart here: the page is not whole any more.
+                self._place(paths[at], stats[at])
+                at += 1
+        return at
+
+    def _compare(self, page: PageRef, columns: Columns, stats: Sequence[Stat]) -> None:
+        """Take care of nodes that are, by their paths, exactly those of a page."""
+        looks = Looks(stats)
+        if looks.linked or columns.links or not looks.comparable:
+            for path, info in zip(columns.paths, stats, strict=True):
+                self._place(path, info)
+            return
+        self._reference.pass_page()
+        changed = looks.changed_rows(columns)
+        packs, missing = self._index.packs_of(columns.chunks + page.chunks)
+        if not changed and not missing:
+            self._close_block()
+            self._items.append(_Whole(page, columns, packs))
+            self._emit_ready()
+            return
+        self._close_block()
+        block = self._block
+        block.entries += columns.entries()
+        block.changes += [Change.UNCHANGED] * len(columns)
+        for row in changed:
+            self._read_again(block, row, entry_of(columns.paths[row], stats[row]))
+        block.trusted = not missing
+        self._close_block()
+
+    def _read_again(self, block: _Block, place: int, entry: Entry) -> None:
+        then = block.entries[place]
+        if then is not None:
+            block.thens[place] = then
+        block.entries[place] = None
+        block.changes[place] = Change.CHANGED
+        self._read_later(entry, block, place)
+
+    def _place(self, path: bytes, info: Stat) -> None:
         """Give a node its place in the current block and decide whether it has to be read."""
-        entry, block = found.entry, self._block
-        then = self._reference.find(entry.path)
+        entry, block = entry_of(path, info), self._block
+        then = self._reference.find(path) if not self._reference.ended else None
         place = len(block.entries)
-        if found.names > 1 and entry.kind != _DIRECTORY:
+        if info.st_nlink > 1 and entry.kind != _DIRECTORY:
             node = _node(entry)
             if node in self._homes:
                 block.further_names[place] = (node, entry, then)
-                block.entries.append(None)
-                block.changes.append(Change.NEW if then is None else Change.CHANGED)
+                self._put(block, None, Change.NEW if then is None else Change.CHANGED)
                 return
             self._homes[node] = None
             block.first_names[place] = node
-        if then is not None and same(entry, then) and not then.link:
-            block.entries.append(then)
-            block.changes.append(Change.UNCHANGED)
-            return
-        block.entries.append(None)
-        block.changes.append(Change.NEW if then is None else Change.CHANGED)
-        if then is not None:
+        if then is None:
+            self._put(block, None, Change.NEW)
+            self._read_later(entry, block, place)
+        elif same(entry, then) and not then.link:
+            self._put(block, then, Change.UNCHANGED)
+        else:
             block.thens[place] = then
-        self._read_later(entry, block, place)
+            self._put(block, None, Change.CHANGED)
+            self._read_later(entry, block, place)
+        if len(block.entries) >= _BLOCK:
+            self._close_block()
+
+    def _put(self, block: _Block, entry: Entry | None, change: Change) -> None:
+        block.entries.append(entry)
+        block.changes.append(change)
 
     def _close_block(self) -> None:
         block = self._block
-        self._distrust(block)
-        self._blocks.append(block)
+        if not block.entries:
+            return
+        if not block.trusted:
+            self._distrust(block)
         self._block = _Block()
-        self._pulse.beat(self.tally)
-        while self._blocks and (len(self._blocks) > _WINDOW or self._blocks[0].ready()):
-            self._emit(self._blocks.popleft())
+        self._items.append(block)
+        self._emit_ready()
 
     def _distrust(self, block: _Block) -> None:
         """Have those unchanged files read again whose chunks the vault does not hold: that heals it."""
@@ -166,36 +256,82 @@ class Flow:
             return
         for place, entry in entries:
             if not self._index.contains_all(entry.chunks):
-                block.entries[place] = None
-                block.changes[place] = Change.CHANGED
-                self._read_later(entry, block, place)
+                self._read_again(block, place, entry)
 
     def _read_later(self, entry: Entry, block: _Block, place: int) -> None:
-        if entry.kind == _FILE and entry.size >= LARGE_FILE:
+        if entry.size < LARGE_FILE or entry.kind != _FILE:
+            batch = self._batch
+            batch.add(entry, block, place)
+            if batch.bytes >= _BATCH_BYTES or len(batch.entries) >= _BATCH_FILES:
+                self._submit(batch)
+        elif entry.size < 2 * RANGE:
             alone = _Batch()
             alone.add(entry, block, place)
             self._submit(alone)
+        else:
+            self._read_large(entry, block, place)
+
+    def _read_large(self, entry: Entry, block: _Block, place: int) -> None:
+        """Have a very large file read in ranges, as long as it stays the one that the scan met."""
+        large = LargeFile(entry)
+        try:
+            for offset in large.ranges(self._source):
+                self._await_room()
+                large.add(self._call(self._crew.read_range(entry, offset, RANGE)))
+        except Unreadable as problem:
+            self._notices.add(problem.notice)
             return
-        batch = self._batch
-        batch.add(entry, block, place)
-        if batch.bytes >= _BATCH_BYTES or len(batch.entries) >= _BATCH_FILES:
-            self._submit(batch)
+        block.large.append((place, large))
 
     def _submit(self, batch: _Batch) -> Future[Read]:
         if batch is self._batch:
             self._batch = _Batch()
-        batch.future = self._threads.submit(self._reading.read, batch.entries)
+        self._await_room()
+        batch.future = self._call(self._crew.read(batch.entries))
         return batch.future
+
+    def _call(self, future: Future[Any]) -> Future[Any]:
+        self._calls.add(future)
+        return future
+
+    def _await_room(self) -> None:
+        """Wait until the crew can take one more call."""
+        while len(self._calls) >= self._crew.limit:
+            done, self._calls = wait_for(self._calls, timeout=self._pulse.PATIENCE, return_when=FIRST_COMPLETED)
+            for future in done:
+                future.exception()  # whoever needs the result raises it
+            self._pulse.beat(self.tally)
 
     # ── writing side ─────────────────────────────────────────────────────────────────────────────────
 
-    def _emit(self, block: _Block) -> None:
-        """Wait until a block is complete and give its entries to the writer, in order."""
+    def _emit_ready(self) -> None:
+        while self._items and (len(self._items) > _WINDOW or self._items[0].ready()):
+            self._emit(self._items.popleft())
+
+    def _emit(self, item: _Block | _Whole) -> None:
+        """Wait until an item is complete and give its entries to the writer, in order."""
+        if isinstance(item, _Whole):
+            self._emit_page(item)
+        else:
+            self._emit_block(item)
+        self._pulse.beat(self.tally)
+
+    def _emit_page(self, item: _Whole) -> None:
+        self.tally.count_page(item.columns)
+        if self._writer.between_pages:
+            self._writer.add_page(item.page, item.packs)
+            return
+        # The page before it ended elsewhere than it used to: until cuts fall together again, entry by entry.
+        for entry in item.columns.entries():
+            self._writer.add_entry(entry)
+
+    def _emit_block(self, block: _Block) -> None:
         for batch in block.batches:
             self._settle(batch)
+        for place, large in block.large:
+            self._settle_large(block, place, large)
         add, count = self._writer.add_entry, self.tally.count
-        for place, entry in enumerate(block.entries):
-            change = block.changes[place]
+        for place, (entry, change) in enumerate(zip(block.entries, block.changes, strict=True)):
             if entry is None:
                 if place not in block.further_names:
                     continue
@@ -206,7 +342,6 @@ class Flow:
                 self._homes[block.first_names[place]] = entry.path
             add(entry)
             count(entry, change)
-        self._pulse.beat(self.tally)
 
     def _settle(self, batch: _Batch) -> None:
         """Put the results of a batch into their places. Once is enough."""
@@ -214,19 +349,44 @@ class Flow:
             return
         result = self._wait(batch.future or self._submit(batch))
         batch.settled = True
+        self.tally.bytes_read += result.bytes_read
         for (block, place), entry in zip(batch.places, result.entries, strict=True):
             block.entries[place] = entry
-            if entry is not None and block.first_names.get(place, _node(entry)) != _node(entry):
-                del block.first_names[place]  # another file stands here by now: further names do not lead to it
-            if entry is not None and place in block.thens and equal(entry, block.thens[place]):
-                block.changes[place] = Change.UNCHANGED
+            if block.first_names or block.thens:
+                self._look_again(block, place, entry)
         for notice in result.notices:
             self._notices.add(notice)
 
-    def _wait(self, future: Future[Read]) -> Read:
+    def _look_again(self, block: _Block, place: int, entry: Entry | None) -> None:
+        """Draw conclusions from how a node turned out to be when it was read."""
+        if entry is None:
+            return
+        if block.first_names.get(place, _node(entry)) != _node(entry):
+            del block.first_names[place]  # another file stands here by now: further names do not lead to it
+        if place in block.thens and equal(entry, block.thens[place]):
+            block.changes[place] = Change.UNCHANGED
+
+    def _settle_large(self, block: _Block, place: int, large: LargeFile) -> None:
+        try:
+            entry = large.put_together([self._wait(part) for part in large.parts])
+        except Unreadable:
+            entry = None
+        self.tally.bytes_read += large.bytes_read
+        if entry is None:
+            # It changed, or a part of it could not be read: once more, in one go, which tells what is wrong.
+            again = _Batch()
+            again.add(large.entry, block, place)
+            self._submit(again)
+            self._settle(again)
+            return
+        block.entries[place] = entry
+        self._look_again(block, place, entry)
+
+    def _wait(self, future: Future[Any]) -> Any:
         while not future.done():
             wait_for([future], timeout=self._pulse.PATIENCE)
             self._pulse.beat(self.tally)
+        self._calls.discard(future)
         return future.result()
 
     def _further_name(
@@ -240,7 +400,8 @@ class Flow:
             entry.link = home
             return entry, change
         # The first name was lost on the way, so this one carries the content.
-        result = self._wait(self._threads.submit(self._reading.read, [entry]))
+        result: Read = self._wait(self._crew.read([entry]))
+        self.tally.bytes_read += result.bytes_read
         for notice in result.notices:
             self._notices.add(notice)
         found = result.entries[0]

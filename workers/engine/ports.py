@@ -5,11 +5,9 @@ Rule of the file: Protocols and the values that cross them; no behaviour.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
-from typing import Protocol
-
-import msgspec
+from typing import NamedTuple, Protocol
 
 from shared.contracts.work import Progress
 from shared.model.backup import Notice
@@ -56,29 +54,67 @@ class Unreadable(Exception):
         super().__init__(notice.message)
 
 
-class Found(msgspec.Struct, gc=False):
-    """A node that the scan met: its entry without content, xattrs and link target, and its number of names."""
+class Stat(Protocol):
+    """What the scan knows of a node: the fields of ``os.stat_result`` of these names."""
+
+    @property
+    def st_mode(self) -> int: ...  # noqa: D102
+    @property
+    def st_ino(self) -> int: ...  # noqa: D102
+    @property
+    def st_dev(self) -> int: ...  # noqa: D102
+    @property
+    def st_nlink(self) -> int: ...  # noqa: D102
+    @property
+    def st_uid(self) -> int: ...  # noqa: D102
+    @property
+    def st_gid(self) -> int: ...  # noqa: D102
+    @property
+    def st_size(self) -> int: ...  # noqa: D102
+    @property
+    def st_rdev(self) -> int: ...  # noqa: D102
+    @property
+    def st_mtime_ns(self) -> int: ...  # noqa: D102
+    @property
+    def st_ctime_ns(self) -> int: ...  # noqa: D102
+
+
+class Found(NamedTuple):
+    """Consecutive nodes that the scan met: their paths, and what they looked like."""
+
+    paths: list[bytes]
+    stats: Sequence[Stat]
+
+
+class ReadRange(NamedTuple):
+    """A part of a large file: its chunks, the data found in it, and what the file looked like after it was read.
+
+    ``ids`` are those of the chunks, 32 bytes each; ``data`` lists (offset, length) without the holes. ``entry`` has
+    the file's columns, xattrs and flags. ``ended`` says that the file ends in this part.
+    """
 
     entry: Entry
-    names: int = 1
+    ids: bytes
+    data: tuple[tuple[int, int], ...]
+    ended: bool
 
 
 class OpenedFile(Protocol):
     """A regular file held open for reading. Used by one thread at a time."""
 
     entry: Entry
-    """The file as it was at the last ``look``, with its xattrs; never with content."""
-
-    def lost(self) -> str:
-        """Return what of the file's attributes no point can hold, in words; empty for nothing."""
-        ...
+    """The file as it was at the last ``look``, with its xattrs and flags; never with content."""
 
     def look(self) -> bool:
         """Look at the attributes again and return whether nothing has changed since the last look."""
         ...
 
-    def data(self) -> list[tuple[int, int]]:
-        """Return the (offset, length) ranges that hold data, in order; what lies between and behind them are holes."""
+    def next_data(self, offset: int) -> int | None:
+        """Return where data at or behind ``offset`` begins, None when only a hole follows."""
+        ...
+
+    def data(self, begin: int, end: int) -> list[tuple[int, int]]:
+        """Return the (offset, length) of data between two offsets, in order; between and behind them are holes."""
         ...
 
     def read(self, size: int, offset: int) -> bytes:
@@ -98,7 +134,7 @@ class Source(Protocol):
     """What is protected, as a tree of entries."""
 
     def scan(self) -> Iterator[Found | Notice]:
-        """Yield every node in the order of ``shared.vault.entry.sort_key``, and a notice for what had to be left out.
+        """Yield every node, in blocks, in the order of ``shared.vault.entry.sort_key``; notices for what is left out.
 
         Raises ``source-missing`` before the first item when a path to protect does not exist, and ``source-failed``
         when this machine has run out of what reading needs. One thread only.
@@ -106,9 +142,21 @@ class Source(Protocol):
         ...
 
     def complete(self, entry: Entry) -> Entry:
-        """Return a node that is no regular file with its xattrs and link target. Any thread. Raises ``Unreadable``."""
+        """Return a node that is no file with its xattrs, flags and link target. Any thread. Raises ``Unreadable``."""
+        ...
+
+    def read_whole(self, entry: Entry) -> bytes | None:
+        """Return a small regular file's content in the quickest way, and complete its entry with xattrs and flags.
+
+        Only when the file is, after it was read, the very node that the scan met, unchanged, and has no holes; None in
+        every other case, whatever the reason: ``open`` then finds out. Any thread.
+        """
         ...
 
     def open(self, entry: Entry) -> OpenedFile:
         """Open a regular file that the scan met. Any thread. Raises ``Unreadable``."""
+        ...
+
+    def names_of_owners(self, uids: Iterable[int], gids: Iterable[int]) -> tuple[dict[str, str], dict[str, str]]:
+        """Return the names of users and groups where the source has any, by the decimal text of their number."""
         ...

@@ -12,12 +12,14 @@ from shared.clock import Clock
 from shared.contracts.work import Progress
 from shared.vault.writer import PointWriter
 from workers.engine.ports import Control
-from workers.engine.reading import Gauge
 from workers.engine.tally import Tally
 
 
 class Pulse:
-    """Checks, reports and checkpoints for a backup. Used by one thread."""
+    """Checks, reports and checkpoints for a backup. Used by one thread.
+
+    ``secure`` makes everything given so far durable and index it; it may call ``beat`` while it waits.
+    """
 
     PATIENCE: Final = 0.2
     """Seconds that a waiting loop may let pass between two beats."""
@@ -28,14 +30,14 @@ class Pulse:
         control: Control,
         clock: Clock,
         writer: PointWriter,
-        gauge: Gauge,
+        secure: Callable[[], None],
         expected: tuple[int, int],
         checkpoint_every: float,
     ) -> None:
         self._control = control
         self._now: Callable[[], float] = clock.monotonic
         self._writer = writer
-        self._gauge = gauge
+        self._secure = secure
         self._files_total, self._bytes_total = expected
         self._checkpoint_every = checkpoint_every
         self._next_report = 0.0
@@ -49,7 +51,8 @@ class Pulse:
             self._next_report = now + self.PATIENCE
             self._control.progress(self._position(tally, phase))
         if now >= self._next_checkpoint:
-            self._writer.checkpoint()
+            self._next_checkpoint = now + 10 * self._checkpoint_every  # not again while this one is under way
+            self._secure()
             self._next_checkpoint = self._now() + self._checkpoint_every
 
     def _position(self, tally: Tally, phase: str) -> Progress:
@@ -57,7 +60,7 @@ class Pulse:
             phase=phase,
             files_done=tally.files,
             files_total=self._files_total,
-            bytes_done=max(tally.bytes, self._gauge.bytes_read),
+            bytes_done=max(tally.bytes, tally.bytes_read),
             bytes_total=self._bytes_total,
             bytes_transferred=self._writer.bytes_transferred,
         )

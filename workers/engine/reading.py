@@ -1,14 +1,14 @@
-"""Reads files and turns them into chunks in the vault: the work of the reading threads.
+"""Reads files and turns them into chunks in the vault: the work of the crew, in whatever thread or process.
 
 A batch of small files is one call: every file is read whole, becomes one chunk, and the new chunks of the batch are
-compressed together as one segment. A large file is one call of its own: content-defined chunks, segments of up
-to 4 MiB, bounded memory.
+compressed together as one segment. A large file is one call of its own, a very large one a call per range:
+content-defined chunks, segments of up to 4 MiB, bounded memory.
 
 Truth under change: a file is looked at before and after it was read. When it changed meanwhile it is read once more,
 and when it still changes it is kept as read, with a notice. A chunk is reserved only right before it is handed over, so
 a read error never leaves a promise behind.
 
-Rule of the file: no order, no entries of others, no vault beyond the writer.
+Rule of the file: no order, no entries of others, no vault beyond the sink.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from typing_extensions import Buffer
 
@@ -24,17 +25,34 @@ from shared.clock import Clock
 from shared.crypto.domain_keys import DomainKeys
 from shared.model.backup import Notice
 from shared.vault.entry import Entry, EntryKind
-from shared.vault.writer import PointWriter
 from workers.engine.chunker import Cutter
 from workers.engine.notices import shown, unreadable
-from workers.engine.ports import OpenedFile, Source, Stop, StopReason, Unreadable
+from workers.engine.ports import OpenedFile, ReadRange, Source, Stop, StopReason, Unreadable
 
 LARGE_FILE = 1024 * 1024
 """Files from this size on are cut by content; smaller ones are one chunk."""
 
+RANGE = 64 * 1024 * 1024
+"""Very large files are read in ranges of this size, each cut on its own, so that several readers share one file. A cut
+at every 64 MiB costs deduplication of shifted content about one chunk in 25."""
+
 _SEGMENT = 4 * 1024 * 1024
 _YOUNG_NS = 20_000_000
 """File systems' clocks tick as seldom as every 10 ms: what changed right before it was read may change again unseen."""
+
+_FILE = int(EntryKind.FILE)
+
+
+class ChunkSink(Protocol):
+    """Where chunks go: the point's writer, or a stand-in for it in another process."""
+
+    def reserve(self, ids: Sequence[bytes]) -> Sequence[bool]:
+        """Return for every id whether the caller must store it: True at most once per id and point."""
+        ...
+
+    def add_segment(self, ids: Sequence[bytes], chunks: Sequence[Buffer]) -> None:
+        """Store chunks together."""
+        ...
 
 
 @dataclass(slots=True)
@@ -43,103 +61,112 @@ class Read:
 
     entries: list[Entry | None] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
-
-
-class Gauge:
-    """Bytes read from the source so far, by all threads."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.bytes_read = 0
-
-    def add(self, count: int) -> None:
-        """Count bytes; call per segment or batch, not per read."""
-        with self._lock:
-            self.bytes_read += count
+    bytes_read: int = 0
 
 
 class _Segment:
     """Chunks on their way into one segment."""
 
-    __slots__ = ("_chunks", "_gauge", "_ids", "_keys", "_size", "_writer")
+    __slots__ = ("_chunk_id", "_chunks", "_ids", "_sink", "_size", "passed")
 
-    def __init__(self, keys: DomainKeys, writer: PointWriter, gauge: Gauge) -> None:
-        self._keys = keys
-        self._writer = writer
-        self._gauge = gauge
+    def __init__(self, keys: DomainKeys, sink: ChunkSink) -> None:
+        self._chunk_id = keys.chunk_id
+        self._sink = sink
         self._ids: list[bytes] = []
         self._chunks: list[Buffer] = []
         self._size = 0
+        self.passed = 0
+        """Bytes taken and handed over."""
 
     def take(self, chunk: bytes | memoryview) -> bytes:
         """Add a chunk and return its id. The buffer must stay as it is until ``flush`` or the next ``take``'s flush."""
-        if self._size + len(chunk) > _SEGMENT:
+        size = len(chunk)
+        if self._size + size > _SEGMENT:
             self.flush()
-        chunk_id = self._keys.chunk_id(chunk)
+        chunk_id = self._chunk_id(chunk)
         self._ids.append(chunk_id)
         self._chunks.append(chunk)
-        self._size += len(chunk)
+        self._size += size
         return chunk_id
 
     def flush(self) -> None:
         """Hand over what the vault does not have yet."""
         if not self._ids:
             return
-        wanted = [at for at, new in enumerate(self._writer.reserve(self._ids)) if new]
-        if wanted:
-            self._writer.add_segment([self._ids[at] for at in wanted], [self._chunks[at] for at in wanted])
-        self._gauge.add(self._size)
+        answers = self._sink.reserve(self._ids)
+        if any(answers):
+            wanted = [
+                (chunk_id, chunk) for chunk_id, chunk, new in zip(self._ids, self._chunks, answers, strict=True) if new
+            ]
+            self._sink.add_segment([chunk_id for chunk_id, _ in wanted], [chunk for _, chunk in wanted])
+        self.passed += self._size
         self._ids, self._chunks, self._size = [], [], 0
 
 
 class FileReading:
-    """Everything the reading threads share. Methods may run in any number of threads."""
+    """Everything that readers of one process share. Methods may run in any number of threads."""
 
-    def __init__(self, source: Source, keys: DomainKeys, writer: PointWriter, clock: Clock) -> None:
+    def __init__(self, source: Source, keys: DomainKeys, sink: ChunkSink, clock: Clock) -> None:
         self._source = source
         self._keys = keys
-        self._writer = writer
+        self._sink = sink
         self._clock = clock
         self._cutters: queue.SimpleQueue[Cutter] = queue.SimpleQueue()
         self._stopping = threading.Event()
-        self.gauge = Gauge()
 
     def stop(self) -> None:
         """Make every call under way end at its next step, and every later one at once."""
         self._stopping.set()
 
     def read(self, entries: Sequence[Entry]) -> Read:
-        """Read nodes into the vault. Raises ``Stop`` after ``stop()`` and what the writer raises."""
+        """Read nodes into the vault. Raises ``Stop`` after ``stop()`` and what the sink raises."""
         result = Read()
-        segment = _Segment(self._keys, self._writer, self.gauge)
+        segment = _Segment(self._keys, self._sink)
         young = int(self._clock.now().timestamp() * 1e9) - _YOUNG_NS
+        read_whole, take, keep = self._source.read_whole, segment.take, result.entries.append
         for entry in entries:
-            if self._stopping.is_set():
-                raise Stop(StopReason.LOST)
-            try:
-                if entry.kind == EntryKind.FILE:
-                    done = self._read_file(entry, segment, result)
-                else:
-                    done = self._source.complete(entry)
-            except Unreadable as problem:
-                result.notices.append(problem.notice)
-                result.entries.append(None)
-                continue
+            if entry.kind == _FILE and entry.size < LARGE_FILE and (data := read_whole(entry)) is not None:
+                if data:
+                    entry.chunks = take(data)
+                done = entry
+            else:
+                self._check()
+                try:
+                    done = self._read_one(entry, segment, result)
+                except Unreadable as problem:
+                    result.notices.append(problem.notice)
+                    keep(None)
+                    continue
             if done.ctime_ns > young:
                 done.ctime_ns = 0  # not to be trusted: the next run reads it again
-            result.entries.append(done)
+            keep(done)
+        self._check()
         segment.flush()
+        result.bytes_read = segment.passed
         return result
 
-    def _read_file(self, entry: Entry, segment: _Segment, result: Read) -> Entry:
+    def read_range(self, entry: Entry, offset: int, length: int) -> ReadRange:
+        """Read a part of a large file into the vault. Raises ``Unreadable``, and otherwise what ``read`` raises."""
+        segment = _Segment(self._keys, self._sink)
         opened = self._source.open(entry)
         try:
-            if lost := opened.lost():
-                result.notices.append(Notice(shown(entry.path), "metadata-not-kept", lost))
-            try:
-                return self._settled(opened, segment, result)
-            except OSError as error:
-                raise Unreadable(unreadable(entry.path, error)) from error
+            feed = _Feed(opened, self._check, offset, length)
+            ids = self._cut(feed, segment)
+            opened.look()
+            return ReadRange(opened.entry, ids, tuple(feed.data), feed.ended)
+        except OSError as error:
+            raise Unreadable(unreadable(entry.path, error)) from error
+        finally:
+            opened.close()
+
+    def _read_one(self, entry: Entry, segment: _Segment, result: Read) -> Entry:
+        if entry.kind != _FILE:
+            return self._source.complete(entry)
+        opened = self._source.open(entry)
+        try:
+            return self._settled(opened, segment, result)
+        except OSError as error:
+            raise Unreadable(unreadable(entry.path, error)) from error
         finally:
             opened.close()
 
@@ -159,7 +186,7 @@ class FileReading:
         if entry.size < LARGE_FILE:
             data = opened.read(entry.size or LARGE_FILE, 0)
             if len(data) == entry.size and entry.size:
-                ranges = opened.data()
+                ranges = opened.data(0, entry.size)
                 if len(ranges) == 1 and ranges[0][1] == entry.size:
                     entry.chunks = segment.take(data)
                     return entry
@@ -167,11 +194,14 @@ class FileReading:
                 entry.size = 0
                 return entry
         segment.flush()
-        return self._streamed(opened, segment)
+        # A size of nothing is what /proc and its like claim: read them to their end.
+        feed = _Feed(opened, self._check, 0, entry.size or 1 << 62)
+        entry.chunks = self._cut(feed, segment)
+        entry.size = feed.end if feed.ended else entry.size
+        entry.holes = holes_between(feed.data, entry.size)
+        return entry
 
-    def _streamed(self, opened: OpenedFile, segment: _Segment) -> Entry:
-        entry = opened.entry
-        feed = _Feed(opened, self._check)
+    def _cut(self, feed: _Feed, segment: _Segment) -> bytes:
         cutter = self._cutter()
         ids: list[bytes] = []
         try:
@@ -180,9 +210,7 @@ class FileReading:
                 segment.flush()  # the buffer is used again
         finally:
             self._cutters.put(cutter)
-        entry.chunks = b"".join(ids)
-        entry.size, entry.holes = feed.outline()
-        return entry
+        return b"".join(ids)
 
     def _check(self) -> None:
         if self._stopping.is_set():
@@ -196,18 +224,20 @@ class FileReading:
 
 
 class _Feed:
-    """The bytes of a file without its holes, one after the other."""
+    """The bytes of a part of a file without its holes, one after the other."""
 
-    def __init__(self, opened: OpenedFile, check: Callable[[], None]) -> None:
+    def __init__(self, opened: OpenedFile, check: Callable[[], None], offset: int, length: int) -> None:
         self._opened = opened
         self._check = check
-        self._size = opened.entry.size
-        # A size of nothing is what /proc and its like claim: read them to their end.
-        self._endless = self._size == 0
-        self._ranges = [(0, 1 << 62)] if self._endless else opened.data()
-        self._read: list[tuple[int, int]] = []
+        endless = not opened.entry.size
+        self._ranges = [(offset, length)] if endless else opened.data(offset, offset + length)
         self._range = 0
         self._done = 0
+        self.data: list[tuple[int, int]] = []
+        """What was read: offset and length, in order."""
+        self.ended = False
+        """Whether the file ended inside of the part, at ``end``, whatever its size says."""
+        self.end = 0
 
     def fill(self, view: memoryview) -> int:
         """Write the next data into ``view``; 0 at the end."""
@@ -223,22 +253,23 @@ class _Feed:
         return 0
 
     def _next(self, offset: int, length: int) -> None:
-        if self._done < length:  # it ends here, whatever the size says
-            self._size = offset + self._done
+        if self._done < length:
+            self.ended, self.end = True, offset + self._done
             self._range = len(self._ranges)
         if self._done:
-            self._read.append((offset, self._done))
+            self.data.append((offset, self._done))
         self._range += 1
         self._done = 0
 
-    def outline(self) -> tuple[int, tuple[tuple[int, int], ...]]:
-        """Return the size that was found and the holes, once ``fill`` has returned 0."""
-        holes = []
-        at = 0
-        for offset, length in self._read:
-            if offset > at:
-                holes.append((at, offset - at))
-            at = offset + length
-        if at < self._size:
-            holes.append((at, self._size - at))
-        return self._size, tuple(holes)
+
+def holes_between(data: Sequence[tuple[int, int]], size: int) -> tuple[tuple[int, int], ...]:
+    """Return the (offset, length) of what lies between ranges of data, in order, and behind them up to ``size``."""
+    holes = []
+    at = 0
+    for offset, length in data:
+        if offset > at:
+            holes.append((at, offset - at))
+        at = offset + length
+    if at < size:
+        holes.append((at, size - at))
+    return tuple(holes)

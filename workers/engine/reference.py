@@ -1,5 +1,8 @@
 """The reference point beside the scan: both are sorted, so one pass finds what is the same, new and gone.
 
+Whole pages are offered first: where the scan met exactly a page's paths, columns are compared and no entry is made.
+Otherwise the page is taken apart and its entries are found one by one.
+
 Rule of the file: a reference can only save work. When it cannot be read any further, everything from there on is
 treated as new, and that is said once.
 """
@@ -10,22 +13,37 @@ from collections.abc import Iterator
 
 from shared.errors import SkyharborError
 from shared.vault.entry import Entry, EntryKind, sort_key
+from shared.vault.pages import Columns
+from shared.vault.point import PageRef
+
+_DIRECTORY = int(EntryKind.DIRECTORY)
 
 
 class Reference:
-    """A cursor over the entries of the point to compare with."""
+    """A cursor over the pages and entries of the point to compare with."""
 
-    def __init__(self, entries: Iterator[Entry]) -> None:
-        self._entries = entries
-        self._head: Entry | None = None
+    def __init__(self, pages: Iterator[tuple[PageRef, Columns]]) -> None:
+        self._pages = pages
+        self._entries: list[Entry] = []  # what is left of a page that was taken apart, the next one last
+        self.page: tuple[PageRef, Columns] | None = None
+        """The next page as long as it is whole; None inside of a page and at the end."""
         self.problem: SkyharborError | None = None
         self.removed = 0
         """Nodes other than directories that the cursor has passed and the source no longer has."""
-        self._advance()
+        self._turn()
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing is left: whatever else the scan meets is new."""
+        return self.page is None and not self._entries
+
+    def pass_page(self) -> None:
+        """Go on behind the whole page."""
+        self._turn()
 
     def find(self, path: bytes) -> Entry | None:
         """Return the reference's entry for ``path``, if any. Paths must come in order; every entry is given once."""
-        head = self._head
+        head = self._head()
         if head is None:
             return None
         if head.path != path:
@@ -37,33 +55,44 @@ class Reference:
 
     def finish(self) -> None:
         """Count what is left as removed."""
-        while self._head is not None:
-            self._pass(self._head)
+        while (head := self._head()) is not None:
+            self._pass(head)
+
+    def _head(self) -> Entry | None:
+        if not self._entries:
+            if self.page is None:
+                return None
+            self._entries = self.page[1].entries()
+            self._entries.reverse()
+            self.page = None
+        return self._entries[-1]
 
     def _skip_to(self, key: bytes) -> Entry | None:
-        while self._head is not None and sort_key(self._head.path) < key:
-            self._pass(self._head)
-        return self._head
+        while (head := self._head()) is not None and sort_key(head.path) < key:
+            self._pass(head)
+        return head
 
     def _pass(self, entry: Entry) -> None:
-        if entry.kind != EntryKind.DIRECTORY:
+        if entry.kind != _DIRECTORY:
             self.removed += 1
         self._advance()
 
     def _advance(self) -> None:
+        self._entries.pop()
+        if not self._entries:
+            self._turn()
+
+    def _turn(self) -> None:
+        """Turn to the next page."""
+        self.page = None
         try:
-            self._head = next(self._entries, None)
+            self.page = next(self._pages, None)
         except SkyharborError as error:
             self.problem = error
-            self._head = None
 
 
 def same(found: Entry, then: Entry) -> bool:
-    """Tell whether a node is unchanged as far as its columns say.
-
-    The change time covers owner, mode, xattrs and content; nobody can set it back. The device number is left out:
-    it may differ after a reboot.
-    """
+    """Tell whether a node is unchanged as far as its columns say (see ``seen.Looks``)."""
     return (
         found.ctime_ns == then.ctime_ns
         and found.mtime_ns == then.mtime_ns
@@ -80,6 +109,6 @@ def equal(now: Entry, then: Entry) -> bool:
         and now.mtime_ns == then.mtime_ns
         and now.size == then.size
         and now.kind == then.kind
-        and (now.mode, now.uid, now.gid, now.rdev) == (then.mode, then.uid, then.gid, then.rdev)
+        and (now.mode, now.uid, now.gid, now.rdev, now.flags) == (then.mode, then.uid, then.gid, then.rdev, then.flags)
         and (now.target, now.link, now.xattrs, now.holes) == (then.target, then.link, then.xattrs, then.holes)
     )

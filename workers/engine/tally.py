@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+import numpy as np
+
 from shared.vault.entry import Entry, EntryKind
+from shared.vault.pages import Columns
 
 _DIRECTORY = int(EntryKind.DIRECTORY)
 
@@ -23,7 +26,7 @@ class Change(IntEnum):
 class Tally:
     """The counts of one run; used by one thread."""
 
-    __slots__ = ("_by_change", "bytes", "directories", "files", "removed")
+    __slots__ = ("_by_change", "bytes", "bytes_read", "directories", "files", "gids", "removed", "uids")
 
     def __init__(self) -> None:
         self.files = 0
@@ -31,10 +34,16 @@ class Tally:
         self.bytes = 0
         """Logical size; a file with several names counts once."""
         self.removed = 0
+        self.bytes_read = 0
+        """Read from the source."""
+        self.uids: set[int] = set()
+        self.gids: set[int] = set()
         self._by_change = [0, 0, 0]
 
     def count(self, entry: Entry, change: Change) -> None:
         """Count an entry of the point."""
+        self.uids.add(entry.uid)
+        self.gids.add(entry.gid)
         if entry.kind == _DIRECTORY:
             self.directories += 1
             return
@@ -42,6 +51,16 @@ class Tally:
         self._by_change[change] += 1
         if not entry.link:
             self.bytes += entry.size
+
+    def count_page(self, columns: Columns) -> None:
+        """Count all entries of a page, none of them a further name of another one, as unchanged."""
+        directories = columns.kinds.count(_DIRECTORY)
+        self.directories += directories
+        self.files += len(columns) - directories
+        self._by_change[Change.UNCHANGED] += len(columns) - directories
+        self.bytes += int(np.frombuffer(columns.sizes, "<i8").sum())
+        self.uids.update(np.unique(np.frombuffer(columns.uids, "<u4")).tolist())
+        self.gids.update(np.unique(np.frombuffer(columns.gids, "<u4")).tolist())
 
     def of(self, change: Change) -> int:
         """Return the number of files that compared so."""

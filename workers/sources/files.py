@@ -6,7 +6,7 @@ Rule of the file: it puts the parts of the adapter together; walking, opening an
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from shared.contracts.work import FilesSource
 from shared.model.backup import Notice
@@ -14,6 +14,7 @@ from shared.vault.entry import Entry
 from workers.engine.notices import shown, unreadable
 from workers.engine.ports import Found, Unreadable
 from workers.sources.excludes import Excludes
+from workers.sources.names import names_of
 from workers.sources.nodes import Nodes, is_regular
 from workers.sources.opened import OpenedLocalFile
 from workers.sources.roots import roots_of
@@ -44,6 +45,14 @@ class FilesAdapter:
             return self._nodes.describe(entry)
         except OSError as error:
             raise Unreadable(unreadable(entry.path, error)) from error
+
+    def read_whole(self, entry: Entry) -> bytes | None:
+        """Return a small file's content in one go, or None when there is anything special about it (see the port)."""
+        return self._nodes.read_whole(entry)
+
+    def names_of_owners(self, uids: Iterable[int], gids: Iterable[int]) -> tuple[dict[str, str], dict[str, str]]:
+        """Return what this machine's user and group databases call them."""
+        return names_of(uids, gids)
 
     def open(self, entry: Entry) -> OpenedLocalFile:
         """Open a regular file that the scan met; what stands in its place now is taken when it is a file as well."""

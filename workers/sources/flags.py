@@ -1,4 +1,4 @@
-"""The attributes of ``chattr`` that forbid changes: a point cannot hold them, so at least they are named.
+"""The attributes of ``chattr``, asked of the kernel.
 
 Rule of the file: asking costs one call and never fails: most file systems that lack the answer say so.
 """
@@ -6,16 +6,18 @@ Rule of the file: asking costs one call and never fails: most file systems that 
 from __future__ import annotations
 
 import fcntl
-import struct
+import sys
+
+from shared.vault.node_flags import KEPT
 
 _GET_FLAGS = 0x80086601  # FS_IOC_GETFLAGS on 64-bit machines
-_NAMES = ((0x10, "immutable"), (0x20, "append-only"))
+_ROOM = bytes(8)
 
 
-def forbidding_flags(fd: int) -> str:
-    """Return which of these flags an open file or directory has, in words; empty for none."""
+def read_flags(fd: int) -> int:
+    """Return those flags of an open file or directory that a point keeps; 0 where the file system has none."""
     try:
-        (flags,) = struct.unpack("=i4x", fcntl.ioctl(fd, _GET_FLAGS, bytes(8)))
+        # Answered as an int, whatever the size in the request's number says.
+        return int.from_bytes(fcntl.ioctl(fd, _GET_FLAGS, _ROOM)[:4], sys.byteorder) & KEPT
     except OSError:
-        return ""
-    return ", ".join(f"{name} flag" for bit, name in _NAMES if flags & bit)
+        return 0

@@ -9,9 +9,9 @@ import errno
 import os
 
 from shared.vault.entry import Entry
+from workers.engine.seen import entry_of
 from workers.engine.xattrs import read_xattrs
-from workers.sources.flags import forbidding_flags
-from workers.sources.nodes import entry_of
+from workers.sources.flags import read_flags
 
 
 class OpenedLocalFile:
@@ -22,12 +22,7 @@ class OpenedLocalFile:
     def __init__(self, path: bytes, fd: int, info: os.stat_result) -> None:
         self._fd = fd
         self._seen = info
-        self.entry: Entry = entry_of(path, info)
-        self.entry.xattrs = read_xattrs(fd)
-
-    def lost(self) -> str:
-        """Return what of the file's attributes no point can hold, in words; empty for nothing."""
-        return forbidding_flags(self._fd)
+        self.entry: Entry = self._described(path, info)
 
     def look(self) -> bool:
         """Look at the attributes again and return whether nothing has changed since the last look."""
@@ -40,34 +35,50 @@ class OpenedLocalFile:
         ):
             return True
         self._seen = info
-        self.entry = entry_of(self.entry.path, info)
-        self.entry.xattrs = read_xattrs(self._fd)
+        self.entry = self._described(self.entry.path, info)
         return False
 
-    def data(self) -> list[tuple[int, int]]:
-        """Return the (offset, length) ranges that hold data, in order.
+    def _described(self, path: bytes, info: os.stat_result) -> Entry:
+        entry = entry_of(path, info)
+        entry.xattrs, entry.flags = read_xattrs(self._fd), read_flags(self._fd)
+        return entry
+
+    def next_data(self, offset: int) -> int | None:
+        """Return where data at or behind ``offset`` begins, None when there is none up to the size of the last look."""
+        size = self._seen.st_size
+        if offset >= size:
+            return None
+        if not self._is_sparse():
+            return offset
+        try:
+            at = os.lseek(self._fd, offset, os.SEEK_DATA)
+        except OSError as error:
+            return None if error.errno == errno.ENXIO else offset  # the file system cannot say: everything is data
+        return at if at < size else None
+
+    def data(self, begin: int, end: int) -> list[tuple[int, int]]:
+        """Return the (offset, length) ranges that hold data, in order, cut to ``begin`` and ``end``.
 
         Asked of the file system only when it allocated fewer blocks than the size needs. Ranges end at the size of
         the last look.
         """
-        size = self._seen.st_size
-        if self._seen.st_blocks * 512 >= size:
-            return [(0, size)] if size else []
+        end = min(end, self._seen.st_size)
+        if not self._is_sparse():
+            return [(begin, end - begin)] if end > begin else []
         found: list[tuple[int, int]] = []
-        at = 0
-        while at < size:
-            try:
-                begin = os.lseek(self._fd, at, os.SEEK_DATA)
-            except OSError as error:
-                if error.errno == errno.ENXIO:
-                    break
-                return [(0, size)]  # the file system cannot say: everything is data
-            end = min(os.lseek(self._fd, begin, os.SEEK_HOLE), size)
-            if begin >= size:
-                break
-            found.append((begin, end - begin))
-            at = end
+        while begin < end and (at := self.next_data(begin)) is not None and at < end:
+            begin = min(self._next_hole(at), end)
+            found.append((at, begin - at))
         return found
+
+    def _is_sparse(self) -> bool:
+        return self._seen.st_blocks * 512 < self._seen.st_size
+
+    def _next_hole(self, offset: int) -> int:
+        try:
+            return os.lseek(self._fd, offset, os.SEEK_HOLE)
+        except OSError:
+            return self._seen.st_size
 
     def read(self, size: int, offset: int) -> bytes:
         """Return up to ``size`` bytes from ``offset``."""

@@ -4,7 +4,8 @@ Names are sorted by their bytes within each directory, which gives exactly the o
 depth and with the largest directory's list of names, not with the tree. Directories are read through descriptors; in
 very deep trees those of the upper levels are closed and opened again on the way back.
 
-Rule of the file: it looks and never reads content.
+Rule of the file: it looks and never reads content. The inner loop runs once per protected file, every time: what can be
+done once per directory or per block is done there.
 """
 
 from __future__ import annotations
@@ -14,40 +15,49 @@ import stat
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
+from operator import length_hint
 
 from shared.errors import SkyharborError
 from shared.model.backup import Notice
 from shared.vault.entry import sort_key
 from workers.engine.notices import reason, shown, unreadable
 from workers.engine.ports import Found
+from workers.engine.seen import FIRST_TIME, LAST_TIME
 from workers.sources.excludes import Excludes
-from workers.sources.flags import forbidding_flags
 from workers.sources.mounts import PSEUDO, filesystem_type
-from workers.sources.nodes import FIRST_TIME, LAST_TIME, Nodes, entry_of
+from workers.sources.nodes import Nodes
 from workers.sources.roots import is_below
 
 _ENCODING = sys.getfilesystemencoding()
 _ERRORS = sys.getfilesystemencodeerrors()
 _OPEN_FOLDERS = 64
+_BLOCK = 1024
 
 
 class _Folder:
     """A directory on the way: what is left of its names, and its descriptor unless that was closed to save some."""
 
-    __slots__ = ("device", "fd", "inode", "names", "path")
+    __slots__ = ("device", "fd", "inode", "names", "path", "prefix")
 
     def __init__(self, path: bytes, device: int, inode: int, fd: int) -> None:
         self.path = path
+        self.prefix = path + b"/" if path else b""
         self.device = device
         self.inode = inode
         self.fd: int | None = fd
-        # Reversed, so that the next name is popped off the end.
-        self.names = sorted([name.encode(_ENCODING, _ERRORS) for name in os.listdir(fd)], reverse=True)
+        self.names = iter(_names(fd))
 
     def close(self) -> None:
         if self.fd is not None:
             os.close(self.fd)
             self.fd = None
+
+
+def _names(fd: int) -> list[bytes]:
+    # One call for all of them: a name holds anything but a zero byte.
+    joined = "\0".join(os.listdir(fd)).encode(_ENCODING, _ERRORS)
+    return sorted(joined.split(b"\0")) if joined else []
 
 
 class Walk:
@@ -62,6 +72,9 @@ class Walk:
         self._pseudo: dict[int, bool] = {}
         self._leave_out = leave_out
         self._left_out: set[tuple[int, int]] = set()  # device and inode: whatever path leads there
+        self._paths: list[bytes] = []
+        self._stats: list[os.stat_result] = []
+        self._notices: list[Notice] = []
 
     def __iter__(self) -> Iterator[Found | Notice]:
         for root in self._roots:
@@ -72,10 +85,22 @@ class Walk:
                 self._left_out.add((info.st_dev, info.st_ino))
         told: set[bytes] = set()
         for root in self._roots:
-            yield from self._ancestors(root, told)
+            self._ancestors(root, told)
             yield from self._root(root)
+        yield from self._block()
 
-    def _ancestors(self, root: bytes, told: set[bytes]) -> Iterator[Found | Notice]:
+    def _block(self) -> Iterator[Found | Notice]:
+        """Hand over what was met so far."""
+        if self._stats:
+            times = [info.st_mtime_ns for info in self._stats]
+            if min(times) <= FIRST_TIME or max(times) >= LAST_TIME:
+                odd = (path for path, at in zip(self._paths, times, strict=True) if not FIRST_TIME < at < LAST_TIME)
+                self._notices += map(_out_of_time, odd)
+            yield Found(self._paths, self._stats)
+        yield from self._notices
+        self._paths, self._stats, self._notices = [], [], []
+
+    def _ancestors(self, root: bytes, told: set[bytes]) -> None:
         """The directories above a root, so that a restore elsewhere can give them their attributes back."""
         at = root.find(b"/", 1)
         while at > 0:
@@ -83,9 +108,10 @@ class Walk:
             if above not in told:
                 told.add(above)
                 try:
-                    yield Found(entry_of(above, os.stat(root[:at])))
+                    self._stats.append(os.stat(root[:at]))
+                    self._paths.append(above)
                 except OSError as error:
-                    yield unreadable(above, error)
+                    self._notices.append(unreadable(above, error))
             at = root.find(b"/", at + 1)
 
     def _root(self, root: bytes) -> Iterator[Found | Notice]:
@@ -93,96 +119,99 @@ class Walk:
         try:
             info = os.lstat(root)
         except OSError as error:
-            yield unreadable(path, error)
+            self._notices.append(unreadable(path, error))
             return
         if path:
-            entry = entry_of(path, info)
-            yield Found(entry, info.st_nlink)
-            if not FIRST_TIME < entry.mtime_ns < LAST_TIME:
-                yield _out_of_time(path)
+            self._paths.append(path)
+            self._stats.append(info)
         if stat.S_ISLNK(info.st_mode):
-            yield Notice(shown(path), "root-is-symlink", "only the symlink itself is protected, not what it points to")
+            message = "only the symlink itself is protected, not what it points to"
+            self._notices.append(Notice(shown(path), "root-is-symlink", message))
         if self._is_inside_left_out(root):
-            yield _left_out(path)
+            self._notices.append(_left_out(path))
         elif stat.S_ISDIR(info.st_mode):
             yield from self._tree(path, info)
 
     def _tree(self, top: bytes, info: os.stat_result) -> Iterator[Found | Notice]:
         stack: list[_Folder] = []
         try:
-            if (problem := self._enter(stack, top, info)) is not None:
-                yield problem
+            self._enter(stack, top, info)
             while stack:
-                folder = stack[-1]
-                if not folder.names:
+                below = self._level(stack[-1])
+                if below is not None:
+                    self._enter(stack, *below)
+                elif not length_hint(stack[-1].names):
                     stack.pop().close()
-                    continue
-                name = folder.names.pop()
-                path = folder.path + b"/" + name if folder.path else name
-                try:
-                    info = os.stat(name, dir_fd=self._descriptor(folder), follow_symlinks=False)
-                except OSError as error:
-                    if (problem := self._missed(path, error)) is not None:
-                        yield problem
-                    continue
-                directory = stat.S_ISDIR(info.st_mode)
-                if not self._excludes.empty and self._excludes.cover(b"/" + path, directory=directory):
-                    continue
-                entry = entry_of(path, info)
-                yield Found(entry, 1 if directory else info.st_nlink)
-                if not FIRST_TIME < entry.mtime_ns < LAST_TIME:
-                    yield _out_of_time(path)
-                if not directory:
-                    continue
-                problem = self._border(path, folder.device, info) or self._enter(stack, path, info)
-                if problem is not None:
-                    yield problem
+                if len(self._paths) >= _BLOCK or self._notices:
+                    yield from self._block()
         finally:
             for folder in stack:
                 folder.close()
 
-    def _missed(self, path: bytes, error: OSError) -> Notice | None:
-        if self._excludes.cover(b"/" + path, directory=False):
-            return None
-        return unreadable(path, error)
+    def _level(self, folder: _Folder) -> tuple[bytes, os.stat_result] | None:
+        """Go on with a directory's names: up to the next directory to enter, which is returned, or a block's worth."""
+        fd, prefix, look = self._descriptor(folder), folder.prefix, os.stat
+        excludes = None if self._excludes.empty else self._excludes
+        add_path, add_stat = self._paths.append, self._stats.append
+        for name in islice(folder.names, _BLOCK):
+            try:
+                info = look(name, dir_fd=fd, follow_symlinks=False)
+            except OSError as error:
+                self._missed(prefix + name, error)
+                continue
+            path = prefix + name
+            directory = (info.st_mode & 0o170000) == 0o040000
+            if excludes is not None and excludes.cover(b"/" + path, directory=directory):
+                continue
+            add_path(path)
+            add_stat(info)
+            if directory and self._may_enter(path, folder.device, info):
+                return path, info
+        return None
 
-    def _enter(self, stack: list[_Folder], path: bytes, info: os.stat_result) -> Notice | None:
+    def _missed(self, path: bytes, error: OSError) -> None:
+        if not self._excludes.cover(b"/" + path, directory=False):
+            self._notices.append(unreadable(path, error))
+
+    def _enter(self, stack: list[_Folder], path: bytes, info: os.stat_result) -> None:
         try:
             fd = self._nodes.open_folder(path, info.st_dev, info.st_ino)
         except OSError as error:
-            return unreadable(path, error)
+            self._notices.append(unreadable(path, error))
+            return
         try:
-            flags = forbidding_flags(fd)
             stack.append(_Folder(path, info.st_dev, info.st_ino, fd))
         except OSError as error:
             os.close(fd)
-            return unreadable(path, error)
+            self._notices.append(unreadable(path, error))
+            return
         if len(stack) > _OPEN_FOLDERS:
             stack[-_OPEN_FOLDERS - 1].close()
-        return Notice(shown(path), "metadata-not-kept", flags) if flags else None
 
     def _descriptor(self, folder: _Folder) -> int:
         if folder.fd is None:
             folder.fd = self._nodes.open_folder(folder.path, folder.device, folder.inode)
         return folder.fd
 
-    def _border(self, path: bytes, device: int, info: os.stat_result) -> Notice | None:
+    def _may_enter(self, path: bytes, device: int, info: os.stat_result) -> bool:
         """A directory on another device is crossed into, unless it shows the kernel's insides."""
-        if (info.st_dev, info.st_ino) in self._left_out:
-            return _left_out(path)
+        if self._left_out and (info.st_dev, info.st_ino) in self._left_out:
+            self._notices.append(_left_out(path))
+            return False
         if info.st_dev == device:
-            return None
+            return True
         if info.st_dev not in self._pseudo:
             try:
                 kind = filesystem_type(info.st_dev)
             except OSError as error:
-                return unreadable(path, error)
+                self._notices.append(unreadable(path, error))
+                return False
             self._pseudo[info.st_dev] = kind in PSEUDO
-        if not self._pseudo[info.st_dev]:
-            return None
-        return Notice(
-            shown(path), "skipped-filesystem", "a pseudo file system is mounted here; its content is not kept"
-        )
+        if self._pseudo[info.st_dev]:
+            message = "a pseudo file system is mounted here; its content is not kept"
+            self._notices.append(Notice(shown(path), "skipped-filesystem", message))
+            return False
+        return True
 
     def _is_inside_left_out(self, root: bytes) -> bool:
         """Tell whether a root is one of the folders to leave out, or below one."""

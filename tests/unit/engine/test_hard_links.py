@@ -38,16 +38,25 @@ def rig(tree):
 
 
 class _Replaced(FilesAdapter):
-    """The files source, with a program that saves the file ``a`` anew right before it is read."""
+    """The files source, with a program that saves the file ``a`` anew right before it is read, once."""
 
     def __init__(self, tree, replace):
         super().__init__(FilesSource(paths=(tree,)))
-        self._act = replace
+        self._acts = [replace]
+
+    def _act(self):
+        if self._acts:
+            self._acts.pop()()
 
     def open(self, entry):
         if entry.path.endswith(b"/a"):
             self._act()
         return super().open(entry)
+
+    def read_whole(self, entry):
+        if entry.path.endswith(b"/a"):
+            self._act()
+        return super().read_whole(entry)
 
     def complete(self, entry):
         if entry.path.endswith(b"/a"):

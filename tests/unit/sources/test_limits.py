@@ -14,6 +14,7 @@ from shared.errors import SkyharborError
 from shared.model.backup import Notice
 from tests.support.trees import IS_ROOT, Node, plant
 from tests.unit.engine.rig import Rig
+from workers.engine.seen import entry_of
 from workers.sources.files import FilesAdapter
 
 FAR = 20_000_000_000  # seconds: the year 2603
@@ -68,7 +69,8 @@ def test_running_out_of_descriptors_while_walking_fails_the_backup_instead_of_th
 def test_running_out_of_descriptors_while_reading_fails_the_backup_instead_of_thinning_it(tmp_path):
     tree = plant(tmp_path / "tree", [Node(b"f", data=b"x"), Node(b"l", "symlink", target=b"f")])
     adapter = FilesAdapter(FilesSource(paths=(tree,)))
-    entries = [found.entry for found in adapter.scan()][-2:]
+    (found,) = adapter.scan()
+    entries = [entry_of(path, info) for path, info in zip(found.paths, found.stats, strict=True)][-2:]
     for act, entry in zip((adapter.open, adapter.complete), entries, strict=True):
         with pytest.raises(SkyharborError) as caught, _few_descriptors(0):
             act(entry)
@@ -79,6 +81,9 @@ def test_a_read_for_which_there_is_no_memory_fails_the_backup(tmp_path):
     tree = plant(tmp_path / "tree", [Node(b"f", data=b"x")])
 
     class Starved(FilesAdapter):
+        def read_whole(self, _):
+            return None
+
         def open(self, entry):
             return _NoMemory(super().open(entry))
 
@@ -118,7 +123,7 @@ def test_a_protected_path_inside_of_the_vault_is_not_entered(tmp_path, root):
     adapter = FilesAdapter(FilesSource(paths=(f"{tree}/{root}",)), leave_out=(f"{tree}/vault",))
     found = list(adapter.scan())
     assert [item.code for item in found if isinstance(item, Notice)] == ["skipped-vault"]
-    assert not any(item.entry.path.endswith(b"/p") for item in found if not isinstance(item, Notice))
+    assert not any(path.endswith(b"/p") for item in found if not isinstance(item, Notice) for path in item.paths)
 
 
 # ── attributes that no point holds ───────────────────────────────────────────────────────────────────

@@ -1,0 +1,71 @@
+"""The crew of a backup: whoever reads batches of nodes into the vault while one thread scans and keeps order.
+
+Rule of the file: the port and the crew of threads in this process; a crew of processes sits the same exam.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
+
+from shared.vault.entry import Entry
+from workers.engine.ports import ReadRange
+from workers.engine.reading import FileReading, Read
+
+
+class Crew(Protocol):
+    """Readers. Used by one thread; what goes wrong in a reader is raised by its future."""
+
+    limit: int
+    """How many calls may be under way: enough to keep every reader busy, few enough to bound memory."""
+
+    def read(self, entries: Sequence[Entry]) -> Future[Read]:
+        """Read nodes into the vault; see ``FileReading.read``."""
+        ...
+
+    def read_range(self, entry: Entry, offset: int, length: int) -> Future[ReadRange]:
+        """Read a part of a large file into the vault; see ``FileReading.read_range``."""
+        ...
+
+    def flush(self) -> Sequence[Future[None]]:
+        """Make durable what all calls before this one have read; done when the futures are."""
+        ...
+
+    def stop(self) -> None:
+        """End every call under way at its next step; nothing more is put. Idempotent."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything. Idempotent."""
+        ...
+
+
+class Threads:
+    """A crew of threads in this process, whose chunks go straight to the point's writer."""
+
+    def __init__(self, reading: FileReading, *, count: int) -> None:
+        self.limit = count + 2
+        self._reading = reading
+        self._executor = ThreadPoolExecutor(count, thread_name_prefix="read")
+
+    def read(self, entries: Sequence[Entry]) -> Future[Read]:
+        """See the port."""
+        return self._executor.submit(self._reading.read, entries)
+
+    def read_range(self, entry: Entry, offset: int, length: int) -> Future[ReadRange]:
+        """See the port."""
+        return self._executor.submit(self._reading.read_range, entry, offset, length)
+
+    def flush(self) -> Sequence[Future[None]]:
+        """Nothing is held back here: the writer's own checkpoint makes everything durable."""
+        return ()
+
+    def stop(self) -> None:
+        """See the port."""
+        self._reading.stop()
+        self._executor.shutdown(cancel_futures=True)
+
+    def close(self) -> None:
+        """See the port."""
+        self._executor.shutdown()
