@@ -117,6 +117,8 @@ REGISTRY: dict[str, ErrorKind] = _kinds(
     # the work
     ("stale-claim", "Somebody else owns this work now", _C.REFUSED, 409, _X.REFUSED, "Stop; the newer owner finishes it."),
     ("worker-lost", "The worker stopped answering", _C.WORKER_LOST, 500, _X.FAILED, "The job is retried by itself; read the worker's log."),
+    ("hand-lost", "A process of the worker ended before its work did", _C.TRANSIENT, 500, _X.FAILED,
+     "The job is retried by itself; when it happens again, look for lack of memory in the system's log."),
     ("quarantined", "The job lost three workers and was put aside", _C.CONFIG, 500, _X.FAILED,
      "Read the workers' logs around the times in the audit log before retrying it."),
     ("cancelled", "The job was cancelled", _C.REFUSED, 409, _X.REFUSED, "Start a new one when you want it."),

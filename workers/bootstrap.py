@@ -23,6 +23,8 @@ from shared.errors import SkyharborError
 from shared.model.ids import new_id
 from shared.telemetry.logging import configure_logging
 from workers.app import QUEUE, UNIT_TASK, make_app
+from workers.crew.chief import Chief
+from workers.crew.processes import Processes
 from workers.engine.ports import Stop
 from workers.session.lease_keeper import LeaseKeeper
 from workers.session.lock import hold_name
@@ -37,6 +39,7 @@ from workers.tasks.unit import register
 log = structlog.get_logger()
 
 _DRAIN_PATIENCE = 20.0
+_MOST_HANDS = 16
 
 
 class WorkerProcess:
@@ -48,11 +51,13 @@ class WorkerProcess:
         self._session = new_id()
         self._lock = hold_name(settings.state, settings.name)
         self._tower = TowerClient(settings.tower_url, settings.worker_token)
+        self._chief = Chief()
         self._hangar = Hangar(
             keyring=Keyring(settings.keyring),
             cache=os.path.join(settings.state, "cache"),
             open_source=lambda source, leave_out: FilesAdapter(source, leave_out=leave_out),
             clock=self._clock,
+            muster=lambda work, writer: Processes(self._chief, work, writer, count=_hands()),
         )
         self._keeper = LeaseKeeper(
             self._tower.renew,
@@ -72,6 +77,7 @@ class WorkerProcess:
 
     def open(self) -> None:
         """Say hello until the tower answers, then renew and poll. Blocks while the tower is away."""
+        self._chief.start()
         welcome = self._hello()
         log.info("worker-ready", worker=self._settings.name, session=self._session, released=welcome.released)
         self._keeper.start(idle_every=welcome.renew_every)
@@ -87,6 +93,7 @@ class WorkerProcess:
         self.drain()
         self.seats.wait_until_empty(patience=_DRAIN_PATIENCE)
         self._keeper.end()
+        self._chief.close()
         self._tower.close()
 
     def _hello(self) -> Welcome:
@@ -140,6 +147,11 @@ def run(settings: WorkerSettings) -> int:
     finally:
         process.close()
     return 0
+
+
+def _hands() -> int:
+    """How many processes one unit may use: as many as this one may use cores, within reason."""
+    return min(_MOST_HANDS, len(os.sched_getaffinity(0)))
 
 
 def _ask_to_end() -> None:

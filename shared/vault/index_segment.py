@@ -31,7 +31,7 @@ def encode_index(table: ChunkTable, *, keys: DomainKeys, vault_id: str, machine_
     """Return the whole object for a table; two calls give different bytes, because the salt is random."""
     salt = os.urandom(32)
     head = pack_head(MAGIC, kind=0, vault_id=vault_id, salt=salt)
-    body = compress_sized(_encode_body(table), _LEVEL)
+    body = compress_sized(table_bytes(table), _LEVEL)
     return head + keys.metadata_cipher(salt).seal(0, body, _aad(head, vault_id, machine_id))
 
 
@@ -41,7 +41,7 @@ def decode_index(data: bytes, *, name: str, keys: DomainKeys, vault_id: str, mac
         salt = read_head(data, MAGIC, kind=0, vault_id=vault_id)
         aad = _aad(data[:HEAD_SIZE], vault_id, machine_id)
         body = keys.metadata_cipher(salt).open(0, memoryview(data)[HEAD_SIZE:], aad)
-        table = _decode_body(expand_sized(body, _LIMIT))
+        table = table_from(expand_sized(body, _LIMIT))
         check_segments(table)
         return table
 
@@ -64,7 +64,8 @@ def _aad(head: bytes, vault_id: str, machine_id: str) -> bytes:
     return binding(MAGIC, kind=0, vault_id=vault_id, extra=head + machine_id.encode())
 
 
-def _encode_body(table: ChunkTable) -> bytes:
+def table_bytes(table: ChunkTable) -> bytes:
+    """Return the plain columns of a table, as an index segment holds them and as processes of one worker tell them."""
     packs = b"".join(_pack_row(info) for info in table.packs)
     columns = (table.segment, table.raw_offset, table.raw_length)
     return b"".join(
@@ -78,7 +79,8 @@ def _encode_body(table: ChunkTable) -> bytes:
     )
 
 
-def _decode_body(body: bytes) -> ChunkTable:
+def table_from(body: bytes) -> ChunkTable:
+    """Return the table of ``table_bytes``; struct.error, ValueError or ``object-damaged`` for anything else."""
     pack_count, segment_count, rows = _COUNTS.unpack_from(body)
     segments_at = _COUNTS.size + _PACK.size * pack_count
     ids_at = segments_at + SEGMENT_DTYPE.itemsize * segment_count

@@ -70,7 +70,7 @@ class Looks:
     def __init__(self, stats: Sequence[Stat]) -> None:
         kinds = bytes([_KIND[info.st_mode >> 12 & 15] for info in stats])
         self.kinds = kinds
-        self.linked = any([info.st_nlink > 1 and info.st_mode & 0o170000 != 0o040000 for info in stats])
+        self.linked = any(info.st_nlink > 1 and info.st_mode & 0o170000 != 0o040000 for info in stats)
         """Whether a node other than a directory has several names."""
         self.comparable = True
         try:

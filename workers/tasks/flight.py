@@ -34,7 +34,10 @@ from shared.storage.open import local_folder, open_store
 from shared.vault.index import ChunkIndex
 from shared.vault.reader import PointReader
 from shared.vault.vault import Vault, open_vault
+from shared.vault.writer import PointWriter
+from workers.crew.messages import BackupWork
 from workers.engine.backup import run_backup
+from workers.engine.crew import Crew
 from workers.engine.ports import Control, Source, Stop, StopReason
 from workers.engine.restore import restore_point
 from workers.engine.verify import verify_point
@@ -46,13 +49,14 @@ log = structlog.get_logger()
 class Hangar:
     """What every flight of this process needs: the keys, a place for caches, and the source adapters.
 
-    ``open_source`` takes a source and the absolute folders that it must not enter.
+    ``open_source`` takes a source and the absolute folders that it must not enter; ``muster`` brings a backup's hands.
     """
 
     keyring: Keyring
     cache: str
     open_source: Callable[[FilesSource, Sequence[str]], Source]
     clock: Clock
+    muster: Callable[[BackupWork, PointWriter], Crew]
 
 
 def fly(granted: Granted, control: Control, hangar: Hangar) -> Outcome | None:
@@ -108,10 +112,20 @@ def _run(granted: Granted, control: Control, hangar: Hangar) -> Outcome:
 
 def _backup(instruction: BackupInstruction, fence: Fence, control: Control, hangar: Hangar) -> Outcome:
     machine = instruction.machine
-    keys = DomainKeys.derive(hangar.keyring.get(machine.id))
+    dek = hangar.keyring.get(machine.id)
+    keys = DomainKeys.derive(dek)
+    leave_out = _not_to_enter(instruction.vault.url)
     with _opened(instruction.vault.url) as vault:
+        work = BackupWork(
+            vault_url=instruction.vault.url,
+            vault=vault.header,
+            dek=dek,
+            source=instruction.source,
+            leave_out=tuple(leave_out),
+            zstd_level=instruction.zstd_level,
+        )
         return run_backup(
-            source=hangar.open_source(instruction.source, _not_to_enter(instruction.vault.url)),
+            source=hangar.open_source(instruction.source, leave_out),
             vault=vault,
             keys=keys,
             index=ChunkIndex.load(vault, machine.id, keys, cache_dir=_cache(hangar, vault)),
@@ -119,6 +133,7 @@ def _backup(instruction: BackupInstruction, fence: Fence, control: Control, hang
             fence=fence,
             control=control,
             clock=hangar.clock,
+            muster=lambda writer: hangar.muster(work, writer),
         )
 
 

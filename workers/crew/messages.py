@@ -1,0 +1,111 @@
+"""What a worker and its hands say to each other.
+
+Rule of the file: both ends are the same program on the same machine, so a message that cannot be decoded is a defect.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from shared.contracts.work import FilesSource
+from shared.model.backup import Notice
+from shared.vault.entry import Entry
+from shared.vault.vault import VaultHeader
+
+
+class BackupWork(msgspec.Struct, frozen=True, kw_only=True, tag=True, array_like=True):
+    """The first message to a hand: read from this source into this vault. ``dek`` never leaves the machine."""
+
+    vault_url: str
+    vault: VaultHeader
+    dek: bytes
+    source: FilesSource
+    leave_out: tuple[str, ...]
+    zstd_level: int
+
+
+class ReadBatch(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """Read these nodes."""
+
+    number: int
+    entries: list[Entry]
+
+
+class ReadPart(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """Read a range of a large file."""
+
+    number: int
+    entry: Entry
+    offset: int
+    length: int
+
+
+class Reserved(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """The answer to ``Reserve``: one byte per id, 1 for those to store."""
+
+    wanted: bytes
+
+
+class Flush(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """Make everything durable that was read for messages before this one."""
+
+    number: int
+
+
+ToHand = BackupWork | ReadBatch | ReadPart | Reserved | Flush
+
+
+class Reserve(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """May I store these chunks? Ids, 32 bytes each."""
+
+    ids: bytes
+
+
+class PackDurable(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """A pack is in the vault; ``table`` is ``index_segment.table_bytes`` of what it holds."""
+
+    table: bytes
+
+
+class BatchRead(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """The result of ``ReadBatch``.
+
+    ``ids`` has the one chunk of every plain file in order (none for an empty one). ``others`` are (place in the batch,
+    entry or None) of everything else: nodes that are no files, files with several chunks, holes, xattrs or flags, those
+    that were lost or are not what the scan met. ``young`` lists plain files whose change time cannot be trusted.
+    """
+
+    number: int
+    ids: bytes
+    others: list[tuple[int, Entry | None]]
+    young: list[int]
+    notices: list[Notice]
+    bytes_read: int
+
+
+class PartRead(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """The result of ``ReadPart``."""
+
+    number: int
+    entry: Entry
+    ids: bytes
+    data: tuple[tuple[int, int], ...]
+    ended: bool
+
+
+class Done(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """The result of ``Flush``."""
+
+    number: int
+
+
+class Trouble(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """A call failed. ``notice`` is of an unreadable node, otherwise it is an error of the registry."""
+
+    number: int
+    code: str
+    detail: str
+    notice: Notice | None = None
+
+
+FromHand = Reserve | PackDurable | BatchRead | PartRead | Done | Trouble

@@ -1,0 +1,60 @@
+"""The program of the chief and, after a fork, of each hand: ``python -m workers.hands FD``.
+
+Rule of the file: the composition root of the hands; beside ``bootstrap`` the only file that knows the source adapters.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Sequence
+
+from shared.contracts.work import FilesSource
+from workers.crew.hand import serve
+from workers.engine.ports import Source
+from workers.sources.files import FilesAdapter
+
+
+def main() -> None:
+    """Fork a hand for every connection that comes over the line; end with the line."""
+    line = socket.socket(fileno=int(sys.argv[1]))
+    # The worker decides when to end: a terminal's or a service manager's signals come to it as well.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, _reap)
+    while True:
+        message, fds, _, _ = socket.recv_fds(line, 1, 1)
+        if not message:
+            return
+        if os.fork() == 0:
+            line.close()
+            _be_a_hand(socket.socket(fileno=fds[0]))
+        os.close(fds[0])
+
+
+def _be_a_hand(connection: socket.socket) -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        serve(connection, _open_source)
+    except BaseException:  # noqa: BLE001 - the worker sees the end of the line; its log gets the reason
+        traceback.print_exc()
+    finally:
+        os._exit(0)  # nothing of the chief's is this process's to clean up
+
+
+def _open_source(source: FilesSource, leave_out: Sequence[str]) -> Source:
+    return FilesAdapter(source, leave_out=leave_out)
+
+
+def _reap(_number: int, _frame: object) -> None:
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+if __name__ == "__main__":
+    main()
