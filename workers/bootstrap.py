@@ -24,14 +24,14 @@ from shared.model.ids import new_id
 from shared.telemetry.logging import configure_logging
 from workers.app import QUEUE, UNIT_TASK, make_app
 from workers.crew.chief import Chief
-from workers.crew.processes import Processes
+from workers.crew.processes import ReadingProcesses, WritingProcesses
 from workers.engine.ports import Stop
 from workers.session.lease_keeper import LeaseKeeper
 from workers.session.lock import hold_name
 from workers.session.reporter import report
 from workers.session.seats import Seats
 from workers.session.tower import TowerClient
-from workers.settings import WorkerSettings
+from workers.settings import WorkerSettings, hands_environment
 from workers.sources.files import FilesAdapter
 from workers.tasks.flight import Hangar, fly
 from workers.tasks.unit import register
@@ -51,13 +51,14 @@ class WorkerProcess:
         self._session = new_id()
         self._lock = hold_name(settings.state, settings.name)
         self._tower = TowerClient(settings.tower_url, settings.worker_token)
-        self._chief = Chief()
+        self._chief = Chief(hands_environment())
         self._hangar = Hangar(
             keyring=Keyring(settings.keyring),
             cache=os.path.join(settings.state, "cache"),
             open_source=lambda source, leave_out: FilesAdapter(source, leave_out=leave_out),
             clock=self._clock,
-            muster=lambda work, writer: Processes(self._chief, work, writer, count=_hands()),
+            muster_readers=lambda work, writer: ReadingProcesses(self._chief, work, writer, count=_hands()),
+            muster_writers=lambda work, finder: WritingProcesses(self._chief, work, finder, count=_hands()),
         )
         self._keeper = LeaseKeeper(
             self._tower.renew,

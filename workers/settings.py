@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from shared.errors import SkyharborError
 
+_KEPT_BY_ALLOCATOR = 64 * 1024 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
@@ -45,6 +47,18 @@ class WorkerSettings:
             concurrency=_count(env.get("SKYHARBOR_WORKER_CONCURRENCY", "2")),
             log_file=env.get("SKYHARBOR_LOG_FILE") or None,
         )
+
+
+def hands_environment() -> dict[str, str]:
+    """Return the environment of the processes that read and write for this one."""
+    return {
+        **os.environ,
+        # OpenBLAS would start threads at import, and a forked child without them may hang.
+        "OPENBLAS_NUM_THREADS": "1",
+        # Segments of some MiB come and go all the time: kept by the allocator they cost no page faults.
+        "MALLOC_MMAP_THRESHOLD_": str(_KEPT_BY_ALLOCATOR),
+        "MALLOC_TRIM_THRESHOLD_": str(_KEPT_BY_ALLOCATOR),
+    }
 
 
 def _need(env: Mapping[str, str], name: str) -> str:

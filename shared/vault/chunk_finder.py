@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from shared.crypto.domain_keys import DomainKeys
 from shared.errors import SkyharborError
 from shared.vault import layout
-from shared.vault.chunk_table import Location, SegmentRef
+from shared.vault.chunk_table import EMPTY, ChunkTable, Location, merge
 from shared.vault.index import ChunkIndex, PackFilter
 from shared.vault.index_loading import pack_table
 from shared.vault.point import PackRef
@@ -59,10 +59,14 @@ class ChunkFinder:
         known = self._index.copies(chunk_id) if self._index is not None else []
         return known + self._read.copies(chunk_id)
 
-    def segment_at(self, pack: str, offset: int) -> SegmentRef | None:
-        """Return the segment that begins at ``offset`` of the pack."""
-        found = self._index.segment_at(pack, offset) if self._index else None
-        return found or self._read.segment_at(pack, offset)
+    def table_of(self, ids: bytes) -> ChunkTable:
+        """Return all that is known about where these chunks are, for somebody without the index.
+
+        Of several copies, those in packs of the point come first.
+        """
+        self.find(ids)  # reads what directories it takes
+        known = self._index.tables_of(ids, first=self._packs) if self._index is not None else []
+        return merge([*known, *self._read.tables_of(ids, first=self._packs), EMPTY])
 
     def _locate(self, ids: bytes) -> list[Location | None]:
         if self._index is None:
@@ -90,6 +94,25 @@ class ChunkFinder:
                 self._read.add(table)
             if problem:
                 self.problems.append(problem)
+
+
+class TableFinder:
+    """Finds chunks by one small table after the other: what a process without the index was told. One thread."""
+
+    def __init__(self) -> None:
+        self._index = ChunkIndex()
+
+    def turn_to(self, table: ChunkTable) -> None:
+        """Forget what was, and look into this table from now on."""
+        self._index = ChunkIndex([table])
+
+    def find(self, ids: bytes) -> list[Location | None]:
+        """Return the place of every id, None where the table has none."""
+        return self._index.locate(ids)
+
+    def copies(self, chunk_id: bytes) -> list[Location]:
+        """Return every place that the table has for the chunk."""
+        return self._index.copies(chunk_id)
 
 
 def _is_data(name: str) -> bool:

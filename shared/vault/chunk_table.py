@@ -174,14 +174,37 @@ class ChunkTable:
             return self
         return ChunkTable(tuple(info for info in self.packs if info.name not in names), *_without(self, keep))
 
-    def segment_at(self, pack: str, offset: int) -> SegmentRef | None:
-        """Return the segment that begins at ``offset`` of the pack, None when the table does not know it."""
-        numbers = [number for number, info in enumerate(self.packs) if info.name == pack]
-        for number in numbers:
-            hits = np.flatnonzero((self.segments["pack"] == number) & (self.segments["offset"] == offset))
-            if len(hits):
-                return self._segment_ref(int(hits[0]))
-        return None
+    def rows_like(self, ids: bytes) -> I64:
+        """Return every row of these ids (each may be given several times), ascending.
+
+        And, once in 2**64, one of an id that shares its first eight bytes with one of them.
+        """
+        prefix = np.unique(split_ids(ids)[0])
+        begin, end = self.prefix.searchsorted(prefix), self.prefix.searchsorted(prefix, side="right")
+        counts = (end - begin).astype(np.int64)
+        before = np.cumsum(counts) - counts
+        return np.repeat(begin.astype(np.int64) - before, counts) + np.arange(int(counts.sum()), dtype=np.int64)
+
+    def pack_numbers(self, rows: I64) -> U32:
+        """Return the number of the pack that each row is in."""
+        numbers: U32 = self.segments["pack"][self.segment[rows]]
+        return numbers
+
+    def take(self, rows: I64) -> ChunkTable:
+        """Return a table of these rows (ascending) alone, with just the segments and packs that they need."""
+        numbers, segment = np.unique(self.segment[rows], return_inverse=True)
+        segments = self.segments[numbers].copy()
+        packs, pack = np.unique(segments["pack"], return_inverse=True)
+        segments["pack"] = pack
+        return ChunkTable(
+            packs=tuple(self.packs[number] for number in packs.tolist()),
+            segments=segments,
+            prefix=self.prefix[rows],
+            rest=self.rest[rows],
+            segment=segment.astype(np.uint32),
+            raw_offset=self.raw_offset[rows],
+            raw_length=self.raw_length[rows],
+        )
 
     def _segment_ref(self, number: int) -> SegmentRef:
         pack, offset, stored, raw, ordinal = self.segments[number].tolist()

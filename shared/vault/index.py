@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from shared.crypto.domain_keys import DomainKeys
-from shared.vault.chunk_table import ABSENT, I64, ID_SIZE, Bool, ChunkTable, Location, PackInfo, SegmentRef, merge
+from shared.vault.chunk_table import ABSENT, I64, ID_SIZE, Bool, ChunkTable, Location, PackInfo, merge
 from shared.vault.index_loading import load_tables
 from shared.vault.pack_presence import absent_packs, marked_packs
 from shared.vault.vault import Vault
@@ -121,10 +121,13 @@ class ChunkIndex:
         """Return the names of all packs that the index covers."""
         return {info.name for table in self._tables for info in table.packs}
 
-    def segment_at(self, pack: str, offset: int) -> SegmentRef | None:
-        """Return the segment whose frame begins at ``offset`` of the pack, None if unknown."""
-        found = (table.segment_at(pack, offset) for table in self._tables)
-        return next((segment for segment in found if segment), None)
+    def tables_of(self, ids: bytes, *, first: PackFilter) -> list[ChunkTable]:
+        """Return all rows of these ids as small tables: those in the packs that come ``first``, then the others."""
+        found = [(table, table.rows_like(ids)) for table in self._tables]
+        chosen = [(table, rows, first.of(table)[table.pack_numbers(rows)]) for table, rows in found if len(rows)]
+        return [table.take(rows[mine]) for table, rows, mine in chosen if mine.any()] + [
+            table.take(rows[~mine]) for table, rows, mine in chosen if not mine.all()
+        ]
 
     def add(self, table: ChunkTable) -> None:
         """Add the chunks of a pack that is durable now. Small tables are merged, so look-ups stay few."""

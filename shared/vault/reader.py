@@ -10,30 +10,25 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 
-from typing_extensions import Buffer
-
 from shared.crypto.domain_keys import DomainKeys
 from shared.errors import SkyharborError
 from shared.vault.chunk_finder import ChunkFinder
-from shared.vault.chunk_table import ID_SIZE, Location, SegmentRef
+from shared.vault.chunk_reader import ChunkReader, lost
+from shared.vault.chunk_table import ID_SIZE, Location
 from shared.vault.entry import Entry, sort_key
 from shared.vault.index import ChunkIndex
 from shared.vault.layout import PointName
 from shared.vault.manifest import Manifest, read_manifest, read_point_slots
 from shared.vault.pack_reading import prove_pack
 from shared.vault.pages import Columns, decode_columns
-from shared.vault.plan import Plan, PlannedChunk, PlannedSegment
 from shared.vault.point import PackRef, PageRef, PointBody
-from shared.vault.segment import Decoded
-from shared.vault.segment_source import SegmentSource, runs
+from shared.vault.segment_source import SegmentSource
 from shared.vault.vault import Vault
 
-__all__ = ["Plan", "PlannedChunk", "PlannedSegment", "PointReader", "read_point_slots"]
+__all__ = ["PointReader", "read_point_slots"]
 
 _KEEP = 64 * 1024 * 1024
 _PAGES_AT_ONCE = 16
-_IDS_AT_ONCE = 1024 * ID_SIZE
-_AHEAD = 8
 
 
 class PointReader:
@@ -46,7 +41,7 @@ class PointReader:
         self._vault, self._keys, self._manifest = vault, keys, manifest
         self._starts = [sort_key(page.first) for page in manifest.pages]
         self._finder = ChunkFinder(vault, keys, manifest.packs, index)
-        self._segments = SegmentSource(vault, keys, keep=_KEEP)
+        self._chunks = ChunkReader(self._finder, SegmentSource(vault, keys, keep=_KEEP), keys)
 
     @classmethod
     def open(
@@ -85,7 +80,7 @@ class PointReader:
     @property
     def bytes_read(self) -> int:
         """How much has been fetched from packs so far (directories not counted)."""
-        return self._segments.bytes_read
+        return self._chunks.bytes_read
 
     @property
     def vault(self) -> Vault:
@@ -142,80 +137,31 @@ class PointReader:
                     raise outcome
                 yield page, outcome
 
+    @property
+    def chunks(self) -> ChunkReader:
+        """Reads the bytes of chunks; decoded segments are kept, 64 MiB for all threads together."""
+        return self._chunks
+
+    @property
+    def finder(self) -> ChunkFinder:
+        """Knows where chunks are: in a pack of the point, and only where there is none in another one."""
+        return self._finder
+
     def read_chunks(self, ids: bytes) -> Iterator[memoryview]:
-        """Yield the bytes of chunks in the order asked, each checked against its id.
-
-        Neighbouring segments come with one request, decoded ones are kept (64 MiB for all threads together). Raises
-        ``object-missing`` or ``object-damaged`` at the first chunk that cannot be read.
-        """
-        for outcome in self._chunks(ids):
-            if isinstance(outcome, SkyharborError):
-                raise outcome
-            yield outcome
-
-    def find(self, ids: bytes) -> list[Location | None]:
-        """Return where each chunk is, None when no known pack holds it. A batch costs little more than one.
-
-        A pack of the point is preferred; one that it does not name is the answer only when there is no other.
-        """
-        return self._finder.find(ids)
+        """Yield the bytes of chunks in the order asked (``ChunkReader.read_chunks``)."""
+        return self._chunks.read_chunks(ids)
 
     def copies(self, chunk_id: bytes) -> list[Location]:
         """Return every place where the chunk is said to be, in packs of the point and in others of the machine."""
         return self._finder.copies(chunk_id)
-
-    def chunk_id(self, data: Buffer) -> bytes:
-        """Return the id that these bytes have in the key domain: to compare what is on a disk with the point."""
-        return self._keys.chunk_id(data)
 
     def locate(self, ids: bytes) -> list[Location]:
         """Return where each chunk is; ``object-missing`` when one is in no pack that is known."""
         places = self._finder.find(ids)
         located = [place for place in places if place is not None]
         if len(located) != len(places):
-            raise _lost(ids, places.index(None))
+            raise lost(ids, places.index(None))
         return located
-
-    def fetch(self, pack: str, offset: int, stored: int) -> bytes:
-        """Return the payload of the segment at ``offset`` of the pack: a ``Location``'s raw offsets point into it.
-
-        It is authenticated, but ids are not recomputed. ``stored`` must be the location's too (``object-missing``).
-        """
-        ref = self._finder.segment_at(pack, offset)
-        if ref is None or ref.stored != stored:
-            raise SkyharborError("object-missing", f"{pack} has no segment at {offset}", object=pack)
-        return self._segments.get(ref).payload
-
-    def plan(self, ids: bytes) -> Plan:
-        """Group chunks by the segment they are in, segments by pack and offset: the order to read a vault fast.
-
-        An id may be given several times. Plan some ten thousand ids at a time: a planned chunk is an object.
-        """
-        wanted: dict[SegmentRef, list[PlannedChunk]] = {}
-        missing: list[int] = []
-        for position, place in enumerate(self._finder.find(ids)):
-            if place is None:
-                missing.append(position)
-                continue
-            chunk_id = ids[position * ID_SIZE : (position + 1) * ID_SIZE]
-            planned = PlannedChunk(position, chunk_id, place.raw_offset, place.raw_length)
-            wanted.setdefault(place.segment, []).append(planned)
-        refs = sorted(wanted, key=lambda ref: (ref.pack, ref.offset))
-        return Plan(tuple(PlannedSegment(ref, tuple(wanted[ref])) for ref in refs), tuple(missing))
-
-    def read_planned(
-        self, segments: Sequence[PlannedSegment]
-    ) -> Iterator[tuple[PlannedChunk, memoryview | SkyharborError]]:
-        """Yield every planned chunk with its checked bytes, or with why it cannot be read.
-
-        Segments are read in the order given, neighbours with one request, each once; nothing is kept. Several threads
-        may each read a part of a plan.
-        """
-        by_ref = {planned.ref: planned for planned in segments}
-        for run in runs([planned.ref for planned in segments]):
-            for ref, outcome in self._segments.fetch_run(run):
-                for chunk in by_ref[ref].chunks:
-                    yield chunk, self._cut(outcome, chunk.chunk_id, ref, chunk.raw_offset, chunk.raw_length)
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -229,69 +175,11 @@ class PointReader:
         return self.pages[first : bisect_right(self._starts, key + b"\x01")]
 
     def _read_pages(self, pages: Sequence[PageRef]) -> Iterator[Columns | SkyharborError]:
-        pieces = self._chunks(b"".join(page.chunks for page in pages))
+        pieces = self._chunks.chunks_or_errors(b"".join(page.chunks for page in pages))
         for page in pages:
             outcomes = [next(pieces) for _ in range(len(page.chunks) // ID_SIZE)]
             errors = [outcome for outcome in outcomes if isinstance(outcome, SkyharborError)]
             yield errors[0] if errors else _decoded(page, b"".join(o for o in outcomes if isinstance(o, memoryview)))
-
-    def _chunks(self, ids: bytes) -> Iterator[memoryview | SkyharborError]:
-        for start in range(0, len(ids), _IDS_AT_ONCE):
-            yield from self._chunk_batch(ids[start : start + _IDS_AT_ONCE])
-
-    def _chunk_batch(self, ids: bytes) -> Iterator[memoryview | SkyharborError]:
-        places = self._finder.find(ids)
-        order = list(dict.fromkeys(place.segment for place in places if place))
-        turn = {ref: number for number, ref in enumerate(order)}
-        last: SegmentRef | None = None
-        outcome: Decoded | SkyharborError = _lost(ids, 0)
-        for position, place in enumerate(places):
-            if place is None:
-                yield _lost(ids, position)
-                continue
-            if place.segment is not last:
-                last = place.segment
-                outcome = self._segment(last, order[turn[last] + 1 : turn[last] + 1 + _AHEAD])
-            chunk_id = ids[position * ID_SIZE : (position + 1) * ID_SIZE]
-            yield self._cut(outcome, chunk_id, place.segment, place.raw_offset, place.raw_length)
-
-    def _segment(self, ref: SegmentRef, ahead: Sequence[SegmentRef]) -> Decoded | SkyharborError:
-        try:
-            return self._segments.get(ref, ahead)
-        except SkyharborError as error:
-            if error.code not in ("object-damaged", "object-missing"):
-                raise
-            return error
-
-    def _cut(
-        self, outcome: Decoded | SkyharborError, chunk_id: bytes, ref: SegmentRef, offset: int, length: int
-    ) -> memoryview | SkyharborError:
-        """Return the checked bytes of a chunk from its segment or, where that is lost, from any other copy."""
-        chunk = self._checked(outcome, chunk_id, ref, offset, length)
-        if not isinstance(chunk, SkyharborError):
-            return chunk
-        for place in self._finder.copies(chunk_id):
-            if place.segment != ref:
-                other = self._segment(place.segment, ())
-                copy = self._checked(other, chunk_id, place.segment, place.raw_offset, place.raw_length)
-                if not isinstance(copy, SkyharborError):
-                    return copy
-        return chunk
-
-    def _checked(
-        self, outcome: Decoded | SkyharborError, chunk_id: bytes, ref: SegmentRef, offset: int, length: int
-    ) -> memoryview | SkyharborError:
-        if isinstance(outcome, SkyharborError):
-            return outcome
-        chunk = memoryview(outcome.payload)[offset : offset + length]
-        if self._keys.chunk_id(chunk) != chunk_id:
-            return SkyharborError("object-damaged", f"{ref.pack}: a chunk is not what its id says", object=ref.pack)
-        return chunk
-
-
-def _lost(ids: bytes, position: int) -> SkyharborError:
-    chunk_id = ids[position * ID_SIZE : (position + 1) * ID_SIZE]
-    return SkyharborError("object-missing", f"chunk {chunk_id.hex()} is in no readable pack")
 
 
 def _decoded(page: PageRef, data: bytes) -> Columns | SkyharborError:

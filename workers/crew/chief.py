@@ -8,11 +8,11 @@ Rule of the file: this is the worker's side; the program itself is ``workers.han
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 
 from shared.errors import SkyharborError
@@ -21,9 +21,13 @@ _PATIENCE = 10.0
 
 
 class Chief:
-    """The worker's view: started on first use, and again should it ever end. Safe to share between threads."""
+    """The worker's view: started on first use, and again should it ever end. Safe to share between threads.
 
-    def __init__(self) -> None:
+    ``environment`` is the whole environment of the program and its hands.
+    """
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._line: socket.socket | None = None
@@ -58,10 +62,8 @@ class Chief:
         self._line, theirs = socket.socketpair()
         with theirs:
             fd = theirs.fileno()
-            # OpenBLAS would start threads at import, and a forked child without them may hang.
-            environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
             command = [sys.executable, "-m", "workers.hands", str(fd)]
-            self._process = subprocess.Popen(command, pass_fds=[fd], stdin=subprocess.DEVNULL, env=environment)
+            self._process = subprocess.Popen(command, pass_fds=[fd], stdin=subprocess.DEVNULL, env=self._environment)
         return self._line
 
     def _end(self) -> None:

@@ -1,7 +1,8 @@
-"""A hand: reads what it is told to, and ends when its unit does.
+"""A hand: reads or writes what it is told to, and ends when its unit does.
 
-One thread works, one listens, so that the end of the unit is noticed in the middle of a large file. Whether a chunk is
-new is for the worker to say, which keeps the index; packs are filled, encrypted and put here.
+One thread works, one listens, so that the end of the unit is noticed in the middle of a large file. A backup's hand
+asks the worker, which keeps the index, whether a chunk is new; packs are filled, encrypted and put here. A restore's hand
+is told with each batch where the chunks are.
 
 Rule of the file: every failure of a call becomes a message; the line's end is the hand's.
 """
@@ -9,11 +10,14 @@ Rule of the file: every failure of a call becomes a message; the line's end is t
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import socket
 import threading
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
+import msgspec
 from typing_extensions import Buffer
 
 from shared.clock import SystemClock
@@ -21,15 +25,19 @@ from shared.contracts.work import FilesSource
 from shared.crypto.domain_keys import DomainKeys
 from shared.errors import SkyharborError
 from shared.storage.open import open_store
+from shared.vault.chunk_finder import TableFinder
+from shared.vault.chunk_reader import ChunkReader
 from shared.vault.chunk_writer import ChunkWriter
 from shared.vault.entry import Entry, EntryKind
-from shared.vault.index_segment import table_bytes
+from shared.vault.index_segment import table_bytes, table_from
 from shared.vault.pack_format import FinishedPack
+from shared.vault.segment_source import SegmentSource
 from shared.vault.vault import Vault
 from workers.crew.line import Line
 from workers.crew.messages import (
     BackupWork,
     BatchRead,
+    BatchWritten,
     Done,
     Flush,
     PackDurable,
@@ -38,97 +46,182 @@ from workers.crew.messages import (
     ReadPart,
     Reserve,
     Reserved,
+    RestoreWork,
     ToHand,
     Trouble,
+    WriteBatch,
 )
+from workers.engine.file_writing import FileWriting
+from workers.engine.folders import Folders
 from workers.engine.ports import Source, Stop, StopReason, Unreadable
 from workers.engine.reading import FileReading, Read
 
 OpenSource = Callable[[FilesSource, Sequence[str]], Source]
+Call = ReadBatch | ReadPart | Flush | WriteBatch
 
 _FILE = int(EntryKind.FILE)
+_KEEP = 12 * 1024 * 1024  # of expanded segments: batches end where segments do
+
+
+class _Craft(Protocol):
+    """What a hand knows how to do."""
+
+    def answer(self, call: Call) -> msgspec.Struct:
+        """Do what is asked and return the reply."""
+        ...
+
+    def stop(self) -> None:
+        """End a call under way at its next step. Any thread."""
+        ...
+
+    def end(self) -> None:
+        """Leave nothing behind."""
+        ...
 
 
 def serve(connection: socket.socket, open_source: OpenSource) -> None:
     """Do the work of one unit; returns when the line ends."""
     line: Line[ToHand] = Line(connection, ToHand)
     work = line.receive()
-    if isinstance(work, BackupWork):
-        with contextlib.closing(open_store(work.vault_url)) as store:
-            vault = Vault(store=store, header=work.vault, clock=SystemClock())
-            _Reader(line, work, vault, open_source(work.source, work.leave_out)).run()
+    if not isinstance(work, BackupWork | RestoreWork):
+        return
+    desk = _Desk(line)
+    with contextlib.closing(open_store(work.vault_url)) as store:
+        vault = Vault(store=store, header=work.vault, clock=SystemClock())
+        match work:
+            case BackupWork():
+                desk.run(_Reader(desk, work, vault, open_source(work.source, work.leave_out)))
+            case RestoreWork():
+                desk.run(_Writer(work, vault))
 
 
-class _Reader:
-    """The working side of a backup's hand; also the sink of its reading."""
+class _Desk:
+    """The hand's end of the line: calls in, replies out."""
 
-    def __init__(self, line: Line[ToHand], work: BackupWork, vault: Vault, source: Source) -> None:
-        self._line = line
-        keys = DomainKeys.derive(work.dek)
-        self._chunks = ChunkWriter(vault, keys, on_durable=self._tell_pack, zstd_level=work.zstd_level)
-        self._reading = FileReading(source, keys, self, SystemClock())
-        self._calls: queue.SimpleQueue[ReadBatch | ReadPart | Flush | None] = queue.SimpleQueue()
+    def __init__(self, line: Line[ToHand]) -> None:
+        self.line = line
+        self._calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
 
-    def run(self) -> None:
-        threading.Thread(target=self._listen, name="listen", daemon=True).start()
+    def run(self, craft: _Craft) -> None:
+        """Answer calls until the worker hangs up."""
+        threading.Thread(target=self._listen, args=(craft,), name="listen", daemon=True).start()
         try:
             while (call := self._calls.get()) is not None:
-                self._answer(call)
+                self.line.send(_reply(craft, call))
         except (Stop, OSError):
             pass  # the worker has hung up
         finally:
-            self._chunks.abort()
+            craft.end()
 
-    # ── the sink ─────────────────────────────────────────────────────────────────────────────────────
-
-    def reserve(self, ids: Sequence[bytes]) -> Sequence[bool]:
-        """Ask the worker."""
-        self._line.send(Reserve(b"".join(ids)))
+    def ask(self, question: Reserve) -> bytes:
+        """Ask the worker and wait for its answer; ``Stop`` when it has hung up."""
+        self.line.send(question)
         answer = self._answers.get()
         if answer is None:
             raise Stop(StopReason.LOST)
-        return [wanted == 1 for wanted in answer]
+        return answer
+
+    def _listen(self, craft: _Craft) -> None:
+        while (message := self.line.receive()) is not None:
+            if isinstance(message, Reserved):
+                self._answers.put(message.wanted)
+            elif not isinstance(message, BackupWork | RestoreWork):
+                self._calls.put(message)
+        craft.stop()
+        self._answers.put(None)
+        self._calls.put(None)
+
+
+def _reply(craft: _Craft, call: Call) -> msgspec.Struct:
+    try:
+        return craft.answer(call)
+    except Unreadable as problem:
+        return Trouble(call.number, "source-failed", problem.notice.message, problem.notice)
+    except SkyharborError as error:
+        return Trouble(call.number, error.code, error.detail)
+    except (Stop, BrokenPipeError, ConnectionResetError):
+        raise
+    except Exception as error:  # noqa: BLE001 - told to the worker, which fails the unit
+        return Trouble(call.number, "internal", f"{type(error).__name__}: {error}")
+
+
+class _Reader:
+    """Reads for a backup; also the sink of its reading."""
+
+    def __init__(self, desk: _Desk, work: BackupWork, vault: Vault, source: Source) -> None:
+        self._desk = desk
+        keys = DomainKeys.derive(work.dek)
+        self._chunks = ChunkWriter(vault, keys, on_durable=self._tell_pack, zstd_level=work.zstd_level)
+        self._reading = FileReading(source, keys, self, SystemClock())
+
+    def reserve(self, ids: Sequence[bytes]) -> Sequence[bool]:
+        """Ask the worker."""
+        return [wanted == 1 for wanted in self._desk.ask(Reserve(b"".join(ids)))]
 
     def add_segment(self, ids: Sequence[bytes], chunks: Sequence[Buffer]) -> None:
         """Store chunks in a pack of this hand."""
         self._chunks.add_segment(ids, chunks)
 
-    def _tell_pack(self, pack: FinishedPack) -> None:
-        self._line.send(PackDurable(table_bytes(pack.table)))
+    def answer(self, call: Call) -> msgspec.Struct:
+        """Read, or make durable what was read."""
+        match call:
+            case ReadBatch():
+                ctimes = [entry.ctime_ns for entry in call.entries]
+                return _told(call, ctimes, self._reading.read(call.entries))
+            case ReadPart():
+                part = self._reading.read_range(call.entry, call.offset, call.length)
+                return PartRead(call.number, part.entry, part.ids, part.data, part.ended)
+            case Flush():
+                self._chunks.flush()
+                return Done(call.number)
+        raise TypeError(call)
 
-    # ── inside ───────────────────────────────────────────────────────────────────────────────────────
-
-    def _listen(self) -> None:
-        while (message := self._line.receive()) is not None:
-            if isinstance(message, Reserved):
-                self._answers.put(message.wanted)
-            elif not isinstance(message, BackupWork):
-                self._calls.put(message)
+    def stop(self) -> None:
+        """See the protocol."""
         self._reading.stop()
-        self._answers.put(None)
-        self._calls.put(None)
 
-    def _answer(self, call: ReadBatch | ReadPart | Flush) -> None:
-        try:
-            match call:
-                case ReadBatch():
-                    ctimes = [entry.ctime_ns for entry in call.entries]
-                    self._line.send(_told(call, ctimes, self._reading.read(call.entries)))
-                case ReadPart():
-                    part = self._reading.read_range(call.entry, call.offset, call.length)
-                    self._line.send(PartRead(call.number, part.entry, part.ids, part.data, part.ended))
-                case Flush():
-                    self._chunks.flush()
-                    self._line.send(Done(call.number))
-        except Unreadable as problem:
-            self._line.send(Trouble(call.number, "source-failed", problem.notice.message, problem.notice))
-        except SkyharborError as error:
-            self._line.send(Trouble(call.number, error.code, error.detail))
-        except (Stop, BrokenPipeError, ConnectionResetError):
-            raise
-        except Exception as error:  # noqa: BLE001 - told to the worker, which fails the unit
-            self._line.send(Trouble(call.number, "internal", f"{type(error).__name__}: {error}"))
+    def end(self) -> None:
+        """See the protocol: what is not durable was promised to nobody."""
+        self._chunks.abort()
+
+    def _tell_pack(self, pack: FinishedPack) -> None:
+        self._desk.line.send(PackDurable(table_bytes(pack.table)))
+
+
+class _Writer:
+    """Writes for a restore."""
+
+    def __init__(self, work: RestoreWork, vault: Vault) -> None:
+        keys = DomainKeys.derive(work.dek)
+        self._finder = TableFinder()
+        self._folders = Folders(_open_target(work))
+        chunks = ChunkReader(self._finder, SegmentSource(vault, keys, keep=_KEEP), keys)
+        self._writing = FileWriting(chunks, self._folders, work.rule)
+
+    def answer(self, call: Call) -> msgspec.Struct:
+        """Write a batch."""
+        if not isinstance(call, WriteBatch):
+            raise TypeError(call)
+        self._finder.turn_to(table_from(call.table))
+        return BatchWritten(call.number, self._writing.write(call.jobs))
+
+    def stop(self) -> None:
+        """See the protocol."""
+        self._writing.stop()
+
+    def end(self) -> None:
+        """See the protocol."""
+        self._folders.close()
+
+
+def _open_target(work: RestoreWork) -> int:
+    fd = os.open(work.target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    there = os.fstat(fd)
+    if (there.st_dev, there.st_ino) != work.node:
+        os.close(fd)
+        raise SkyharborError("target-invalid", f"{work.target} was replaced while it was being restored to")
+    return fd
 
 
 def _told(call: ReadBatch, ctimes: Sequence[int], result: Read) -> BatchRead:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import msgspec
 
 from shared.contracts.work import FilesSource
-from shared.model.backup import Notice
+from shared.model.backup import ConflictRule, Notice
 from shared.vault.entry import Entry
 from shared.vault.vault import VaultHeader
+from workers.engine.file_writing import Job, Written
 
 
 class BackupWork(msgspec.Struct, frozen=True, kw_only=True, tag=True, array_like=True):
@@ -22,6 +23,25 @@ class BackupWork(msgspec.Struct, frozen=True, kw_only=True, tag=True, array_like
     source: FilesSource
     leave_out: tuple[str, ...]
     zstd_level: int
+
+
+class RestoreWork(msgspec.Struct, frozen=True, kw_only=True, tag=True, array_like=True):
+    """The first message to a hand of a restore: write from this vault into this target, the folder of that node."""
+
+    vault_url: str
+    vault: VaultHeader
+    dek: bytes
+    target: str
+    node: tuple[int, int]
+    rule: ConflictRule
+
+
+class WriteBatch(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """Write these files; ``table`` is ``index_segment.table_bytes`` of where their chunks are."""
+
+    number: int
+    jobs: list[Job]
+    table: bytes
 
 
 class ReadBatch(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -52,7 +72,7 @@ class Flush(msgspec.Struct, frozen=True, tag=True, array_like=True):
     number: int
 
 
-ToHand = BackupWork | ReadBatch | ReadPart | Reserved | Flush
+ToHand = BackupWork | RestoreWork | ReadBatch | ReadPart | Reserved | Flush | WriteBatch
 
 
 class Reserve(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -93,6 +113,13 @@ class PartRead(msgspec.Struct, frozen=True, tag=True, array_like=True):
     ended: bool
 
 
+class BatchWritten(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """The result of ``WriteBatch``."""
+
+    number: int
+    written: Written
+
+
 class Done(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """The result of ``Flush``."""
 
@@ -108,4 +135,4 @@ class Trouble(msgspec.Struct, frozen=True, tag=True, array_like=True):
     notice: Notice | None = None
 
 
-FromHand = Reserve | PackDurable | BatchRead | PartRead | Done | Trouble
+FromHand = Reserve | PackDurable | BatchRead | PartRead | BatchWritten | Done | Trouble

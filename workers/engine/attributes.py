@@ -1,7 +1,8 @@
 """Gives a restored node its owner, xattrs, mode and times, in the only order that works.
 
 Owner first, because changing it clears setuid bits and capabilities; then xattrs with ACLs and capabilities; then the
-times; the mode last, because an ACL would change it, and because a directory is known as unfinished by its mode.
+times; the mode behind them, because an ACL would change it, and because a directory is known as unfinished by its mode;
+flags of ``chattr`` last, but for those that have a time of their own (``node_flags``).
 
 Rule of the file: what the target cannot hold is told, never raised.
 """
@@ -12,6 +13,7 @@ import os
 from collections.abc import Callable
 
 from shared.vault.entry import Entry, EntryKind
+from workers.engine.node_flags import FIRST, LAST, set_flags
 from workers.engine.xattrs import Node, write_xattrs
 
 _SETUID_SETGID = 0o6000
@@ -28,6 +30,8 @@ def dress(node: Node, entry: Entry, now: os.stat_result) -> list[str]:
     lost += _attempt("times", lambda: os.utime(node, ns=(entry.mtime_ns, entry.mtime_ns)))
     if entry.kind != EntryKind.SYMLINK:
         lost += _attempt("mode", lambda: os.chmod(node, mode))
+    if entry.flags and isinstance(node, int):
+        lost += set_flags(node, entry.flags & ~(FIRST | LAST))
     return lost
 
 

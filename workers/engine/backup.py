@@ -29,7 +29,7 @@ from shared.vault.point import PointBody, Sealed
 from shared.vault.reader import PointReader
 from shared.vault.vault import Vault
 from shared.vault.writer import PointWriter
-from workers.engine.crew import Crew, Threads
+from workers.engine.crew import ReadingCrew, ReadingThreads
 from workers.engine.flow import Flow
 from workers.engine.healing import UNUSABLE, restore_header, tell_lost
 from workers.engine.notices import Notices, shown
@@ -39,7 +39,7 @@ from workers.engine.reading import FileReading
 from workers.engine.reference import Reference
 from workers.engine.tally import Change, Tally
 
-Muster = Callable[[PointWriter], Crew]
+Muster = Callable[[PointWriter], ReadingCrew]
 """Brings a crew that reads for a point's writer."""
 
 
@@ -173,7 +173,7 @@ class _Run:
 
     def threads(self, count: int) -> Muster:
         """Return what makes a crew of threads of this process."""
-        return lambda writer: Threads(FileReading(self._source, self._keys, writer, self._clock), count=count)
+        return lambda writer: ReadingThreads(FileReading(self._source, self._keys, writer, self._clock), count=count)
 
     def fly(self, muster: Muster, options: BackupOptions) -> BackupDone:
         """Read, seal, tell."""

@@ -1,6 +1,6 @@
-"""The crew of a backup: whoever reads batches of nodes into the vault while one thread scans and keeps order.
+"""Crews: whoever reads files into the vault, or writes files from it, while one thread keeps order.
 
-Rule of the file: the port and the crew of threads in this process; a crew of processes sits the same exam.
+Rule of the file: the ports and the crews of threads in this process; crews of processes sit the same exam.
 """
 
 from __future__ import annotations
@@ -10,15 +10,30 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
 from shared.vault.entry import Entry
+from workers.engine.file_writing import FileWriting, Job, Written
 from workers.engine.ports import ReadRange
 from workers.engine.reading import FileReading, Read
 
 
 class Crew(Protocol):
-    """Readers. Used by one thread; what goes wrong in a reader is raised by its future."""
+    """What all crews have in common. Used by one thread; what goes wrong in a call is raised by its future."""
 
-    limit: int
-    """How many calls may be under way: enough to keep every reader busy, few enough to bound memory."""
+    @property
+    def limit(self) -> int:
+        """How many calls may be under way: enough to keep everybody busy, few enough to bound memory."""
+        ...
+
+    def stop(self) -> None:
+        """End every call under way at its next step; nothing more is put or written. Idempotent."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything. Idempotent."""
+        ...
+
+
+class ReadingCrew(Crew, Protocol):
+    """The crew of a backup."""
 
     def read(self, entries: Sequence[Entry]) -> Future[Read]:
         """Read nodes into the vault; see ``FileReading.read``."""
@@ -32,17 +47,17 @@ class Crew(Protocol):
         """Make durable what all calls before this one have read; done when the futures are."""
         ...
 
-    def stop(self) -> None:
-        """End every call under way at its next step; nothing more is put. Idempotent."""
+
+class WritingCrew(Crew, Protocol):
+    """The crew of a restore."""
+
+    def write(self, jobs: Sequence[Job]) -> Future[Written]:
+        """Write files into the target; see ``FileWriting.write``."""
         ...
 
-    def close(self) -> None:
-        """Let go of everything. Idempotent."""
-        ...
 
-
-class Threads:
-    """A crew of threads in this process, whose chunks go straight to the point's writer."""
+class ReadingThreads:
+    """Threads in this process, whose chunks go straight to the point's writer."""
 
     def __init__(self, reading: FileReading, *, count: int) -> None:
         self.limit = count + 2
@@ -64,6 +79,28 @@ class Threads:
     def stop(self) -> None:
         """See the port."""
         self._reading.stop()
+        self._executor.shutdown(cancel_futures=True)
+
+    def close(self) -> None:
+        """See the port."""
+        self._executor.shutdown()
+
+
+class WritingThreads:
+    """Threads in this process."""
+
+    def __init__(self, writing: FileWriting, *, count: int) -> None:
+        self.limit = count + 2
+        self._writing = writing
+        self._executor = ThreadPoolExecutor(count, thread_name_prefix="write")
+
+    def write(self, jobs: Sequence[Job]) -> Future[Written]:
+        """See the port."""
+        return self._executor.submit(self._writing.write, jobs)
+
+    def stop(self) -> None:
+        """See the port."""
+        self._writing.stop()
         self._executor.shutdown(cancel_futures=True)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Writes regular files into the target from the chunks of a point: the work of the restoring threads.
+"""Writes regular files into the target from the chunks of a point: the work of a restore's crew.
 
 Rule of the file: a file appears under its name whole, with all its attributes, or not at all; wrong bytes never appear.
 """
@@ -10,15 +10,19 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from itertools import groupby
+from typing import NamedTuple
+
+import msgspec
 
 from shared.errors import SkyharborError
-from shared.model.backup import ConflictRule
+from shared.model.backup import ConflictRule, Notice
+from shared.vault.chunk_reader import ChunkReader
 from shared.vault.entry import Entry
-from shared.vault.reader import PointReader
 from workers.engine.attributes import dress
 from workers.engine.folders import Folders
-from workers.engine.notices import Notices, reason
+from workers.engine.node_flags import FIRST, LAST, set_flags
+from workers.engine.notices import reason, shown
 from workers.engine.placing import NewFile, place
 from workers.engine.ports import Stop, StopReason
 from workers.engine.proving import data_ranges, same_content, same_xattrs
@@ -28,8 +32,7 @@ _LOOK = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _BAD_OBJECT = frozenset({"object-missing", "object-damaged"})
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """A file and where it goes: a folder relative to the target, and a name in it."""
 
     entry: Entry
@@ -37,26 +40,32 @@ class Job:
     name: bytes
 
 
-@dataclass(slots=True)
-class Written:
-    """What became of a batch."""
+class Written(msgspec.Struct, array_like=True):
+    """What became of a batch. ``size`` is that of the files written, ``bytes_read`` what was fetched from the vault."""
 
     files: int = 0
     skipped: int = 0
-    bytes: int = 0
+    size: int = 0
+    bytes_read: int = 0
+    notices: list[Notice] = []
+    renamed: list[tuple[bytes, bytes, bytes]] = []
+    """Path, folder and name of files that were written under another name, for theirs was taken."""
+    closing: list[tuple[bytes, bytes, bytes, int]] = []
+    """Path, folder, name and flags of files that must not be closed to changes before the whole restore is done."""
+
+    def say(self, path: bytes, code: str, message: str) -> None:
+        """Add a notice about an entry's path."""
+        self.notices.append(Notice(shown(path), code, message))
 
 
 class FileWriting:
-    """Everything the restoring threads share. ``write`` may run in any number of threads."""
+    """Everything that writers of one process share. ``write`` may run in any number of threads."""
 
-    def __init__(self, reader: PointReader, folders: Folders, rule: ConflictRule, notices: Notices) -> None:
-        self._reader = reader
+    def __init__(self, chunks: ChunkReader, folders: Folders, rule: ConflictRule) -> None:
+        self._chunks = chunks
         self._folders = folders
         self._rule = rule
-        self._notices = notices
         self._stopping = threading.Event()
-        self.renamed: dict[bytes, tuple[bytes, bytes]] = {}
-        """By path: folder and name of the files that this run wrote under another name, for theirs was taken."""
 
     def stop(self) -> None:
         """Make every call end at its next step."""
@@ -68,12 +77,12 @@ class FileWriting:
         Raises ``target-full``, ``Stop`` after ``stop()`` and what the store raises when it cannot be reached.
         """
         written = Written()
+        before = self._chunks.bytes_read
         wanted = [job for job in jobs if not self._kept(job, written)]
-        chunks = _Chunks(self._reader, b"".join([job.entry.chunks for job in wanted]))
-        for job in wanted:
-            if self._stopping.is_set():
-                raise Stop(StopReason.LOST)
-            self._write_one(job, chunks.of(job.entry), written)
+        contents = _Contents(self._chunks, b"".join([job.entry.chunks for job in wanted]))
+        for folder, group in groupby(wanted, key=lambda job: job.folder):
+            self._write_into(folder, list(group), contents, written)
+        written.bytes_read = self._chunks.bytes_read - before
         return written
 
     def holds(self, folder: int, name: bytes, entry: Entry, *, with_xattrs: bool = False) -> bool:
@@ -88,7 +97,7 @@ class FileWriting:
                 stat.S_ISREG(there.st_mode)
                 and (there.st_size, there.st_mtime_ns) == (entry.size, entry.mtime_ns)
                 and (not with_xattrs or same_xattrs(fd, entry))
-                and same_content(fd, entry, self._reader, self._check)
+                and same_content(fd, entry, self._chunks, self._check)
             )
         finally:
             os.close(fd)
@@ -111,40 +120,53 @@ class FileWriting:
         written.skipped += kept
         return kept
 
-    def _write_one(self, job: Job, chunks: Iterator[memoryview], written: Written) -> None:
+    def _write_into(self, folder: bytes, jobs: Sequence[Job], contents: _Contents, written: Written) -> None:
+        try:
+            with self._folders.held(folder) as at:
+                for job in jobs:
+                    self._check()
+                    self._write_one(at, job, contents.of(job.entry), written)
+        except OSError as error:  # the folder itself
+            for job in jobs:
+                contents.of(job.entry)
+                written.say(job.entry.path, "not-restored", reason(error))
+
+    def _write_one(self, folder: int, job: Job, chunks: Iterator[memoryview], written: Written) -> None:
         path = job.entry.path
         try:
-            with self._folders.held(job.folder) as folder:
-                name = self._make(folder, job, chunks)
+            name = self._make(folder, job, chunks, written)
         except SkyharborError as error:
             if error.code not in _BAD_OBJECT:
                 raise
-            self._notices.say(path, "damaged", error.detail)
+            written.say(path, "damaged", error.detail)
         except IsADirectoryError:
-            self._notices.say(path, "target-conflict", "a directory of this name is in the way")
+            written.say(path, "target-conflict", "a directory of this name is in the way")
         except OSError as error:
             raise_if_full(error)
-            self._notices.say(path, "not-restored", reason(error))
+            written.say(path, "not-restored", reason(error))
         else:
             if name is None:
                 written.skipped += 1
                 return
             if name != job.name:
-                self.renamed[path] = (job.folder, name)
+                written.renamed.append((path, job.folder, name))
+            if job.entry.flags & LAST:
+                written.closing.append((path, job.folder, name, job.entry.flags & LAST))
             written.files += 1
-            written.bytes += job.entry.size
+            written.size += job.entry.size
 
-    def _make(self, folder: int, job: Job, chunks: Iterator[memoryview]) -> bytes | None:
+    def _make(self, folder: int, job: Job, chunks: Iterator[memoryview], written: Written) -> bytes | None:
         entry = job.entry
         new = NewFile(folder)
         try:
+            lost = set_flags(new.fd, entry.flags & FIRST) if entry.flags & FIRST else []
             fill(new.fd, entry, chunks, self._check)
-            lost = dress(new.fd, entry, os.fstat(new.fd))
+            lost += dress(new.fd, entry, os.fstat(new.fd))
             name = place(folder, job.name, self._rule, new.publish)
         finally:
             new.close()
         if lost and name is not None:
-            self._notices.say(entry.path, "metadata-not-kept", ", ".join(lost))
+            written.say(entry.path, "metadata-not-kept", ", ".join(lost))
         return name
 
     def _check(self) -> None:
@@ -152,12 +174,12 @@ class FileWriting:
             raise Stop(StopReason.LOST)
 
 
-class _Chunks:
+class _Contents:
     """Chunks of several files, read as one stream while all is well and file by file once something is not."""
 
-    def __init__(self, reader: PointReader, ids: bytes) -> None:
-        self._reader = reader
-        self._stream: Iterator[memoryview] | None = reader.read_chunks(ids) if ids else None
+    def __init__(self, chunks: ChunkReader, ids: bytes) -> None:
+        self._chunks = chunks
+        self._stream: Iterator[memoryview] | None = chunks.read_chunks(ids) if ids else None
         self._asked = 0
         self._given = 0
 
@@ -168,7 +190,7 @@ class _Chunks:
         if self._given != begin:
             self._stream = None  # the file before was given up half-way
         if self._stream is None:
-            return self._reader.read_chunks(entry.chunks)
+            return self._chunks.read_chunks(entry.chunks)
         return self._from_stream(self._stream, self._asked - begin)
 
     def _from_stream(self, stream: Iterator[memoryview], count: int) -> Iterator[memoryview]:
@@ -180,15 +202,15 @@ class _Chunks:
 
 def fill(fd: int, entry: Entry, chunks: Iterator[memoryview], check: Callable[[], None]) -> None:
     """Write a file's data between its holes. ``object-damaged`` when size, holes and chunks do not fit together."""
-    ranges = data_ranges(entry)
     if not entry.holes:
         written = 0
         for chunk in chunks:
-            check()
             written += _write_all(fd, chunk, written)
+            check()
         if written != entry.size:
             raise SkyharborError("object-damaged", f"the file's chunks have {written} bytes, not {entry.size}")
         return
+    ranges = data_ranges(entry)
     at, left = next(ranges, (0, 0))
     for chunk in chunks:
         check()
@@ -207,7 +229,7 @@ def fill(fd: int, entry: Entry, chunks: Iterator[memoryview], check: Callable[[]
 
 
 def _write_all(fd: int, data: memoryview, offset: int) -> int:
-    done = 0
+    done = os.pwrite(fd, data, offset)
     while done < len(data):
         done += os.pwrite(fd, data[done:], offset + done)
     return done

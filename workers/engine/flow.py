@@ -24,7 +24,7 @@ from shared.vault.index import ChunkIndex
 from shared.vault.pages import Columns
 from shared.vault.point import PageRef
 from shared.vault.writer import PointWriter
-from workers.engine.crew import Crew
+from workers.engine.crew import ReadingCrew
 from workers.engine.large_file import LargeFile
 from workers.engine.notices import Notices
 from workers.engine.ports import Found, Source, Stat, Unreadable
@@ -113,7 +113,7 @@ class Flow:
         self,
         *,
         source: Source,
-        crew: Crew,
+        crew: ReadingCrew,
         writer: PointWriter,
         index: ChunkIndex,
         reference: Reference,

@@ -79,7 +79,7 @@ class FurtherNames:
 
     def _prove(self, first: Entry) -> Spot | None:
         """Return where the first name is, if it is certain that what is there is the node of the point."""
-        home = self._writing.renamed.get(first.path) or self._landing.renamed.get(first.path)
+        home = self._landing.renamed.get(first.path)
         if home is None:
             home = self._landing.where(first.path)
             if home is None or not self._is_node(home, first):
@@ -134,7 +134,10 @@ class FurtherNames:
             written = self._writing.write([Job(whole, folder, name)])
             self._stats.files_restored += written.files
             self._stats.files_skipped += written.skipped
-            self._stats.bytes_restored += written.bytes
-            made = self._writing.renamed.get(whole.path, (folder, name))[1] if written.files else None
+            self._stats.bytes_restored += written.size
+            for notice in written.notices:
+                self._notices.add(notice)
+            self._landing.note(written)
+            made = self._landing.renamed.get(whole.path, (folder, name))[1] if written.files else None
         if made is not None:
             self._homes[first.path] = (folder, made)

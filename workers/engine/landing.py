@@ -19,8 +19,9 @@ from shared.errors import SkyharborError
 from shared.model.backup import ConflictRule, RestoreStats
 from shared.vault.entry import Entry, EntryKind
 from workers.engine.attributes import dress
-from workers.engine.file_writing import raise_if_full
+from workers.engine.file_writing import Written, raise_if_full
 from workers.engine.folders import Folders
+from workers.engine.node_flags import LAST, set_flags
 from workers.engine.notices import Notices, reason
 from workers.engine.placing import beside_name, place
 from workers.engine.xattrs import path_node
@@ -71,7 +72,9 @@ class Landing:
         # Where directories went that did not keep their name.
         self._moved: dict[bytes, bytes | None] = {}
         self.renamed: dict[bytes, Spot] = {}
-        """By path: the special nodes that this run made under another name, for theirs was taken."""
+        """By path: the nodes that this run made under another name, for theirs was taken."""
+        # Path, spot and flags of nodes to close to changes in the end: nearly always few.
+        self._closing: list[tuple[bytes, Spot, int]] = []
 
     def leave_for(self, path: bytes) -> Iterator[Action]:
         """Leave the directories that ``path`` is not below; yield what has to be done once their content is there."""
@@ -126,6 +129,26 @@ class Landing:
         self._stats.directories_restored += 1
         if not made and (only_above or self._rule is not ConflictRule.OVERWRITE):
             level.entry = None  # it was there: it keeps its attributes
+
+    def note(self, written: Written) -> None:
+        """Take note of where files of a batch went, and of those to close in the end."""
+        for path, folder, name in written.renamed:
+            self.renamed[path] = folder, name
+        for path, folder, name, flags in written.closing:
+            self._closing.append((path, (folder, name), flags))
+
+    def close_to_changes(self) -> None:
+        """Set the flags that forbid changes, once nothing has to be changed any more. The last thing of a restore."""
+        for path, (folder, name), flags in reversed(self._closing):
+            lost = ["immutable or append-only flag"]
+            with suppress(OSError), self._folders.held(folder) as at:
+                node = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
+                try:
+                    lost = set_flags(node, flags)
+                finally:
+                    os.close(node)
+            if lost:
+                self._notices.say(path, "metadata-not-kept", ", ".join(lost))
 
     def count(self, name: bytes | None) -> None:
         """Count a node that got this name; None is one that was there and stays."""
@@ -224,6 +247,8 @@ class Landing:
                     lost = dress(folder, entry, os.fstat(folder))
                 finally:
                     os.close(folder)
+                if entry.flags & LAST:
+                    self._closing.append((entry.path, (where, b"."), entry.flags & LAST))
                 if lost:
                     self._notices.say(entry.path, "metadata-not-kept", ", ".join(lost))
 

@@ -12,8 +12,8 @@ import os
 from collections.abc import Callable, Iterator
 
 from shared.errors import SkyharborError
+from shared.vault.chunk_reader import ChunkReader
 from shared.vault.entry import Entry
-from shared.vault.reader import PointReader
 from workers.engine.xattrs import KERNELS_OWN, read_xattrs
 
 _ID = 32
@@ -34,7 +34,7 @@ def data_ranges(entry: Entry) -> Iterator[tuple[int, int]]:
         yield at, entry.size - at
 
 
-def same_content(fd: int, entry: Entry, reader: PointReader, check: Callable[[], None]) -> bool:
+def same_content(fd: int, entry: Entry, chunks: ChunkReader, check: Callable[[], None]) -> bool:
     """Read an open file of the entry's size and tell whether its bytes are the entry's. ``check`` may raise to stop.
 
     Memory is bounded by one chunk. False when the vault does not say how long a chunk is.
@@ -45,11 +45,11 @@ def same_content(fd: int, entry: Entry, reader: PointReader, check: Callable[[],
         return False
     for start in range(0, len(entry.chunks), _IDS_AT_ONCE * _ID):
         ids = entry.chunks[start : start + _IDS_AT_ONCE * _ID]
-        for number, place in enumerate(reader.find(ids)):
+        for number, place in enumerate(chunks.find(ids)):
             check()
             wanted = ids[number * _ID : (number + 1) * _ID]
             # The reader hands out no keys, but whether a chunk is the right one is its to say.
-            if place is None or reader.chunk_id(data.take(place.raw_length)) != wanted:
+            if place is None or chunks.chunk_id(data.take(place.raw_length)) != wanted:
                 return False
     return not data.take(1) and all(_is_zero(fd, offset, length, check) for offset, length in entry.holes)
 

@@ -1,8 +1,9 @@
 """Brings a recovery point, or a part of it, back into a folder.
 
-Entries stream in order through one thread, which makes directories and gathers files into batches; a few threads write
-the batches. What depends on a batch being done (attributes of directories, further names of hard-linked files) waits
-behind it in the same order.
+Entries stream in order through one thread, which makes directories and gathers files into windows; a crew writes them.
+Within a window files are written in the order in which they lie in the vault, so that each segment is fetched and
+expanded once, however scattered a tree has become over the years. What depends on files being there (attributes of
+directories, further names of hard-linked files) waits behind its window.
 
 What happens when it dies: no half file under a real name. Running the same restore again completes it: with
 ``SKIP`` what is there stays, with ``OVERWRITE`` files that are proven to be right already are left alone, and
@@ -16,15 +17,19 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
+from dataclasses import dataclass, field
 
 from shared.contracts.work import Progress, RestoreDone
 from shared.errors import SkyharborError
 from shared.model.backup import ConflictRule, RestoreStats
+from shared.vault.chunk_finder import ChunkFinder
+from shared.vault.chunk_table import ID_SIZE, Location, SegmentRef
 from shared.vault.entry import Entry, EntryKind
 from shared.vault.reader import PointReader
+from workers.engine.crew import WritingCrew, WritingThreads
 from workers.engine.file_writing import FileWriting, Job, Written, raise_if_full
 from workers.engine.folders import Folders
 from workers.engine.further_names import FurtherNames
@@ -33,10 +38,16 @@ from workers.engine.notices import Notices, reason
 from workers.engine.ports import Control
 from workers.engine.selection import Selection
 
+_WINDOW_FILES = 8192
+_WINDOW_BYTES = 512 * 1024 * 1024
+_WINDOW_ACTIONS = 8192
 _BATCH_FILES = 256
-_BATCH_BYTES = 8 * 1024 * 1024
-_BATCH_ACTIONS = 1024
+_BATCH_BYTES = 4 * 1024 * 1024
+_MOST = 4  # times these, before a batch ends inside of a segment
 _PATIENCE = 0.2
+
+Muster = Callable[[ChunkFinder, str], WritingCrew]
+"""Brings a crew that writes into the target, and asks the finder where chunks are."""
 
 
 def restore_point(
@@ -47,17 +58,21 @@ def restore_point(
     conflict: ConflictRule,
     control: Control,
     threads: int = 4,
+    muster: Muster | None = None,
 ) -> RestoreDone:
     """Restore ``paths`` (absolute, as they were; none means everything) to ``target`` joined with their path.
 
     The target is made when it is missing. Damaged files, and what the target refuses or cannot hold, are notices;
-    nothing of a damaged file is left. Raises ``path-not-in-point`` before anything is written, ``target-invalid``,
-    ``target-full``, ``Stop`` when the control says so, and the store's errors.
+    nothing of a damaged file is left. Without ``muster`` threads of this process write. Raises ``path-not-in-point``
+    before anything is written, ``target-invalid``, ``target-full``, ``Stop`` when the control says so, and the store's
+    errors.
     """
     selection = Selection(reader, paths)
     folders = Folders(_open_target(target))
     try:
-        return _Run(reader, selection, folders, conflict, control).fly(threads)
+        writing = FileWriting(reader.chunks, folders, conflict)
+        crew = muster(reader.finder, target) if muster else WritingThreads(writing, count=threads)
+        return _Run(reader, selection, folders, conflict, control, writing, crew).fly()
     finally:
         folders.close()
 
@@ -73,28 +88,39 @@ def _open_target(target: str) -> int:
         raise SkyharborError("target-invalid", f"{target}: {reason(error)}") from error
 
 
-class _Batch:
+@dataclass(slots=True)
+class _Window:
     """Files to write, and what to do in this thread once they are written."""
 
-    __slots__ = ("after", "bytes", "jobs")
+    jobs: list[Job] = field(default_factory=list)
+    bytes: int = 0
+    after: list[Action] = field(default_factory=list)
+    calls: deque[Future[Written]] = field(default_factory=deque)
 
-    def __init__(self) -> None:
-        self.jobs: list[Job] = []
-        self.bytes = 0
-        self.after: list[Action] = []
+    @property
+    def is_full(self) -> bool:
+        return len(self.jobs) >= _WINDOW_FILES or self.bytes >= _WINDOW_BYTES or len(self.after) >= _WINDOW_ACTIONS
 
 
 class _Run:
     def __init__(
-        self, reader: PointReader, selection: Selection, folders: Folders, rule: ConflictRule, control: Control
+        self,
+        reader: PointReader,
+        selection: Selection,
+        folders: Folders,
+        rule: ConflictRule,
+        control: Control,
+        writing: FileWriting,
+        crew: WritingCrew,
     ) -> None:
         self._reader = reader
         self._selection = selection
         self._control = control
+        self._writing = writing
+        self._crew = crew
         self._notices = Notices()
         self._stats = RestoreStats()
         self._landing = Landing(folders, rule, self._notices, self._stats)
-        self._writing = FileWriting(reader, folders, rule, self._notices)
         self._further = FurtherNames(
             folders=folders,
             rule=rule,
@@ -104,27 +130,28 @@ class _Run:
             writing=self._writing,
             content=self._content,
         )
-        self._batch = _Batch()
-        self._under_way: deque[tuple[_Batch, Future[Written]]] = deque()
+        self._window = _Window()
+        self._windows: deque[_Window] = deque()
+        self._calls = 0
 
-    def fly(self, threads: int) -> RestoreDone:
+    def fly(self) -> RestoreDone:
         """Restore and tell."""
         read_before = self._reader.bytes_read
-        self._limit = threads + 2
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="restore")
         try:
             for entry in self._selection.entries():
                 self._take(entry)
-            self._batch.after.extend(self._landing.leave_all())
+            self._window.after.extend(self._landing.leave_all())
             self._submit()
-            while self._under_way:
-                self._settle()
+            while self._windows:
+                self._settle_one()
+            self._landing.close_to_changes()
         except BaseException:
-            self._writing.stop()
+            self._crew.stop()
             raise
         finally:
-            self._threads.shutdown(cancel_futures=True)
-        self._stats.bytes_read = self._reader.bytes_read - read_before
+            self._crew.close()
+        # Pages, and what this process itself has written; the crew has told what it read.
+        self._stats.bytes_read += self._reader.bytes_read - read_before
         self._stats.warnings = self._notices.count
         return RestoreDone(stats=self._stats, warnings=self._notices.listed())
 
@@ -135,13 +162,12 @@ class _Run:
         if not is_safe(entry.path):
             self._notices.say(entry.path, "refused-path", "this path leads outside of the target; it was not restored")
             return
-        self._batch.after.extend(self._landing.leave_for(entry.path))
+        self._window.after.extend(self._landing.leave_for(entry.path))
         if entry.kind == EntryKind.DIRECTORY:
             self._landing.directory(entry, only_above=self._selection.is_only_above(entry.path))
         else:
             self._land(entry)
-        batch = self._batch
-        if len(batch.jobs) >= _BATCH_FILES or batch.bytes >= _BATCH_BYTES or len(batch.after) >= _BATCH_ACTIONS:
+        if self._window.is_full:
             self._submit()
 
     def _land(self, entry: Entry) -> None:
@@ -149,10 +175,10 @@ class _Run:
         if spot is None:
             self._stats.files_skipped += 1
         elif entry.link:
-            self._batch.after.append(lambda: self._further.make(entry, *spot))
+            self._window.after.append(lambda: self._further.make(entry, *spot))
         elif entry.kind == EntryKind.FILE:
-            self._batch.jobs.append(Job(entry, *spot))
-            self._batch.bytes += entry.size
+            self._window.jobs.append(Job(entry, *spot))
+            self._window.bytes += entry.size
         else:
             self._landing.special(entry, *spot)
 
@@ -162,24 +188,39 @@ class _Run:
         return first if isinstance(first, Entry) and first.path == path and not first.link else None
 
     def _submit(self) -> None:
-        batch, self._batch = self._batch, _Batch()
-        self._under_way.append((batch, self._threads.submit(self._writing.write, batch.jobs)))
-        while len(self._under_way) > self._limit:
-            self._settle()
+        """Have the window written."""
+        window, self._window = self._window, _Window()
+        self._windows.append(window)
+        for batch in _batches(window.jobs, self._reader):
+            while self._calls >= self._crew.limit:
+                self._settle_one()
+            self._calls += 1
+            window.calls.append(self._crew.write(batch))
         self._control.check()
 
-    def _settle(self) -> None:
-        """Wait for the oldest batch and do what waited for it."""
-        batch, future = self._under_way.popleft()
-        while not future.done():
-            wait_for([future], timeout=_PATIENCE)
+    def _settle_one(self) -> None:
+        """Wait for the oldest call, or do what waits behind the oldest window."""
+        window = self._windows[0]
+        if window.calls:
+            self._settle(window.calls.popleft())
+        elif window is not self._windows[-1] or not self._calls:
+            self._windows.popleft()
+            for action in window.after:
+                action()
+            self._report()
+
+    def _settle(self, call: Future[Written]) -> None:
+        while not call.done():
+            wait_for([call], timeout=_PATIENCE)
             self._control.check()
-        written = future.result()
+        self._calls -= 1
+        written = call.result()
         self._stats.files_restored += written.files
         self._stats.files_skipped += written.skipped
-        self._stats.bytes_restored += written.bytes
-        for action in batch.after:
-            action()
+        self._stats.bytes_restored += written.size
+        for notice in written.notices:
+            self._notices.add(notice)
+        self._landing.note(written)
         self._report()
 
     def _report(self) -> None:
@@ -192,6 +233,33 @@ class _Run:
                 files_total=body.files if whole else 0,
                 bytes_done=stats.bytes_restored,
                 bytes_total=body.bytes if whole else 0,
-                bytes_transferred=self._reader.bytes_read,
+                bytes_transferred=stats.bytes_read,
             )
         )
+
+
+def _batches(jobs: Sequence[Job], reader: PointReader) -> Iterator[list[Job]]:
+    """Split jobs into batches in the order of the vault, each ending where a segment does, if that is not too far."""
+    places = iter(reader.finder.find(b"".join([job.entry.chunks[:ID_SIZE] for job in jobs])))
+    located = [(next(places) if job.entry.chunks else None, job) for job in jobs]
+    # Stable: files without content, or with lost content, come first and in their own order.
+    located.sort(key=lambda pair: _order(pair[0]))
+    batch: list[Job] = []
+    size = 0
+    last: SegmentRef | None = None
+    for place, job in located:
+        segment = place.segment if place else None
+        enough = len(batch) >= _BATCH_FILES or size >= _BATCH_BYTES
+        too_much = len(batch) >= _MOST * _BATCH_FILES or size >= _MOST * _BATCH_BYTES
+        if batch and enough and (segment is not last or too_much):
+            yield batch
+            batch, size = [], 0
+        batch.append(job)
+        size += job.entry.size
+        last = segment
+    if batch:
+        yield batch
+
+
+def _order(place: Location | None) -> tuple[str, int, int]:
+    return (place.pack, place.offset, place.raw_offset) if place else ("", 0, 0)

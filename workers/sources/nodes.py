@@ -16,9 +16,9 @@ import stat
 from collections.abc import Sequence
 
 from shared.vault.entry import Entry, EntryKind, kind_of
+from workers.engine.node_flags import read_flags
 from workers.engine.seen import entry_of, is_unchanged
 from workers.engine.xattrs import path_node, read_xattrs
-from workers.sources.flags import read_flags
 
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _FOLDER = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_DIRECTORY

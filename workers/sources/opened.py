@@ -9,9 +9,9 @@ import errno
 import os
 
 from shared.vault.entry import Entry
+from workers.engine.node_flags import read_flags
 from workers.engine.seen import entry_of
 from workers.engine.xattrs import read_xattrs
-from workers.sources.flags import read_flags
 
 
 class OpenedLocalFile:

@@ -31,13 +31,14 @@ from shared.crypto.domain_keys import DomainKeys
 from shared.crypto.keyring import Keyring
 from shared.errors import SkyharborError
 from shared.storage.open import local_folder, open_store
+from shared.vault.chunk_finder import ChunkFinder
 from shared.vault.index import ChunkIndex
 from shared.vault.reader import PointReader
 from shared.vault.vault import Vault, open_vault
 from shared.vault.writer import PointWriter
-from workers.crew.messages import BackupWork
+from workers.crew.messages import BackupWork, RestoreWork
 from workers.engine.backup import run_backup
-from workers.engine.crew import Crew
+from workers.engine.crew import ReadingCrew, WritingCrew
 from workers.engine.ports import Control, Source, Stop, StopReason
 from workers.engine.restore import restore_point
 from workers.engine.verify import verify_point
@@ -49,14 +50,15 @@ log = structlog.get_logger()
 class Hangar:
     """What every flight of this process needs: the keys, a place for caches, and the source adapters.
 
-    ``open_source`` takes a source and the absolute folders that it must not enter; ``muster`` brings a backup's hands.
+    ``open_source`` takes a source and the absolute folders that it must not enter; the ``muster``s bring crews.
     """
 
     keyring: Keyring
     cache: str
     open_source: Callable[[FilesSource, Sequence[str]], Source]
     clock: Clock
-    muster: Callable[[BackupWork, PointWriter], Crew]
+    muster_readers: Callable[[BackupWork, PointWriter], ReadingCrew]
+    muster_writers: Callable[[RestoreWork, ChunkFinder], WritingCrew]
 
 
 def fly(granted: Granted, control: Control, hangar: Hangar) -> Outcome | None:
@@ -93,14 +95,7 @@ def _run(granted: Granted, control: Control, hangar: Hangar) -> Outcome:
         case BackupInstruction():
             return _backup(instruction, granted.fence, control, hangar)
         case RestoreInstruction():
-            with _opened(instruction.point.vault.url) as vault:
-                return restore_point(
-                    _open_point(vault, instruction.point, hangar),
-                    target=instruction.target,
-                    paths=instruction.paths,
-                    conflict=instruction.conflict,
-                    control=control,
-                )
+            return _restore(instruction, control, hangar)
         case VerifyInstruction():
             with _opened(instruction.point.vault.url) as vault:
                 return verify_point(
@@ -133,7 +128,33 @@ def _backup(instruction: BackupInstruction, fence: Fence, control: Control, hang
             fence=fence,
             control=control,
             clock=hangar.clock,
-            muster=lambda writer: hangar.muster(work, writer),
+            muster=lambda writer: hangar.muster_readers(work, writer),
+        )
+
+
+def _restore(instruction: RestoreInstruction, control: Control, hangar: Hangar) -> Outcome:
+    point = instruction.point
+    with _opened(point.vault.url) as vault:
+
+        def muster(finder: ChunkFinder, target: str) -> WritingCrew:
+            there = os.stat(target)
+            work = RestoreWork(
+                vault_url=point.vault.url,
+                vault=vault.header,
+                dek=hangar.keyring.get(point.machine.id),
+                target=target,
+                node=(there.st_dev, there.st_ino),
+                rule=instruction.conflict,
+            )
+            return hangar.muster_writers(work, finder)
+
+        return restore_point(
+            _open_point(vault, point, hangar),
+            target=instruction.target,
+            paths=instruction.paths,
+            conflict=instruction.conflict,
+            control=control,
+            muster=muster,
         )
 
 

@@ -13,9 +13,13 @@ from hypothesis import strategies as st
 from shared.errors import SkyharborError
 from shared.storage.memory import MemoryStore
 from shared.vault import layout
+from shared.vault.chunk_finder import TableFinder
+from shared.vault.chunk_reader import ChunkReader
 from shared.vault.entry import sort_key
 from shared.vault.index import ChunkIndex
+from shared.vault.index_segment import table_bytes, table_from
 from shared.vault.pages import MAX_ENTRIES, PageBuilder
+from shared.vault.segment_source import SegmentSource
 from tests.unit.vault.bench import KEYS, MACHINE, Bench, body, file_entry, never_stop, new_bench, point_id
 
 NO_INDEX = None
@@ -267,32 +271,19 @@ def test_a_point_cannot_name_a_chunk_that_nobody_stored() -> None:
     assert (bench.vault.points(MACHINE), asked) == ([], [])
 
 
-def test_chunks_are_planned_by_pack_and_read_as_asked() -> None:
+def test_the_table_of_some_chunks_is_all_that_another_process_needs_to_read_them() -> None:
     bench = new_bench()
     tree = {b"%03d" % number: b"%d." % number * 90 for number in range(60)}
     bench.write(1, tree)
-    reader = bench.reader(1, index=bench.index())
-    ids = b"".join(entry.chunks for entry in reader.entries())
-    unknown = KEYS.chunk_id(b"unknown")
-    plan = reader.plan(unknown + ids + ids[:32])
-    expected = list(reader.read_chunks(ids + ids[:32]))
-    places = [(planned.ref.pack, planned.ref.offset) for planned in plan.segments]
-    read = {chunk.position: content for chunk, content in reader.read_planned(plan.segments)}
-    assert plan.missing == (0,)
-    assert places == sorted(set(places))
-    assert [read[position] for position in range(1, len(expected) + 1)] == expected
-
-
-def test_a_location_says_where_in_a_fetched_segment_a_chunk_is() -> None:
-    bench = new_bench()
-    bench.write(1, TREE)
-    reader = bench.reader(1)
-    for entry in reader.entries():
-        found = [
-            reader.fetch(place.pack, place.offset, place.stored)[place.raw_offset :][: place.raw_length]
-            for place in reader.locate(entry.chunks)
-        ]
-        assert b"".join(found) == TREE[entry.path]
+    for index in (bench.index(), None):
+        reader = bench.reader(1, index=index)
+        ids = b"".join(entry.chunks for entry in reader.entries())[10 * 32 : 30 * 32]
+        table = table_from(table_bytes(reader.finder.table_of(ids + KEYS.chunk_id(b"unknown") + ids[:32])))
+        finder = TableFinder()
+        finder.turn_to(table)
+        alone = ChunkReader(finder, SegmentSource(bench.vault, KEYS, keep=0), KEYS)
+        assert len(table) == 20
+        assert list(alone.read_chunks(ids)) == list(reader.read_chunks(ids))
 
 
 def test_another_machine_s_keys_open_nothing() -> None:
