@@ -38,9 +38,12 @@ class Decoded(NamedTuple):
     lengths: tuple[int, ...]
 
 
-def encode_segment(chunks: Sequence[Buffer], level: int) -> Encoded:
-    """Join, compress and prove the chunks of one segment. ValueError when there are none or they exceed ``MAX_RAW``."""
-    payload = b"".join(chunks)
+def encode_segment(chunks: Sequence[Buffer], level: int, *, whole: memoryview | None = None) -> Encoded:
+    """Join, compress and prove the chunks of one segment. ValueError when there are none or they exceed ``MAX_RAW``.
+
+    ``whole`` spares the joining: the same bytes, where the caller has them one behind the other.
+    """
+    payload = b"".join(chunks) if whole is None else whole
     if not chunks or len(payload) > MAX_RAW:
         raise ValueError("a segment holds at least one chunk and at most MAX_RAW bytes")
     lengths = tuple(memoryview(chunk).nbytes for chunk in chunks)

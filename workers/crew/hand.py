@@ -1,8 +1,8 @@
 """A hand: reads or writes what it is told to, and ends when its unit does.
 
 One thread works, one listens, so that the end of the unit is noticed in the middle of a large file. A backup's hand
-asks the worker, which keeps the index, whether a chunk is new; packs are filled, encrypted and put here. A restore's hand
-is told with each batch where the chunks are.
+asks the worker, which keeps the index, whether a chunk is new; packs are filled, encrypted and put here. A restore's
+hand is told with each batch where the chunks are.
 
 Rule of the file: every failure of a call becomes a message; the line's end is the hand's.
 """
@@ -159,9 +159,9 @@ class _Reader:
         """Ask the worker."""
         return [wanted == 1 for wanted in self._desk.ask(Reserve(b"".join(ids)))]
 
-    def add_segment(self, ids: Sequence[bytes], chunks: Sequence[Buffer]) -> None:
+    def add_segment(self, ids: Sequence[bytes], chunks: Sequence[Buffer], *, whole: memoryview | None = None) -> None:
         """Store chunks in a pack of this hand."""
-        self._chunks.add_segment(ids, chunks)
+        self._chunks.add_segment(ids, chunks, whole=whole)
 
     def answer(self, call: Call) -> msgspec.Struct:
         """Read, or make durable what was read."""

@@ -145,11 +145,11 @@ class Source(Protocol):
         """Return a node that is no file with its xattrs, flags and link target. Any thread. Raises ``Unreadable``."""
         ...
 
-    def read_whole(self, entry: Entry) -> bytes | None:
-        """Return a small regular file's content in the quickest way, and complete its entry with xattrs and flags.
+    def read_whole(self, entry: Entry, room: memoryview) -> bool:
+        """Read a small regular file the quick way into ``room`` (its size and one byte more) and complete its entry.
 
-        Only when the file is, after it was read, the very node that the scan met, unchanged, and has no holes; None in
-        every other case, whatever the reason: ``open`` then finds out. Any thread.
+        True only when the file was, after it was read, the very node that the scan met, unchanged, and has no holes;
+        False in every other case, whatever the reason: ``open`` then finds out. Any thread.
         """
         ...
 

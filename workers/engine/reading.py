@@ -50,8 +50,8 @@ class ChunkSink(Protocol):
         """Return for every id whether the caller must store it: True at most once per id and point."""
         ...
 
-    def add_segment(self, ids: Sequence[bytes], chunks: Sequence[Buffer]) -> None:
-        """Store chunks together."""
+    def add_segment(self, ids: Sequence[bytes], chunks: Sequence[Buffer], *, whole: memoryview | None = None) -> None:
+        """Store chunks together; ``whole`` is the same bytes as one buffer, where there is one."""
         ...
 
 
@@ -65,42 +65,63 @@ class Read:
 
 
 class _Segment:
-    """Chunks on their way into one segment."""
+    """Chunks on their way into one segment, in order, in a buffer of its own or where they are."""
 
-    __slots__ = ("_chunk_id", "_chunks", "_ids", "_sink", "_size", "passed")
+    __slots__ = ("_at", "_chunk_id", "_chunks", "_ids", "_room", "_sink", "passed")
 
-    def __init__(self, keys: DomainKeys, sink: ChunkSink) -> None:
+    def __init__(self, keys: DomainKeys, sink: ChunkSink, room: memoryview) -> None:
         self._chunk_id = keys.chunk_id
         self._sink = sink
+        self._room = room
         self._ids: list[bytes] = []
-        self._chunks: list[Buffer] = []
-        self._size = 0
+        self._chunks: list[memoryview] = []
+        self._at = 0
         self.passed = 0
         """Bytes taken and handed over."""
 
-    def take(self, chunk: bytes | memoryview) -> bytes:
-        """Add a chunk and return its id. The buffer must stay as it is until ``flush`` or the next ``take``'s flush."""
-        size = len(chunk)
-        if self._size + size > _SEGMENT:
+    def space(self, size: int) -> memoryview:
+        """Return room for the next chunk, which ``fill`` takes from there."""
+        if self._at + size > len(self._room):
             self.flush()
+        return self._room[self._at : self._at + size]
+
+    def fill(self, size: int) -> bytes:
+        """Take what was written into the beginning of the last ``space`` and return its id."""
+        chunk = self._room[self._at : self._at + size]
+        self._at += size
+        self._chunks.append(chunk)
         chunk_id = self._chunk_id(chunk)
         self._ids.append(chunk_id)
-        self._chunks.append(chunk)
-        self._size += size
         return chunk_id
 
     def flush(self) -> None:
         """Hand over what the vault does not have yet."""
-        if not self._ids:
+        self._hand_over(self._ids, self._chunks, self._room[: self._at])
+        self._ids, self._chunks, self._at = [], [], 0
+
+    def pass_on(self, chunks: Sequence[memoryview]) -> list[bytes]:
+        """Hand over chunks of a large file from where they are, in segments of their own; return their ids."""
+        self.flush()
+        ids = [self._chunk_id(chunk) for chunk in chunks]
+        begin, size = 0, 0
+        for number, chunk in enumerate(chunks):
+            if size and size + len(chunk) > _SEGMENT:
+                self._hand_over(ids[begin:number], chunks[begin:number])
+                begin, size = number, 0
+            size += len(chunk)
+        self._hand_over(ids[begin:], chunks[begin:])
+        return ids
+
+    def _hand_over(self, ids: Sequence[bytes], chunks: Sequence[memoryview], whole: memoryview | None = None) -> None:
+        if not ids:
             return
-        answers = self._sink.reserve(self._ids)
-        if any(answers):
-            wanted = [
-                (chunk_id, chunk) for chunk_id, chunk, new in zip(self._ids, self._chunks, answers, strict=True) if new
-            ]
-            self._sink.add_segment([chunk_id for chunk_id, _ in wanted], [chunk for _, chunk in wanted])
-        self.passed += self._size
-        self._ids, self._chunks, self._size = [], [], 0
+        answers = self._sink.reserve(ids)
+        if all(answers):
+            self._sink.add_segment(ids, chunks, whole=chunks[0] if len(chunks) == 1 else whole)
+        elif any(answers):
+            wanted = [place for place, new in enumerate(answers) if new]
+            self._sink.add_segment([ids[place] for place in wanted], [chunks[place] for place in wanted])
+        self.passed += sum(map(len, chunks))
 
 
 class FileReading:
@@ -112,6 +133,7 @@ class FileReading:
         self._sink = sink
         self._clock = clock
         self._cutters: queue.SimpleQueue[Cutter] = queue.SimpleQueue()
+        self._rooms: queue.SimpleQueue[memoryview] = queue.SimpleQueue()
         self._stopping = threading.Event()
 
     def stop(self) -> None:
@@ -121,13 +143,16 @@ class FileReading:
     def read(self, entries: Sequence[Entry]) -> Read:
         """Read nodes into the vault. Raises ``Stop`` after ``stop()`` and what the sink raises."""
         result = Read()
-        segment = _Segment(self._keys, self._sink)
+        room = self._room()
+        segment = _Segment(self._keys, self._sink, room)
         young = int(self._clock.now().timestamp() * 1e9) - _YOUNG_NS
-        read_whole, take, keep = self._source.read_whole, segment.take, result.entries.append
+        read_whole, space, fill, keep = self._source.read_whole, segment.space, segment.fill, result.entries.append
         for entry in entries:
-            if entry.kind == _FILE and entry.size < LARGE_FILE and (data := read_whole(entry)) is not None:
-                if data:
-                    entry.chunks = take(data)
+            size = entry.size
+            # One byte more than there should be, to notice when there is more.
+            if entry.kind == _FILE and size < LARGE_FILE and read_whole(entry, space(size + 1)):
+                if size:
+                    entry.chunks = fill(size)
                 done = entry
             else:
                 self._check()
@@ -142,12 +167,13 @@ class FileReading:
             keep(done)
         self._check()
         segment.flush()
+        self._rooms.put(room)
         result.bytes_read = segment.passed
         return result
 
     def read_range(self, entry: Entry, offset: int, length: int) -> ReadRange:
         """Read a part of a large file into the vault. Raises ``Unreadable``, and otherwise what ``read`` raises."""
-        segment = _Segment(self._keys, self._sink)
+        segment = _Segment(self._keys, self._sink, memoryview(b""))
         opened = self._source.open(entry)
         try:
             feed = _Feed(opened, self._check, offset, length)
@@ -188,12 +214,12 @@ class FileReading:
             if len(data) == entry.size and entry.size:
                 ranges = opened.data(0, entry.size)
                 if len(ranges) == 1 and ranges[0][1] == entry.size:
-                    entry.chunks = segment.take(data)
+                    segment.space(entry.size)[:] = data
+                    entry.chunks = segment.fill(entry.size)
                     return entry
             elif not data:
                 entry.size = 0
                 return entry
-        segment.flush()
         # A size of nothing is what /proc and its like claim: read them to their end.
         feed = _Feed(opened, self._check, 0, entry.size or 1 << 62)
         entry.chunks = self._cut(feed, segment)
@@ -206,8 +232,7 @@ class FileReading:
         ids: list[bytes] = []
         try:
             for chunks in cutter.rounds(feed.fill):
-                ids.extend([segment.take(chunk) for chunk in chunks])
-                segment.flush()  # the buffer is used again
+                ids += segment.pass_on(chunks)  # all of them: the cutter's buffer is used again
         finally:
             self._cutters.put(cutter)
         return b"".join(ids)
@@ -215,6 +240,13 @@ class FileReading:
     def _check(self) -> None:
         if self._stopping.is_set():
             raise Stop(StopReason.LOST)
+
+    def _room(self) -> memoryview:
+        """Return a buffer for a batch; it is used again, so that its memory is touched for the first time once."""
+        try:
+            return self._rooms.get_nowait()
+        except queue.Empty:
+            return memoryview(bytearray(_SEGMENT + LARGE_FILE))
 
     def _cutter(self) -> Cutter:
         try:

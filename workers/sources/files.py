@@ -46,9 +46,9 @@ class FilesAdapter:
         except OSError as error:
             raise Unreadable(unreadable(entry.path, error)) from error
 
-    def read_whole(self, entry: Entry) -> bytes | None:
-        """Return a small file's content in one go, or None when there is anything special about it (see the port)."""
-        return self._nodes.read_whole(entry)
+    def read_whole(self, entry: Entry, room: memoryview) -> bool:
+        """Read a small file in one go, if there is nothing special about it (see the port)."""
+        return self._nodes.read_whole(entry, room)
 
     def names_of_owners(self, uids: Iterable[int], gids: Iterable[int]) -> tuple[dict[str, str], dict[str, str]]:
         """Return what this machine's user and group databases call them."""

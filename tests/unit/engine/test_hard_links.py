@@ -53,10 +53,10 @@ class _Replaced(FilesAdapter):
             self._act()
         return super().open(entry)
 
-    def read_whole(self, entry):
+    def read_whole(self, entry, room):
         if entry.path.endswith(b"/a"):
             self._act()
-        return super().read_whole(entry)
+        return super().read_whole(entry, room)
 
     def complete(self, entry):
         if entry.path.endswith(b"/a"):

@@ -1,10 +1,8 @@
 """What a point cannot hold, what must not be in it, and what this machine may run out of."""
 
 import errno
-import fcntl
 import os
 import resource
-import struct
 from contextlib import contextmanager
 
 import pytest
@@ -12,7 +10,7 @@ import pytest
 from shared.contracts.work import FilesSource
 from shared.errors import SkyharborError
 from shared.model.backup import Notice
-from tests.support.trees import IS_ROOT, Node, plant
+from tests.support.trees import Node, plant
 from tests.unit.engine.rig import Rig
 from workers.engine.seen import entry_of
 from workers.sources.files import FilesAdapter
@@ -81,8 +79,8 @@ def test_a_read_for_which_there_is_no_memory_fails_the_backup(tmp_path):
     tree = plant(tmp_path / "tree", [Node(b"f", data=b"x")])
 
     class Starved(FilesAdapter):
-        def read_whole(self, _):
-            return None
+        def read_whole(self, *_):
+            return False
 
         def open(self, entry):
             return _NoMemory(super().open(entry))
@@ -127,33 +125,6 @@ def test_a_protected_path_inside_of_the_vault_is_not_entered(tmp_path, root):
 
 
 # ── attributes that no point holds ───────────────────────────────────────────────────────────────────
-
-
-def _set_flags(path, flags):
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.ioctl(fd, 0x40086602, struct.pack("=i4x", flags))
-    except OSError:
-        pytest.skip("this file system has no such flags")
-    finally:
-        os.close(fd)
-
-
-@pytest.mark.skipif(not IS_ROOT, reason="needs root to make a file immutable")
-def test_flags_that_forbid_changes_are_said_because_no_point_holds_them(tmp_path):
-    nodes = [Node(b"d", "dir", mode=0o755), Node(b"fixed", data=b"x"), Node(b"plain", data=b"x")]
-    tree = plant(tmp_path / "tree", nodes)
-    try:
-        _set_flags(f"{tree}/fixed", 0x10)
-        _set_flags(f"{tree}/d", 0x20)
-        done = Rig().backup(tree)
-    finally:
-        _set_flags(f"{tree}/fixed", 0)
-        _set_flags(f"{tree}/d", 0)
-    assert sorted((notice.path, notice.code, notice.message) for notice in done.warnings) == [
-        (f"{tree}/d", "metadata-not-kept", "append-only flag"),
-        (f"{tree}/fixed", "metadata-not-kept", "immutable flag"),
-    ]
 
 
 # ── given paths below each other ─────────────────────────────────────────────────────────────────────
