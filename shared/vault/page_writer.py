@@ -35,17 +35,13 @@ class PageWriter:
         self.references = 0
         self._keys, self._reserve, self._refer, self._append, self._level = keys, reserve, refer, append, level
         self._builder = PageBuilder()
-        self._needed: list[bytes] = []
         self._ids: list[bytes] = []
         self._pieces: list[bytes] = []
         self._size = 0
 
-    def add(self, entry: Entry) -> None:
-        """Take the next entry."""
-        page = self._builder.add(entry)
-        if entry.chunks:
-            self._needed.append(entry.chunks)
-        if page:
+    def add(self, entries: Sequence[Entry]) -> None:
+        """Take the next entries."""
+        for page in self._builder.add(entries):
             self._store(page)
 
     @property
@@ -83,5 +79,4 @@ class PageWriter:
                 self.flush()
         self.pages.append(PageRef(page.first, b"".join(ids), page.entries))
         self.references += len(ids)
-        self._refer(b"".join([*self._needed, *ids]))
-        self._needed = []
+        self._refer(b"".join([page.chunks, *ids]))

@@ -7,10 +7,10 @@ only, so an insertion changes its own page and perhaps the next, and all other p
 from __future__ import annotations
 
 import sys
-import zlib
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, NamedTuple
+from zlib import crc32
 
 import msgspec
 
@@ -66,10 +66,11 @@ class Columns(msgspec.Struct, array_like=True, kw_only=True):
 
 
 class Page(NamedTuple):
-    """A page to be stored: the path of its first entry, their number, its bytes."""
+    """A page to be stored: the path of its first entry, their number, all ids of their chunks, its bytes."""
 
     first: bytes
     entries: int
+    chunks: bytes
     data: bytes
 
 
@@ -81,23 +82,31 @@ class PageBuilder:
         self._bytes = 0
         self._last: bytes | None = None
 
-    def add(self, entry: Entry) -> Page | None:
-        """Take the next entry; return the page that it completes, if it does.
+    def add(self, entries: Sequence[Entry]) -> Iterator[Page]:
+        """Take the next entries; yield the pages that they complete.
 
         ValueError unless entries come in ``sort_key`` order, each path once.
         """
-        key = sort_key(entry.path)
-        if self._last is not None and key <= self._last:
-            raise ValueError(f"entries must come in order: {entry.path!r}")
-        self._last = key
-        self._entries.append(entry)
-        self._bytes += len(entry.path) + len(entry.chunks) + _FIXED
-        if entry.xattrs:
-            self._bytes += sum(len(name) + len(value) for name, value in entry.xattrs)
-        count = len(self._entries)
-        if count >= MAX_ENTRIES or self._bytes >= _MAX_BYTES or (count >= MIN_ENTRIES and _cuts(entry.path)):
-            return self.finish()
-        return None
+        last, held, size = self._last, self._entries, self._bytes
+        for entry in entries:
+            path = entry.path
+            key = sort_key(path)
+            if last is not None and key <= last:
+                raise ValueError(f"entries must come in order: {path!r}")
+            last = key
+            held.append(entry)
+            size += len(path) + len(entry.chunks) + _FIXED
+            if entry.xattrs:
+                size += sum(len(name) + len(value) for name, value in entry.xattrs)
+            count = len(held)
+            if (count >= MIN_ENTRIES and (not crc32(path) & _CUT_MASK or count >= MAX_ENTRIES)) or size >= _MAX_BYTES:
+                yield self._page(held)
+                held, size = [], 0
+        self._last, self._entries, self._bytes = last, held, size
+
+    def _page(self, entries: list[Entry]) -> Page:
+        chunks = b"".join([entry.chunks for entry in entries])
+        return Page(entries[0].path, len(entries), chunks, encode_page(entries))
 
     @property
     def empty(self) -> bool:
@@ -115,7 +124,7 @@ class PageBuilder:
         """Return what is left as the last page, None if nothing is."""
         if not self._entries:
             return None
-        page = Page(self._entries[0].path, len(self._entries), encode_page(self._entries))
+        page = self._page(self._entries)
         self._entries, self._bytes = [], 0
         return page
 
@@ -225,10 +234,6 @@ def _fill(entries: list[Entry], page: Columns) -> None:
         entries[row].holes = holes
     for row, flags in page.flags:
         entries[row].flags = flags
-
-
-def _cuts(path: bytes) -> bool:
-    return not zlib.crc32(path) & _CUT_MASK
 
 
 def _chunk_count(chunks: bytes) -> int:

@@ -132,10 +132,10 @@ class PointWriter:
 
     # ── from one thread ──────────────────────────────────────────────────────────────────────────────
 
-    def add_entry(self, entry: Entry) -> None:
-        """Take the next entry, in ``sort_key`` order (ValueError otherwise). Its chunks may still be on their way."""
-        self._references += len(entry.chunks) // 32
-        self._pages.add(entry)
+    def add_entries(self, entries: Sequence[Entry]) -> None:
+        """Take the next entries, in ``sort_key`` order (ValueError otherwise); their chunks may be on their way."""
+        self._references += sum([len(entry.chunks) for entry in entries]) // 32
+        self._pages.add(entries)
 
     def add_page(self, page: PageRef, packs: Iterable[PackInfo]) -> None:
         """Take a page of an earlier point as it is; ``packs`` hold its pieces and all chunks of its entries.

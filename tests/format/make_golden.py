@@ -93,7 +93,7 @@ def write(
         new = [at for at, wanted in enumerate(writer.reserve(ids)) if wanted]
         writer.add_segment([ids[at] for at in new], [chunks[at] for at in new])
         entry.chunks = b"".join(ids)
-        writer.add_entry(entry)
+        writer.add_entries([entry])
     writer.seal(
         body=PointBody(
             machine_name="atlas",

@@ -322,26 +322,30 @@ class Flow:
             self._writer.add_page(item.page, item.packs)
             return
         # The page before it ended elsewhere than it used to: until cuts fall together again, entry by entry.
-        for entry in item.columns.entries():
-            self._writer.add_entry(entry)
+        self._writer.add_entries(item.columns.entries())
 
     def _emit_block(self, block: _Block) -> None:
         for batch in block.batches:
             self._settle(batch)
         for place, large in block.large:
             self._settle_large(block, place, large)
-        add, count = self._writer.add_entry, self.tally.count
-        for place, (entry, change) in enumerate(zip(block.entries, block.changes, strict=True)):
-            if entry is None:
-                if place not in block.further_names:
-                    continue
-                entry, change = self._further_name(*block.further_names[place], change)
-                if entry is None:
-                    continue
-            elif place in block.first_names:
+        if block.first_names or block.further_names:
+            self._name(block)
+        kept = [
+            (entry, change) for entry, change in zip(block.entries, block.changes, strict=True) if entry is not None
+        ]
+        self._writer.add_entries([entry for entry, _ in kept])
+        self.tally.count(kept)
+
+    def _name(self, block: _Block) -> None:
+        """Settle the names of nodes that have several, in order."""
+        for place, entry in enumerate(block.entries):
+            if place in block.further_names:
+                block.entries[place], block.changes[place] = self._further_name(
+                    *block.further_names[place], block.changes[place]
+                )
+            elif place in block.first_names and entry is not None:
                 self._homes[block.first_names[place]] = entry.path
-            add(entry)
-            count(entry, change)
 
     def _settle(self, batch: _Batch) -> None:
         """Put the results of a batch into their places. Once is enough."""

@@ -99,7 +99,7 @@ class Bench:
             ids = [self.keys.chunk_id(chunk) for chunk in chunks]
             new = [at for at, wanted in enumerate(writer.reserve(ids)) if wanted]
             writer.add_segment([ids[at] for at in new], [chunks[at] for at in new])
-            writer.add_entry(file_entry(path, b"".join(ids), size=len(content)))
+            writer.add_entries([file_entry(path, b"".join(ids), size=len(content))])
 
     def write(self, number: int, tree: Tree) -> Sealed:
         """Seal a point of this tree."""
