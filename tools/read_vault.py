@@ -130,19 +130,17 @@ def msgpack(data: bytes) -> Any:
     def mapping(count: int) -> dict[Any, Any]:
         return {value(): value() for _ in range(count)}
 
+    short: Any = ((0x00, 0x80, int), (0x80, 0x90, mapping), (0x90, 0xA0, array), (0xA0, 0xC0, text))
+    long: Any = ((0xC4, "BHI", take), (0xD9, "BHI", text), (0xDC, "HI", array), (0xDE, "HI", mapping))
+
     def value() -> Any:
         head = number("B")
-        for first, end, small in ((0, 128, int), (128, 144, mapping), (144, 160, array), (160, 192, text)):
+        for first, end, read in short:
             if first <= head < end:
-                return small(head - first)
-        for first, codes, long in (
-            (0xC4, "BHI", take),
-            (0xD9, "BHI", text),
-            (0xDC, "HI", array),
-            (0xDE, "HI", mapping),
-        ):
-            if first <= head < first + len(codes):
-                return long(number(codes[head - first]))
+                return read(head - first)
+        for first, sizes, read in long:
+            if first <= head < first + len(sizes):
+                return read(number(sizes[head - first]))
         if 0xCA <= head <= 0xD3:
             return number("fdBHIQbhiq"[head - 0xCA])
         if head < 0xE0:
@@ -159,9 +157,9 @@ def expanded(data: bytes, size: int, limit: int) -> bytes:
     return zstandard.ZstdDecompressor().decompress(data)
 
 
-def sized(data: bytes) -> bytes:
+def sized(data: bytes, limit: int) -> bytes:
     """``u64 size ‖ zstd frame``, the shape of directories and manifests."""
-    return expanded(data[8:], int.from_bytes(data[:8], "little"), 1 << 30)
+    return expanded(data[8:], int.from_bytes(data[:8], "little"), limit)
 
 
 def hkdf(key: bytes, info: str, salt: bytes | None = None) -> bytes:
@@ -193,17 +191,17 @@ def open_slot(slot: dict[str, Any], machine: str, passphrase: str) -> bytes:
     def canonical(fields: dict[str, Any]) -> bytes:
         return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()
 
-    whole = {**slot, "machine_id": machine}
-    slot_id = whole.pop("slot_id")
-    if hashlib.sha256(b"skyharbor/v1/slot-id\0" + canonical(whole)).hexdigest()[:32] != slot_id:
-        raise Lost("a key slot is damaged, or another machine's")
     if (slot["kind"], slot["kdf"]) != ("passphrase", "argon2id"):
         raise Lost("a key slot is of another kind")
     memory, iterations, lanes = slot["memory_kib"], slot["iterations"], slot["lanes"]
     if memory > 1 << 20 or iterations > 64 or lanes > 64:
         raise Lost("a key slot asks for more work than any honest one")
-    names = ("machine_id", "kind", "kdf", "memory_kib", "iterations", "lanes", "salt")
-    bound = b"skyharbor/v1/slot\0" + canonical({name: whole[name] for name in names})
+    names = ("kind", "kdf", "memory_kib", "iterations", "lanes", "salt")
+    bound_fields = {"machine_id": machine, **{name: slot[name] for name in names}}
+    all_fields = {**bound_fields, **{name: slot[name] for name in ("nonce", "wrapped", "commitment")}}
+    if hashlib.sha256(b"skyharbor/v1/slot-id\0" + canonical(all_fields)).hexdigest()[:32] != slot["slot_id"]:
+        raise Lost("a key slot is damaged, or another machine's")
+    bound = b"skyharbor/v1/slot\0" + canonical(bound_fields)
     salt, nonce, wrapped, commitment = (base64.b64decode(slot[n]) for n in ("salt", "nonce", "wrapped", "commitment"))
     kdf = Argon2id(salt=salt, length=64, iterations=iterations, lanes=lanes, memory_cost=memory)
     both = kdf.derive(unicodedata.normalize("NFC", passphrase).encode())
@@ -235,9 +233,8 @@ class Vault:
         for path in self.root.glob("machines/*"):
             try:
                 card = json.loads(path.read_bytes())
-                cards.setdefault(path.name.partition(".")[0], []).append(
-                    (card["written_at"], card["name"], card["slots"])
-                )
+                if path.name.startswith(f"{card['id']}."):
+                    cards.setdefault(card["id"], []).append((card["written_at"], card["name"], card["slots"]))
             except BAD as why:
                 self.diary.note(f"machines/{path.name} is passed over", why)
         names = {machine: max(several)[1] if several else "?" for machine, several in cards.items()}
@@ -250,7 +247,7 @@ class Vault:
         """§1.1: from ``vault.json``, or else from any manifest. A wrong id would open nothing."""
         try:
             header = json.loads((self.root / "vault.json").read_bytes())
-            if header["magic"] == "skyharbor-vault" and (header["format"] != 1 or header["mandatory_flags"]):
+            if header["magic"] == "skyharbor-vault" and (header["format"] != 1 or header.get("mandatory_flags")):
                 sys.exit("this vault needs a newer reader")
             return uuid.UUID(str(header["id"])).bytes
         except BAD as why:
@@ -275,8 +272,9 @@ class Vault:
 
     def _manifests(self) -> list[Path]:
         """Newest first: the names sort by time. Other names are foreign (§1)."""
-        paths = [path for path in self.root.glob(f"points/{self.machine}/*/*") if ID.fullmatch(path.name)]
-        return sorted(paths, key=lambda path: path.name, reverse=True)
+        paths = self.root.glob(f"points/{self.machine}/*/*")
+        ours = (path for path in paths if ID.fullmatch(path.name) and ID.fullmatch(path.parent.name))
+        return sorted(ours, key=lambda path: path.name, reverse=True)
 
     def _headers(self) -> Iterator[dict[str, Any]]:
         for path in self._manifests():
@@ -296,7 +294,7 @@ class Vault:
 
     def points(self, items: list[str], wanted: str = "") -> Iterator[dict[str, Any]]:
         """The points of these items (names or ids; none means all), newest first: all, one by its id, or the latest."""
-        passed = set()
+        passed: set[str] = set()
         for path in self._manifests():
             *_, item, point = path.parts
             if wanted not in ("", "latest", point) or (wanted == "latest" and item in passed):
@@ -306,15 +304,17 @@ class Vault:
                 if uuid.UUID(str(header["vault"])).bytes != self.id:
                     raise Lost("of another vault")
                 key = hkdf(self.metadata_key, "metadata-object", data[16:48])
-                manifest = msgpack(sized(opened(key, 0, data[at:], data[:at])))
+                manifest = msgpack(sized(opened(key, 0, data[at:], data[:at]), 2**31 - 1))
                 manifest["body"] |= {"item": item, "point": point}
-                mine = not items or item in items or manifest["body"]["item_name"] in items
+                name = manifest["body"]["item_name"]
             except BAD as why:
                 self.diary.lose(f"point {item}/{point}", why)
+                passed.add(item)  # an older point is not the latest
                 continue
-            passed.add(item)
-            if mine:
+            # An item that was removed and added again has two ids and one name.
+            if (not items or item in items or name in items) and not (wanted == "latest" and name in passed):
                 yield manifest
+            passed |= {item, name}
 
     def entries(self, point: dict[str, Any]) -> Iterator[Any]:
         """Everything in the point, directories before what is in them. A lost page is said and passed over."""
@@ -323,6 +323,8 @@ class Vault:
         for path, ids, count in point["pages"]:
             try:
                 rows = rows_of(msgpack(b"".join(map(self.chunk, cut(ids, 32)))))
+                if len(rows) != count or rows[0].path != path:
+                    raise Lost("it is another page")
             except BAD as why:
                 self.diary.lose(f"{count} entries from {shown(path)} on", why)
             else:
@@ -359,9 +361,10 @@ class Vault:
             try:
                 found = self._directory(pack)
             except BAD as why:
-                if listed:
-                    self.diary.note(f"{pack} has no sound directory, so its segments are searched", why)
-                found = list(self._walk(pack, patience=1000 if listed else 1))
+                if not listed:
+                    return
+                self.diary.note(f"{pack} has no sound directory, so its segments are searched", why)
+                found = list(self._walk(pack))
             for segment, ids in found:
                 for number, chunk_id in enumerate(ids):
                     self.places.setdefault(chunk_id, []).append((segment, number))
@@ -381,36 +384,35 @@ class Vault:
 
     def _directory(self, pack: str) -> list[tuple[Any, list[bytes]]]:
         end = os.path.getsize(self.root / pack) - 16
-        size, _, magic = struct.unpack("<II8s", self._read(pack, max(end, 0), 16))
+        size, number, magic = struct.unpack("<II8s", self._read(pack, max(end, 0), 16))
         if magic != b"SKYPEND1" or size > end - 64:
             raise Lost("no trailer")
-        columns = sized(self._open(pack, b"SKYPEND1", 2**32 - 1, end - size, size))
+        columns = sized(self._open(pack, b"SKYPEND1", 2**32 - 1, end - size, size), 64 * end)
         segments, chunks = struct.unpack_from("<II", columns)
         offsets, stored, raw, counts = (
             struct.unpack_from(f"<{segments}I", columns, 8 + 4 * segments * column) for column in range(4)
         )
         ids = cut(columns[8 + 16 * segments + 4 * chunks :], 32)
-        if not len(ids) == chunks == sum(counts):
+        if not (len(ids) == chunks == sum(counts) and segments == number):
             raise Lost("a directory that does not add up")
         found = map(Segment, [pack] * segments, range(segments), offsets, stored, raw)
         ends = zip(found, counts, accumulate(counts), strict=True)
         return [(segment, ids[last - count : last]) for segment, count, last in ends]
 
-    def _walk(self, pack: str, patience: int) -> Iterator[tuple[Any, list[bytes]]]:
+    def _walk(self, pack: str) -> Iterator[tuple[Any, list[bytes]]]:
         """§3, "Without the directory": search each frame by its masked magic, from where the one before it ended."""
         data = (self.root / pack).read_bytes()
-        at, ordinal, give_up = 64, 0, patience
+        at, ordinal, give_up = 64, 0, 1000
         while ordinal < give_up:
             mask = blake3(data[32:64] + ordinal.to_bytes(8, "big"), key=self.mask_key).digest()[:16]
             offset = data.find(xor(struct.pack("<I4s", ordinal, b"SEG1"), mask[8:]), at + 8) - 8
             if offset >= at:
-                segment = Segment(
-                    pack, ordinal, offset, *struct.unpack("<II", xor(data[offset : offset + 8], mask[:8]))
-                )
+                stored, raw = struct.unpack("<II", xor(data[offset : offset + 8], mask[:8]))
+                segment = Segment(pack, ordinal, offset, stored, raw)
                 at, give_up = offset + 16, ordinal + 1000
                 try:
                     yield segment, [blake3(chunk, key=self.id_key).digest() for chunk in self.segment(segment)]
-                    at += segment.stored
+                    at += stored
                 except BAD as why:
                     self.diary.note(f"{pack}, segment {ordinal}", why)
             ordinal += 1
@@ -430,18 +432,26 @@ class Vault:
 
 def rows_of(page: list[Any]) -> list[Any]:
     """§5.1: the columns of a page as rows. Columns behind the 19th are none of our business."""
-    if page[0] != 1:
-        raise Lost("a page of another version")
-    rows = range(len(page[1]))
-    numbers = [
-        struct.unpack(f"<{len(rows)}{code}", page[at]) for at, code in zip((2, 3, 4, 5, 6, 7), "BHIIqq", strict=True)
-    ]
-    counts = struct.unpack(f"<{len(rows)}I", page[11])
-    ids = cut(page[12], 32)
+    rows, ids = range(len(page[1])), cut(page[12], 32)
+    *numbers, counts = (
+        struct.unpack(f"<{len(rows)}{code}", page[at]) for at, code in zip((*range(2, 8), 11), "BHIIqqI", strict=True)
+    )
+    if page[0] != 1 or len(ids) != sum(counts):
+        raise Lost("a page of another version, or one that does not add up")
     chunks = [ids[last - count : last] for count, last in zip(counts, accumulate(counts), strict=True)]
     few = zip((*page[13:19], [])[:6], (b"", 0, b"", (), (), 0), strict=True)  # the 19th may be missing
     rare = [[dict(column).get(row, none) for row in rows] for column, none in few]
     return list(map(Entry, page[1], *numbers, chunks, *rare))
+
+
+def between_holes(entry: Any) -> Iterator[tuple[int, int]]:
+    """§5.1: offset and length of what the chunks fill."""
+    at = 0
+    for offset, length in (*entry.holes, (entry.size, 0)):
+        if offset < at or length < 0:
+            raise Lost("its holes are not in order, or not in the file")
+        yield at, offset - at
+        at = offset + length
 
 
 # ------------------------------------------------------------------------------------------------ putting it back
@@ -458,8 +468,9 @@ class Tree:
         if os.listdir(self.root):
             raise Lost(f"{to} is not empty")
         self.vault, self.diary, self.restored = vault, diary, 0
-        self.directories: list[Any] = []
         self.links: list[Any] = []
+        self.directories: list[Any] = []
+        self.flagged: list[Any] = []
 
     def restore(self, point: dict[str, Any]) -> None:
         """Make everything but what must wait for ``finish``."""
@@ -470,11 +481,13 @@ class Tree:
                 self._attempt(self._make, entry)
 
     def finish(self) -> None:
-        """Hard links when all first names are there; then directories, inmost first, or their times would not last."""
+        """§5.2: further names, then directories, inmost first; flags last, because they forbid all of that."""
         for entry in self.links:
             self._attempt(self._link, entry)
         for entry in reversed(self.directories):
             self._attempt(self._dress, entry)
+        for entry in self.flagged:
+            self._attempt(self._flag, entry)
         os.sync()
 
     def _attempt(self, step: Callable[[Any], None], entry: Any) -> None:
@@ -517,19 +530,22 @@ class Tree:
         return self._dress(entry)
 
     def _write(self, entry: Any, parent: int, name: bytes) -> None:
-        """§5.1: chunk after chunk, around the holes. What cannot be completed is taken away again."""
+        """§5.1: the data of all chunks, laid around the holes. What cannot be completed is taken away again."""
         fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=parent)
         try:
             with os.fdopen(fd, "wb") as out:
-                at, holes = 0, dict(entry.holes)
-                for chunk in chain(map(self.vault.chunk, entry.chunks), [b""]):
-                    while at in holes:
-                        at += holes.pop(at)
-                    out.seek(at)
-                    at += out.write(chunk)
-                if at != entry.size or holes:
-                    raise Lost("its chunks and holes are not its size")
-                out.truncate(at)
+                chunks, data = map(self.vault.chunk, entry.chunks), b""
+                for offset, room in between_holes(entry):
+                    out.seek(offset)
+                    while room:
+                        data = data or next(chunks, b"")
+                        if not data:
+                            raise Lost("it has less data than room between its holes")
+                        out.write(data[:room])
+                        room, data = room - len(data[:room]), data[room:]
+                if data or next(chunks, b""):
+                    raise Lost("it has more data than room between its holes")
+                out.truncate(entry.size)
         except BaseException:
             os.unlink(name, dir_fd=parent)
             raise
@@ -543,7 +559,7 @@ class Tree:
         """Attributes, in an order in which none undoes another (§5.2)."""
         keeping = functools.partial(self.diary.keeping, path=entry.path)
         with self._parent(entry.path) as (parent, name):
-            mode = entry.mode & 0o1777  # a program must not become set-user-ID for somebody else
+            mode = entry.mode & 0o1777  # without its owner a program must not be set-user-ID: it would serve another
             with keeping("owner"):
                 os.chown(name, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
                 mode = entry.mode
@@ -555,14 +571,19 @@ class Tree:
                     os.chmod(name, mode, dir_fd=parent)
             with keeping("mtime"):
                 os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=parent, follow_symlinks=False)
-            if entry.flags:
-                with keeping("chattr flags"):
-                    fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=parent)
-                    with os.fdopen(fd):
-                        (old,) = struct.unpack("<I", fcntl.ioctl(fd, 0x80086601, bytes(4)))  # FS_IOC_GETFLAGS
-                        flags = old & ~CHATTR | entry.flags & CHATTR  # the file system has others of its own
-                        fcntl.ioctl(fd, 0x40086602, struct.pack("<I", flags))  # FS_IOC_SETFLAGS
+        if entry.flags:
+            self.flagged.append(entry)
         self.restored += 1
+
+    def _flag(self, entry: Any) -> None:
+        with self._parent(entry.path) as (parent, name), self.diary.keeping("chattr flags", entry.path):
+            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=parent)
+            try:
+                (old,) = struct.unpack("<I", fcntl.ioctl(fd, 0x80086601, bytes(4)))  # FS_IOC_GETFLAGS
+                flags = old & ~CHATTR | entry.flags & CHATTR  # the others are the file system's own
+                fcntl.ioctl(fd, 0x40086602, struct.pack("<I", flags))  # FS_IOC_SETFLAGS
+            finally:
+                os.close(fd)
 
 
 # ------------------------------------------------------------------------------------------------ the command line
@@ -601,7 +622,7 @@ def main() -> int:
             command.add_argument("--to", required=True, metavar="DIR", help="new or empty")
     asked, diary = parser.parse_args(), Diary()
     try:
-        passphrase = asked.passphrase_file.read_text(encoding="utf-8").rstrip("\r\n")
+        passphrase = re.sub("\r?\n\\Z", "", asked.passphrase_file.read_bytes().decode())  # §2.2
         vault = Vault(asked.vault, asked.machine, passphrase, diary)
         points = list(vault.points(asked.item, "" if asked.command == "list" else asked.point))
         if not points:
