@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Restore recovery points from a Skyharbor vault when nothing is left but the vault and the passphrase.
 
-    pip install cryptography zstandard blake3
+    pip install 'cryptography>=44' zstandard blake3
     python read_vault.py --vault DIR --machine NAME --passphrase-file FILE list
     python read_vault.py --vault DIR --machine NAME --passphrase-file FILE ls latest
     python read_vault.py --vault DIR --machine NAME --passphrase-file FILE restore latest --to NEW-DIR
@@ -241,7 +241,7 @@ class Vault:
         found = [machine for machine, name in names.items() if wanted in (machine, name)]
         if len(found) != 1:
             raise Lost(f"{len(found)} machines are called {wanted!r}; the names by id are {names}")
-        return found[0], [slot for _, _, slots in sorted(cards[found[0]], reverse=True) for slot in slots]
+        return found[0], [slot for _, _, slots in sorted(cards[found[0]], reverse=True) for slot in slots[:32]]
 
     def _find_id(self) -> bytes:
         """§1.1: from ``vault.json``, or else from any manifest. A wrong id would open nothing."""
@@ -260,7 +260,7 @@ class Vault:
     def _find_dek(self, slots: list[Any], passphrase: str) -> bytes:
         """From the slots of the cards, and where they fail from those in the manifests."""
         reasons: dict[str, str] = {}
-        for slot in chain(slots, (slot for header in self._headers() for slot in header["slots"])):
+        for slot in chain(slots, (slot for header in self._headers() for slot in header["slots"][:32])):
             if str(slot) not in reasons:
                 try:
                     return open_slot(slot, self.machine, passphrase)
