@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -269,9 +268,8 @@ def main() -> None:
         {one.point_id: [described(entry, b"".join(chunks)) for entry, chunks in ordered(one.tree)] for one in flights},
         {one.point_id: described_body(body_of(one)) for one in flights},
     )
-    for path in folder.rglob("*"):
-        if path.is_file():
-            path.chmod(stat.S_IMODE(path.stat().st_mode) | stat.S_IWUSR | 0o044)
+    for path in folder.rglob("*"):  # a store is private; what is checked in is for everybody
+        path.chmod(0o755 if path.is_dir() else 0o644)
 
 
 if __name__ == "__main__":
