@@ -14,7 +14,7 @@ from shared.storage.faulty import Fault, FaultKind, FaultyStore, Verb
 from shared.storage.memory import MemoryStore
 from shared.storage.object_store import ObjectStore
 from shared.storage.open import probe
-from shared.storage.retrying import RetryingStore, RetryRule
+from shared.storage.retrying import RetryingStore
 from shared.storage.s3 import S3Store
 from tests.contract.conftest import QUICK
 from tests.support.seaweed import SeaweedAccess
@@ -113,16 +113,6 @@ def test_a_retried_put_does_not_claim_what_somebody_else_created() -> None:
 def test_what_patience_cannot_cure_is_not_retried(code: str) -> None:
     faulty = FaultyStore(MemoryStore(), [Fault(verb=Verb.PUT, nth=1, code=code)])
     assert (outcome_of_put(RetryingStore(faulty)), faulty.calls(Verb.PUT)) == (code, 1)
-
-
-def test_patience_ends_and_waits_longer_every_time() -> None:
-    faulty = FaultyStore(MemoryStore(), [Fault(verb=Verb.PUT, nth=1, kind=FaultKind.CRASH)])
-    clock = CountingClock()
-    rule = RetryRule(attempts=5, first_pause=1.0, longest_pause=3.0)
-    store = RetryingStore(faulty, rule=rule, clock=clock)  # type: ignore[arg-type]
-    assert (outcome_of_put(store), faulty.calls(Verb.PUT)) == ("store-unreachable", 5)
-    bounds = [(0.5, 1.0), (1.0, 2.0), (1.5, 3.0), (1.5, 3.0)]
-    assert [low <= slept <= high for (low, high), slept in zip(bounds, clock.sleeps, strict=True)] == [True] * 4
 
 
 def test_a_torn_listing_is_taken_up_where_it_broke() -> None:
