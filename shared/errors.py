@@ -110,6 +110,8 @@ REGISTRY: dict[str, ErrorKind] = _kinds(
     ("store-unreachable", "The store does not answer", _C.TRANSIENT, 503, _X.UNREACHABLE, "Check the network and the store's own health."),
     ("store-unsafe", "The store does not keep what a vault relies on", _C.CONFIG, 409, _X.FAILED,
      "This server ignores conditional writes; use one that honours them."),
+    ("store-read-only", "This work may only read the store", _C.REFUSED, 409, _X.REFUSED,
+     "This is a defect: please report it with the log file. Nothing was changed."),
     ("object-missing", "An object of the vault is missing", _C.INTEGRITY, 410, _X.FAILED,
      "Run 'skyharbor verify POINT --full' to see which files it takes with it."),
     ("object-damaged", "An object of the vault is damaged", _C.INTEGRITY, 500, _X.FAILED,

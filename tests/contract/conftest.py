@@ -12,8 +12,10 @@ from shared.clock import SystemClock
 from shared.storage.faulty import Fault, FaultKind, FaultyStore, Verb
 from shared.storage.local import LocalStore
 from shared.storage.memory import MemoryStore
+from shared.storage.metered import MeteredStore
 from shared.storage.object_store import ObjectStore
 from shared.storage.open import probe
+from shared.storage.read_only import ReadOnlyStore
 from shared.storage.retrying import RetryingStore, RetryRule
 from tests.support.seaweed import Seaweed, SeaweedAccess, find_weed
 
@@ -49,7 +51,16 @@ def unreliable() -> ObjectStore:
     return RetryingStore(FaultyStore(MemoryStore(), [*lost, *failed, *torn]), rule=QUICK, clock=SystemClock())
 
 
-@pytest.fixture(params=["memory", "local", "unreliable", "s3", "s3-patient"])
+class TwoDoors:
+    """One store whose readers come through a door that lets nothing in."""
+
+    def __init__(self, inner: ObjectStore) -> None:
+        reading = ReadOnlyStore(inner)
+        self.describe, self.get, self.size, self.list = reading.describe, reading.get, reading.size, reading.list
+        self.put, self.delete, self.close = inner.put, inner.delete, reading.close
+
+
+@pytest.fixture(params=["memory", "local", "unreliable", "metered", "read-only", "s3", "s3-patient"])
 def store(request: pytest.FixtureRequest, tmp_path: object) -> Iterator[ObjectStore]:
     match request.param:
         case "memory":
@@ -58,6 +69,10 @@ def store(request: pytest.FixtureRequest, tmp_path: object) -> Iterator[ObjectSt
             opened = LocalStore.create(os.path.join(str(tmp_path), "store"))
         case "unreliable":
             opened = unreliable()
+        case "metered":
+            opened = MeteredStore(MemoryStore())
+        case "read-only":
+            opened = TwoDoors(MemoryStore())
         case "s3":
             opened = s3_store(request.getfixturevalue("seaweed"))
         case _:

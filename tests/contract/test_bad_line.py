@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from shared.clock import SystemClock
 from shared.errors import SkyharborError
 from shared.storage.object_store import ObjectStore
 from shared.storage.retrying import RetryingStore, RetryRule
@@ -91,10 +92,16 @@ def test_a_reply_cut_short_is_never_taken_for_the_object(line: FaultProxy, patie
     assert [info.size for info in patient.list("packs/")] == [len(LARGE)]
 
 
-@pytest.mark.parametrize("body", [b"x", LARGE], ids=["small", "large"])
-def test_a_put_on_a_silent_line_ends_by_its_deadline(line: FaultProxy, impatient: ObjectStore, body: bytes) -> None:
+@pytest.mark.parametrize(
+    ("body", "at_most"), [(b"x", SHORT.whole), (LARGE, 3 * SHORT.whole)], ids=["by silence", "by size"]
+)
+def test_a_put_on_a_silent_line_ends_by_its_deadline(
+    line: FaultProxy, impatient: ObjectStore, body: bytes, at_most: float
+) -> None:
     line.plan("PUT", LineFault(trouble=Trouble.STALL))
+    began = SystemClock().monotonic()
     assert code_of(impatient, body) == "store-unreachable"
+    assert SystemClock().monotonic() - began < at_most
     assert impatient.put(PACK, [body])
 
 
