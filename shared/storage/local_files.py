@@ -20,6 +20,7 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
+_AT_ONCE = 1024 * 1024
 _MOST_PARTS = 512  # below IOV_MAX, which is 1024 on Linux
 _RENAME_NOREPLACE = 1
 
@@ -34,16 +35,22 @@ def store_errors(what: str) -> Iterator[None]:
 
 
 def write_all(descriptor: int, parts: Sequence[Buffer]) -> None:
-    """Write all bytes of all parts in order, however the kernel splits them."""
-    views = [view for view in (memoryview(part).cast("B") for part in parts) if len(view)]
-    first = 0
-    while first < len(views):
-        written = os.writev(descriptor, views[first : first + _MOST_PARTS])
-        while first < len(views) and written >= len(views[first]):
-            written -= len(views[first])
-            first += 1
-        if written:
-            views[first] = views[first][written:]
+    """Write all bytes of all parts in order, however the kernel splits them.
+
+    The parts are asked for one after the other, and written whenever a MiB has come together: parts may take their
+    time, and what was asked for is not held back for long.
+    """
+    views: list[memoryview] = []
+    gathered = 0
+    for part in parts:
+        view = memoryview(part).cast("B")
+        if len(view):
+            views.append(view)
+            gathered += len(view)
+        if len(views) == _MOST_PARTS or gathered >= _AT_ONCE:
+            _write(descriptor, views)
+            views, gathered = [], 0
+    _write(descriptor, views)
 
 
 def read_range(root: int, name: str, offset: int, length: int | None) -> bytes | None:
@@ -109,6 +116,17 @@ def sync_folder(root: int, folder: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _write(descriptor: int, views: list[memoryview]) -> None:
+    first = 0
+    while first < len(views):
+        written = os.writev(descriptor, views[first:])
+        while first < len(views) and written >= len(views[first]):
+            written -= len(views[first])
+            first += 1
+        if written:
+            views[first] = views[first][written:]
 
 
 def _read(descriptor: int, offset: int, length: int) -> bytes:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from shared.clock import SystemClock
+from shared.model.bandwidth import BandwidthPlan
 from shared.storage.faulty import Fault, FaultKind, FaultyStore, Verb
 from shared.storage.local import LocalStore
 from shared.storage.memory import MemoryStore
@@ -17,6 +18,8 @@ from shared.storage.object_store import ObjectStore
 from shared.storage.open import probe
 from shared.storage.read_only import ReadOnlyStore
 from shared.storage.retrying import RetryingStore, RetryRule
+from shared.storage.throttle import Throttle
+from shared.storage.throttled import ThrottledStore
 from tests.support.seaweed import Seaweed, SeaweedAccess, find_weed
 
 QUICK = RetryRule(attempts=12, first_pause=0.001, longest_pause=0.002)
@@ -60,7 +63,7 @@ class TwoDoors:
         self.put, self.delete, self.close = inner.put, inner.delete, reading.close
 
 
-@pytest.fixture(params=["memory", "local", "unreliable", "metered", "read-only", "s3", "s3-patient"])
+@pytest.fixture(params=["memory", "local", "unreliable", "metered", "read-only", "throttled", "s3", "s3-patient"])
 def store(request: pytest.FixtureRequest, tmp_path: object) -> Iterator[ObjectStore]:
     match request.param:
         case "memory":
@@ -73,6 +76,9 @@ def store(request: pytest.FixtureRequest, tmp_path: object) -> Iterator[ObjectSt
             opened = MeteredStore(MemoryStore())
         case "read-only":
             opened = TwoDoors(MemoryStore())
+        case "throttled":
+            throttle = Throttle(os.path.join(str(tmp_path), "bucket"), BandwidthPlan(upload=1 << 30, download=1 << 30))
+            opened = ThrottledStore(LocalStore.create(os.path.join(str(tmp_path), "store")), throttle)
         case "s3":
             opened = s3_store(request.getfixturevalue("seaweed"))
         case _:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -61,6 +62,11 @@ def test_a_value_once_read_does_not_change() -> None:
 
 def test_nothing_is_lost_between_threads() -> None:
     store = MeteredStore(MemoryStore())
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda number: store.put(f"{number}", [b"xx"]), range(400)))
-    assert (store.use.put.calls, store.use.put.bytes) == (400, 800)
+    every = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda number: store.put(f"{number}", [b"xx"]), range(4000)))
+    finally:
+        sys.setswitchinterval(every)
+    assert (store.use.put.calls, store.use.put.bytes) == (4000, 8000)
