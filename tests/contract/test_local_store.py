@@ -74,6 +74,27 @@ def test_a_put_that_does_not_create_leaves_no_temporary_file(root: Path) -> None
     assert files_below(root) == [NAME]
 
 
+class Watching(list[bytes]):
+    """Parts that look, each time one is asked for, at how much has been written."""
+
+    def __init__(self, root: Path, parts: list[bytes]) -> None:
+        super().__init__(parts)
+        self._root = root
+        self.seen: list[int] = []
+
+    def __iter__(self) -> Iterator[bytes]:
+        for part in super().__iter__():
+            self.seen.append(sum(path.stat().st_size for path in (self._root / "tmp").iterdir()))
+            yield part
+
+
+def test_a_part_is_asked_for_when_those_before_it_are_written(root: Path) -> None:
+    parts = Watching(root, [b"x" * (1 << 20)] * 4 + [b"y"] * 3)
+    LocalStore.create(str(root)).put(NAME, parts)
+    assert parts.seen == [0, 1 << 20, 2 << 20, 3 << 20, *[4 << 20] * 3]
+    assert (root / NAME).stat().st_size == (4 << 20) + 3
+
+
 def test_temporary_files_are_never_listed_and_removed_after_a_day(root: Path) -> None:
     (root / "tmp").mkdir(parents=True)
     for name in ("old", "young"):
