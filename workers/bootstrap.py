@@ -28,6 +28,7 @@ from workers.session.lease_keeper import LeaseKeeper
 from workers.session.lock import hold_name
 from workers.session.reporter import report
 from workers.session.seats import Seats
+from workers.session.throttles import Throttles
 from workers.session.tower import TowerClient
 from workers.settings import WorkerSettings
 from workers.sources.files import FilesAdapter
@@ -48,11 +49,13 @@ class WorkerProcess:
         self._session = new_id()
         self._lock = hold_name(settings.state, settings.name)
         self._tower = TowerClient(settings.tower_url, settings.worker_token)
+        throttles = Throttles(os.path.join(settings.state, "bandwidth"), clock=self._clock)
         self._hangar = Hangar(
             keyring=Keyring(settings.keyring),
             cache=os.path.join(settings.state, "cache"),
             open_source=lambda source, leave_out: FilesAdapter(source, leave_out=leave_out),
             clock=self._clock,
+            throttle=throttles.of,
         )
         self._keeper = LeaseKeeper(
             self._tower.renew,
@@ -60,6 +63,7 @@ class WorkerProcess:
             session=self._session,
             clock=self._clock,
             on_drain=_ask_to_end,
+            on_bandwidth=throttles.learn,
         )
         self.seats = Seats(
             concurrency=settings.concurrency,

@@ -75,6 +75,10 @@ class BandwidthPlan(msgspec.Struct, frozen=True, kw_only=True):
         return _lowest([*held, usual])
 
 
+UNLIMITED = BandwidthPlan()
+"""As fast as it goes."""
+
+
 def _or(limit: int | None, usual: int) -> int:
     return usual if limit is None else limit
 

@@ -8,19 +8,34 @@ from __future__ import annotations
 import os
 import re
 import secrets
+from collections.abc import Callable
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from shared.errors import SkyharborError
 from shared.storage.local import LocalStore
-from shared.storage.object_store import ObjectStore
-from shared.storage.retrying import RetryingStore
+from shared.storage.object_store import ObjectStore, never_stop
+from shared.storage.retrying import RetryingStore, RetryRule
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 _KEY_PART = re.compile(r"[A-Za-z0-9._-]{1,255}")
 
 
-def open_store(url: str) -> ObjectStore:
+def as_it_is(backend: ObjectStore) -> ObjectStore:
+    """Put nothing around a backend."""
+    return backend
+
+
+def open_store(
+    url: str,
+    *,
+    around: Callable[[ObjectStore], ObjectStore] = as_it_is,
+    rule: RetryRule | None = None,
+    check: Callable[[], None] = never_stop,
+) -> ObjectStore:
     """Open the store at ``file:///folder``, ``s3://bucket/prefix`` or ``memory://name``; contacts and creates nothing.
+
+    ``around`` puts decorators around the backend itself, below the patience, where every single try passes: counting
+    and throttling belong there. ``rule`` and ``check`` are the patience's, which only stores across a network have.
 
     The folder or bucket may be missing: reading then raises ``object-missing``. Raises ``store-url-invalid`` and
     ``store-not-a-folder``.
@@ -28,13 +43,13 @@ def open_store(url: str) -> ObjectStore:
     parts = _split(url)
     match parts.scheme:
         case "file":
-            return LocalStore(_folder(url, parts))
+            return around(LocalStore(_folder(url, parts)))
         case "s3":
-            return _open_s3(url, parts)
+            return RetryingStore(around(_open_s3(url, parts)), rule=rule, check=check)
         case "memory":
             from shared.storage.memory import shared_memory_store
 
-            return shared_memory_store(parts.netloc + parts.path)
+            return around(shared_memory_store(parts.netloc + parts.path))
     raise _invalid(url, "no backend has this scheme")
 
 
@@ -103,7 +118,7 @@ def _open_s3(url: str, parts: SplitResult) -> ObjectStore:
         from shared.storage.s3 import S3Store
     except ModuleNotFoundError:
         raise _invalid(url, "this installation is without S3; install skyharbor[s3]") from None
-    return RetryingStore(S3Store(parts.netloc, prefix))
+    return S3Store(parts.netloc, prefix)
 
 
 def _is_key_part(part: str) -> bool:

@@ -25,12 +25,14 @@ from shared.contracts.work import (
     Outcome,
     PointRef,
     RestoreInstruction,
+    VaultRef,
     VerifyInstruction,
 )
 from shared.crypto.domain_keys import DomainKeys
 from shared.crypto.keyring import Keyring
 from shared.errors import SkyharborError
-from shared.storage.open import local_folder, open_store
+from shared.storage.open import local_folder
+from shared.storage.throttle import Throttle
 from shared.vault.index import ChunkIndex
 from shared.vault.reader import PointReader
 from shared.vault.vault import Vault, open_vault
@@ -38,21 +40,24 @@ from workers.engine.backup import run_backup
 from workers.engine.ports import Control, Source, Stop, StopReason
 from workers.engine.restore import restore_point
 from workers.engine.verify import verify_point
+from workers.tasks.unit_store import unit_store
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class Hangar:
-    """What every flight of this process needs: the keys, a place for caches, and the source adapters.
+    """What every flight of this process needs: the keys, a place for caches, the source adapters and the throttles.
 
-    ``open_source`` takes a source and the absolute folders that it must not enter.
+    ``open_source`` takes a source and the absolute folders that it must not enter. ``throttle`` returns the one of a
+    vault, under the plan that came with the vault.
     """
 
     keyring: Keyring
     cache: str
     open_source: Callable[[FilesSource, Sequence[str]], Source]
     clock: Clock
+    throttle: Callable[[VaultRef], Throttle]
 
 
 def fly(granted: Granted, control: Control, hangar: Hangar) -> Outcome | None:
@@ -89,7 +94,7 @@ def _run(granted: Granted, control: Control, hangar: Hangar) -> Outcome:
         case BackupInstruction():
             return _backup(instruction, granted.fence, control, hangar)
         case RestoreInstruction():
-            with _opened(instruction.point.vault.url) as vault:
+            with _opened(instruction.point.vault, control, hangar, read_only=True) as vault:
                 return restore_point(
                     _open_point(vault, instruction.point, hangar),
                     target=instruction.target,
@@ -98,7 +103,7 @@ def _run(granted: Granted, control: Control, hangar: Hangar) -> Outcome:
                     control=control,
                 )
         case VerifyInstruction():
-            with _opened(instruction.point.vault.url) as vault:
+            with _opened(instruction.point.vault, control, hangar) as vault:
                 return verify_point(
                     _open_point(vault, instruction.point, hangar), full=instruction.full, control=control
                 )
@@ -109,7 +114,7 @@ def _run(granted: Granted, control: Control, hangar: Hangar) -> Outcome:
 def _backup(instruction: BackupInstruction, fence: Fence, control: Control, hangar: Hangar) -> Outcome:
     machine = instruction.machine
     keys = DomainKeys.derive(hangar.keyring.get(machine.id))
-    with _opened(instruction.vault.url) as vault:
+    with _opened(instruction.vault, control, hangar) as vault:
         return run_backup(
             source=hangar.open_source(instruction.source, _not_to_enter(instruction.vault.url)),
             vault=vault,
@@ -129,9 +134,8 @@ def _not_to_enter(vault_url: str) -> Sequence[str]:
 
 
 @contextlib.contextmanager
-def _opened(url: str) -> Iterator[Vault]:
-    """Open a vault for one unit: a store kept open would hold descriptors, and its disk, for as long as we live."""
-    with contextlib.closing(open_store(url)) as store:
+def _opened(ref: VaultRef, control: Control, hangar: Hangar, *, read_only: bool = False) -> Iterator[Vault]:
+    with unit_store(ref, throttle=hangar.throttle(ref), check=control.check, read_only=read_only) as store:
         yield open_vault(store)
 
 
