@@ -109,7 +109,7 @@ REGISTRY: dict[str, ErrorKind] = _kinds(
     ("store-full", "The store is full", _C.CONFIG, 507, _X.FAILED, "Free space or enlarge the store, then retry the job; nothing is lost."),
     ("store-unreachable", "The store does not answer", _C.TRANSIENT, 503, _X.UNREACHABLE, "Check the network and the store's own health."),
     ("store-unsafe", "The store does not keep what a vault relies on", _C.CONFIG, 409, _X.FAILED,
-     "This server ignores conditional writes; use one that honours them."),
+     "The message names the promise that it breaks; use another server or disk, or repair this one."),
     ("store-read-only", "This work may only read the store", _C.REFUSED, 409, _X.REFUSED,
      "This is a defect: please report it with the log file. Nothing was changed."),
     ("object-missing", "An object of the vault is missing", _C.INTEGRITY, 410, _X.FAILED,

@@ -20,6 +20,8 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
+_NO_SYNC = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS})
+
 _AT_ONCE = 1024 * 1024
 _MOST_PARTS = 512  # below IOV_MAX, which is 1024 on Linux
 _RENAME_NOREPLACE = 1
@@ -109,11 +111,21 @@ def rename_noreplace(root: int, temporary: str, name: str) -> bool:
     raise OSError(number, os.strerror(number))
 
 
+def sync(descriptor: int) -> None:
+    """Make what a file or folder has survive a power cut; ``store-unsafe`` where the file system cannot."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+        raise SkyharborError("store-unsafe", f"the file system cannot sync (fsync: {error.strerror})") from None
+
+
 def sync_folder(root: int, folder: str) -> None:
     """Make the names in a folder survive a power cut; an empty ``folder`` is the root itself."""
     descriptor = os.open(folder or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=root)
     try:
-        os.fsync(descriptor)
+        sync(descriptor)
     finally:
         os.close(descriptor)
 

@@ -1,4 +1,4 @@
-"""From a store URL to a store, and the proof that a store keeps what a vault relies on.
+"""From a store URL to a store.
 
 Rule of the file: the only place that knows all backends; each is imported when its scheme is asked for.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 from collections.abc import Callable
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -53,39 +52,16 @@ def open_store(
     raise _invalid(url, "no backend has this scheme")
 
 
-def create_store(url: str) -> ObjectStore:
+def create_store(url: str, *, rule: RetryRule | None = None) -> ObjectStore:
     """Open a store for a new vault: like ``open_store``, but a missing local folder is made (0700)."""
     parts = _split(url)
-    return LocalStore.create(_folder(url, parts)) if parts.scheme == "file" else open_store(url)
+    return LocalStore.create(_folder(url, parts)) if parts.scheme == "file" else open_store(url, rule=rule)
 
 
 def local_folder(url: str) -> str | None:
     """Return the folder of a ``file://`` store, None for any other. Raises ``store-url-invalid``."""
     parts = _split(url)
     return _folder(url, parts) if parts.scheme == "file" else None
-
-
-def probe(store: ObjectStore) -> None:
-    """Prove that the store creates without overwriting, reads back, lists and deletes; leaves nothing there.
-
-    Raises ``store-unsafe`` when it does not, and the store's own errors when it cannot be reached or used.
-    """
-    name = f"probe/{secrets.token_hex(16)}"
-    _expect(store.put(name, [b"first", b" and only"]), "it does not create an object")
-    try:
-        _expect(not store.put(name, [b"second"]), "it overwrites objects although told not to")
-        _expect(store.get(name) == b"first and only", "it does not return what was stored")
-        _expect(store.get(name, offset=6, length=3) == b"and", "it does not return ranges")
-        _expect(store.size(name) == 14, "it does not know sizes")
-        _expect([info.name for info in store.list("probe/") if info.name == name] == [name], "it does not list objects")
-    finally:
-        removed = store.delete(name)
-    _expect(removed and store.size(name) is None, "it does not delete objects")
-
-
-def _expect(fact: bool, otherwise: str) -> None:
-    if not fact:
-        raise SkyharborError("store-unsafe", otherwise)
 
 
 def _split(url: str) -> SplitResult:

@@ -7,6 +7,8 @@ Each call is tried once; patience is ``RetryingStore``'s, which knows what a los
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import re
 import threading
@@ -164,6 +166,29 @@ class S3Store:
         with self._errors(name):
             obstore.delete(self._store(), name)
         return True
+
+    def refuses_wrong_checksum(self, name: str) -> bool | None:
+        """Ask the server to take a body under the MD5 of another one (RFC 1864), and then under its own.
+
+        None when it takes neither, or when the answers say nothing. There may be an object ``name`` afterwards.
+        """
+        check_name(name)
+        import httpx  # on the day a vault is made, and never again
+
+        with self._errors(name):
+            url = obstore.sign(self._store(), "PUT", name, timedelta(minutes=5))
+        body, codes = b"checked", []
+        for described in (b"another", body):
+            digest = base64.b64encode(hashlib.md5(described, usedforsecurity=False).digest()).decode()
+            try:
+                reply = httpx.put(url, content=body, headers={"Content-MD5": digest}, timeout=self._deadlines.silence)
+            except httpx.HTTPError:
+                return None
+            codes.append(reply.status_code)
+        wrong, right = codes
+        if wrong < 300:
+            return False
+        return True if 400 <= wrong < 500 and right < 300 else None
 
     def close(self) -> None:
         """See the port."""

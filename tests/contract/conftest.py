@@ -15,7 +15,7 @@ from shared.storage.local import LocalStore
 from shared.storage.memory import MemoryStore
 from shared.storage.metered import MeteredStore
 from shared.storage.object_store import ObjectStore
-from shared.storage.open import probe
+from shared.storage.probe import probe
 from shared.storage.read_only import ReadOnlyStore
 from shared.storage.retrying import RetryingStore, RetryRule
 from shared.storage.throttle import Throttle

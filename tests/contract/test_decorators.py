@@ -4,28 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Sequence
 
 import pytest
-from typing_extensions import Buffer
 
 from shared.errors import SkyharborError
 from shared.storage.faulty import Fault, FaultKind, FaultyStore, Verb
 from shared.storage.memory import MemoryStore
 from shared.storage.object_store import ObjectStore
-from shared.storage.open import probe
 from shared.storage.retrying import RetryingStore
 from shared.storage.s3 import S3Store
 from tests.contract.conftest import QUICK
 from tests.support.seaweed import SeaweedAccess
-
-
-class Overwriting(MemoryStore):
-    """A server that ignores conditional writes."""
-
-    def put(self, name: str, parts: Sequence[Buffer]) -> bool:
-        self.delete(name)
-        return super().put(name, parts)
 
 
 class CountingClock:
@@ -123,21 +112,6 @@ def test_a_torn_listing_is_taken_up_where_it_broke() -> None:
     faults = [Fault(verb=Verb.LIST, nth=n, kind=FaultKind.TEAR) for n in (1, 2)]
     store = RetryingStore(FaultyStore(inner, faults), rule=QUICK)
     assert [info.name for info in store.list("points/")] == names
-
-
-def test_a_store_that_overwrites_is_found_unsafe_and_left_empty() -> None:
-    store = Overwriting()
-    with pytest.raises(SkyharborError) as caught:
-        probe(store)
-    assert (caught.value.code, list(store.list())) == ("store-unsafe", [])
-
-
-@pytest.mark.parametrize(("verb", "nth"), [(Verb.GET, 1), (Verb.GET, 2), (Verb.SIZE, 1)])
-def test_a_store_that_returns_other_bytes_is_found_unsafe(verb: Verb, nth: int) -> None:
-    inner = MemoryStore()
-    with pytest.raises(SkyharborError) as caught:
-        probe(FaultyStore(inner, [Fault(verb=verb, nth=nth, kind=FaultKind.TEAR)]))
-    assert (caught.value.code, list(inner.list())) == ("store-unsafe", [])
 
 
 def test_wrong_s3_credentials_are_denied_for_every_call(seaweed: SeaweedAccess) -> None:

@@ -16,7 +16,8 @@ import pytest
 from shared.errors import SkyharborError
 from shared.storage.local import LocalStore
 from shared.storage.local_files import rename_noreplace
-from shared.storage.open import create_store, open_store, probe
+from shared.storage.open import create_store, open_store
+from shared.storage.probe import probe
 
 NAME = "packs/d/ab/object"
 NOBODY = 65534

@@ -63,10 +63,12 @@ class FaultProxy:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._ended.set()
         self._server.shutdown()
         self._server.server_close()
+        if kind is None and any(self._faults.values()):
+            raise AssertionError(f"faults that never happened: {dict(self._faults)}")
 
     def plan(self, method: str, *faults: LineFault) -> None:
         """Let these happen to the next requests of the method, one each."""
