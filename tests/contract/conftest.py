@@ -63,7 +63,9 @@ class TwoDoors:
         self.put, self.delete, self.close = inner.put, inner.delete, reading.close
 
 
-@pytest.fixture(params=["memory", "local", "unreliable", "metered", "read-only", "throttled", "s3", "s3-patient"])
+@pytest.fixture(
+    params=["memory", "local", "unreliable", "metered", "read-only", "throttled", "s3", "s3-as-a-unit-has-it"]
+)
 def store(request: pytest.FixtureRequest, tmp_path: object) -> Iterator[ObjectStore]:
     match request.param:
         case "memory":
@@ -82,6 +84,8 @@ def store(request: pytest.FixtureRequest, tmp_path: object) -> Iterator[ObjectSt
         case "s3":
             opened = s3_store(request.getfixturevalue("seaweed"))
         case _:
-            opened = RetryingStore(s3_store(request.getfixturevalue("seaweed")))
+            throttle = Throttle(os.path.join(str(tmp_path), "bucket"), BandwidthPlan(upload=1 << 30, download=1 << 30))
+            backend = s3_store(request.getfixturevalue("seaweed"))
+            opened = RetryingStore(MeteredStore(ThrottledStore(backend, throttle)))
     yield opened
     opened.close()
