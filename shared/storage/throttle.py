@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from shared.clock import Clock, SystemClock, since_boot
 from shared.model.bandwidth import BandwidthPlan
+from shared.storage.plan_file import FollowedPlan
 from shared.storage.shared_bucket import SharedBucket
 
 _LONGEST_NAP = 0.5
@@ -44,22 +45,38 @@ class Lane:
 class Throttle:
     """The bandwidth of one vault on this machine, shared by all processes that name the same ``path``.
 
-    Two small files are kept: ``path`` with ``.up`` and with ``.down``. Without limits they are not touched.
+    The two lanes keep a small file each, ``path`` with ``.up`` and with ``.down``; without limits they are not
+    touched. ``current`` says what holds.
     """
 
     def __init__(
         self,
         path: str,
-        plan: BandwidthPlan,
+        current: Callable[[], BandwidthPlan],
         *,
         clock: Clock | None = None,
         now: Callable[[], float] = since_boot,
     ) -> None:
+        self.path = path
         self._clock = clock or SystemClock()
-        self.plan = plan
-        """What holds; may be replaced at any time, by any thread, and holds for those who wait already."""
-        self.up = self._lane(path + ".up", now, lambda: self.plan.limits_at(self._clock.now()).upload)
-        self.down = self._lane(path + ".down", now, lambda: self.plan.limits_at(self._clock.now()).download)
+        self._current = current
+        self.up = self._lane(path + ".up", now, lambda: current().limits_at(self._clock.now()).upload)
+        self.down = self._lane(path + ".down", now, lambda: current().limits_at(self._clock.now()).download)
+
+    @classmethod
+    def following(cls, path: str, plan: BandwidthPlan) -> Throttle:
+        """Return the throttle of a process that the tower does not talk to: it begins with ``plan`` and follows."""
+        return cls(path, FollowedPlan(plan_path(path), plan).current)
+
+    @property
+    def plan(self) -> BandwidthPlan:
+        """What holds now."""
+        return self._current()
 
     def _lane(self, path: str, now: Callable[[], float], rate: Callable[[], int]) -> Lane:
         return Lane(SharedBucket(path, now=now, clock=self._clock), rate, self._clock)
+
+
+def plan_path(path: str) -> str:
+    """Return where the plan of the throttle at ``path`` is kept."""
+    return path + ".plan"

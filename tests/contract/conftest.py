@@ -46,6 +46,11 @@ def s3_store(access: SeaweedAccess) -> ObjectStore:
     return S3Store("exam", secrets.token_hex(8), config=access.config())  # type: ignore[arg-type]
 
 
+def quick(folder: str) -> Throttle:
+    """A throttle with a limit that nobody notices."""
+    return Throttle.following(os.path.join(folder, "bucket"), BandwidthPlan(upload=1 << 30, download=1 << 30))
+
+
 def unreliable() -> ObjectStore:
     """A store that loses the reply of every fifth call and fails every seventh, behind the patience that hides it."""
     lost = [Fault(verb=verb, nth=n, kind=FaultKind.LOSE_REPLY) for verb in Verb for n in range(1, 400, 5)]
@@ -79,13 +84,11 @@ def store(request: pytest.FixtureRequest, tmp_path: object) -> Iterator[ObjectSt
         case "read-only":
             opened = TwoDoors(MemoryStore())
         case "throttled":
-            throttle = Throttle(os.path.join(str(tmp_path), "bucket"), BandwidthPlan(upload=1 << 30, download=1 << 30))
-            opened = ThrottledStore(LocalStore.create(os.path.join(str(tmp_path), "store")), throttle)
+            opened = ThrottledStore(LocalStore.create(os.path.join(str(tmp_path), "store")), quick(str(tmp_path)))
         case "s3":
             opened = s3_store(request.getfixturevalue("seaweed"))
         case _:
-            throttle = Throttle(os.path.join(str(tmp_path), "bucket"), BandwidthPlan(upload=1 << 30, download=1 << 30))
             backend = s3_store(request.getfixturevalue("seaweed"))
-            opened = RetryingStore(MeteredStore(ThrottledStore(backend, throttle)))
+            opened = RetryingStore(MeteredStore(ThrottledStore(backend, quick(str(tmp_path)))))
     yield opened
     opened.close()

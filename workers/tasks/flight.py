@@ -39,8 +39,8 @@ from shared.vault.vault import Vault, open_vault
 from workers.engine.backup import run_backup
 from workers.engine.ports import Control, Source, Stop, StopReason
 from workers.engine.restore import restore_point
+from workers.engine.unit_store import unit_store
 from workers.engine.verify import verify_point
-from workers.tasks.unit_store import unit_store
 
 log = structlog.get_logger()
 
@@ -135,7 +135,7 @@ def _not_to_enter(vault_url: str) -> Sequence[str]:
 
 @contextlib.contextmanager
 def _opened(ref: VaultRef, control: Control, hangar: Hangar, *, read_only: bool = False) -> Iterator[Vault]:
-    with unit_store(ref, throttle=hangar.throttle(ref), check=control.check, read_only=read_only) as store:
+    with unit_store(ref.url, throttle=hangar.throttle(ref), check=control.check, read_only=read_only) as store:
         yield open_vault(store)
 
 

@@ -12,11 +12,12 @@ from typing_extensions import Buffer
 
 from shared.clock import SystemClock
 from shared.errors import SkyharborError
-from shared.model.bandwidth import BandwidthPlan, BandwidthWindow, Day
+from shared.model.bandwidth import UNLIMITED, BandwidthPlan, BandwidthWindow, Day
 from shared.storage.faulty import Fault, FaultKind, FaultyStore, Verb
 from shared.storage.local import LocalStore
 from shared.storage.memory import MemoryStore
 from shared.storage.object_store import ObjectStore, never_stop
+from shared.storage.plan_file import KeptPlan
 from shared.storage.retrying import RetryingStore
 from shared.storage.shared_bucket import SharedBucket
 from shared.storage.throttle import Lane, Throttle
@@ -33,8 +34,13 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def throttle(tmp_path: Path, clock: FakeClock) -> Throttle:
-    return Throttle(str(tmp_path / "bandwidth" / "v"), TEN, clock=clock, now=clock.monotonic)
+def plan(tmp_path: Path) -> KeptPlan:
+    return KeptPlan(str(tmp_path / "bandwidth" / "v.plan"), TEN)
+
+
+@pytest.fixture
+def throttle(tmp_path: Path, clock: FakeClock, plan: KeptPlan) -> Throttle:
+    return Throttle(str(tmp_path / "bandwidth" / "v"), plan.current, clock=clock, now=clock.monotonic)
 
 
 def seconds(clock: FakeClock, act: Callable[[], object]) -> float:
@@ -141,7 +147,8 @@ def test_sizes_listings_and_deletions_are_free(throttle: Throttle, clock: FakeCl
 
 
 def test_zero_is_unlimited_and_touches_no_file(tmp_path: Path, clock: FakeClock) -> None:
-    free = Throttle(str(tmp_path / "bandwidth" / "v"), BandwidthPlan(), clock=clock, now=clock.monotonic)
+    plan = KeptPlan(str(tmp_path / "bandwidth" / "v.plan"), UNLIMITED)
+    free = Throttle(str(tmp_path / "bandwidth" / "v"), plan.current, clock=clock, now=clock.monotonic)
     store = ThrottledStore(MemoryStore(), free)
     assert seconds(clock, lambda: (store.put("a", [b"x" * MIB] * 64), store.get("a"))) == 0.0
     assert not (tmp_path / "bandwidth").exists()
@@ -154,10 +161,12 @@ def test_the_two_directions_do_not_wait_for_each_other(throttle: Throttle, clock
     assert seconds(clock, lambda: ThrottledStore(inner, throttle).get("a")) == 0.0
 
 
-def test_a_window_that_opens_while_one_waits_holds_at_once(throttle: Throttle, clock: FakeClock) -> None:
+def test_a_window_that_opens_while_one_waits_holds_at_once(
+    throttle: Throttle, clock: FakeClock, plan: KeptPlan
+) -> None:
     # The fake clock begins at midnight UTC.
     window = BandwidthWindow(days=tuple(Day), start="00:01", end="00:00", zone="UTC", upload=MIB)
-    throttle.plan = BandwidthPlan(upload=10 * MIB, windows=(window,))
+    plan.change(BandwidthPlan(upload=10 * MIB, windows=(window,)))
     store = ThrottledStore(MemoryStore(), throttle)
     assert seconds(clock, lambda: store.put("a", [b"x" * MIB] * 700)) == pytest.approx(60 + 100, abs=4)
 
@@ -182,15 +191,17 @@ def waiting(throttle: Throttle, clock: FakeClock, then: Callable[[], None]) -> f
 
 
 @pytest.mark.parametrize("what", ["stop", "lift", "raise"])
-def test_whoever_waits_notices_within_half_a_second(what: str, throttle: Throttle, clock: FakeClock) -> None:
+def test_whoever_waits_notices_within_half_a_second(
+    what: str, throttle: Throttle, clock: FakeClock, plan: KeptPlan
+) -> None:
     def change() -> None:
         match what:
             case "stop":
                 raise Stopped
             case "lift":
-                throttle.plan = BandwidthPlan()
+                plan.change(UNLIMITED)
             case _:
-                throttle.plan = BandwidthPlan(upload=1 << 50)
+                plan.change(BandwidthPlan(upload=1 << 50))
 
     assert (waiting(throttle, clock, change) <= 0.5, max(clock.slept) <= 0.5) == (True, True)
 
@@ -211,8 +222,7 @@ def test_a_put_that_is_stopped_while_it_waits_leaves_nothing(
 
 
 def test_eight_threads_share_one_share(tmp_path: Path) -> None:
-    plan = BandwidthPlan(upload=32 * MIB)
-    throttle = Throttle(str(tmp_path / "bandwidth" / "v"), plan)
+    throttle = Throttle.following(str(tmp_path / "bandwidth" / "v"), BandwidthPlan(upload=32 * MIB))
     clock = SystemClock()
     began = clock.monotonic()
     threads = [threading.Thread(target=lambda: [throttle.up.pay(MIB, never_stop) for _ in range(4)]) for _ in range(8)]

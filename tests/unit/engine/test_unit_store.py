@@ -15,8 +15,8 @@ from shared.storage.local import LocalStore
 from shared.storage.object_store import never_stop
 from tests.support.clock import FakeClock
 from workers.engine.ports import Stop, StopReason
+from workers.engine.unit_store import unit_store
 from workers.session.throttles import Throttles
-from workers.tasks.unit_store import unit_store
 
 MIB = 1024 * 1024
 
@@ -42,7 +42,7 @@ def test_a_unit_moves_bytes_at_the_rates_that_came_with_its_vault(
     vault: VaultRef, throttles: Throttles, clock: FakeClock
 ) -> None:
     began = clock.monotonic()
-    with unit_store(vault, throttle=throttles.of(vault), check=never_stop) as store:
+    with unit_store(vault.url, throttle=throttles.of(vault), check=never_stop) as store:
         store.put("a", [bytes(MIB)] * 100)
         uploaded = clock.monotonic()
         for at in range(0, 100 * MIB, MIB):
@@ -62,7 +62,7 @@ def test_a_unit_that_is_told_to_stop_does_not_wait_for_its_share(
 
     with (
         pytest.raises(Stop),
-        unit_store(vault, throttle=throttles.of(vault), check=cancelled) as store,
+        unit_store(vault.url, throttle=throttles.of(vault), check=cancelled) as store,
     ):
         store.put("a", [bytes(MIB)] * 100)
     assert (clock.monotonic() < 1002, store.size("a")) == (True, None)
@@ -70,7 +70,7 @@ def test_a_unit_that_is_told_to_stop_does_not_wait_for_its_share(
 
 def test_what_a_unit_used_is_logged_however_it_ends(vault: VaultRef, throttles: Throttles) -> None:
     def use() -> None:
-        with unit_store(vault, throttle=throttles.of(vault), check=never_stop) as store:
+        with unit_store(vault.url, throttle=throttles.of(vault), check=never_stop) as store:
             store.put("a", [b"0123456789"])
             store.get("missing")
 
@@ -81,7 +81,7 @@ def test_what_a_unit_used_is_logged_however_it_ends(vault: VaultRef, throttles: 
     assert line == {
         "event": "store-used",
         "log_level": "info",
-        "vault": vault.id,
+        "store": vault.url,
         "put": {"calls": 1, "bytes": 10, "errors": 0},
         "get": {"calls": 1, "bytes": 0, "errors": 1},
     }
@@ -91,7 +91,7 @@ def test_what_a_unit_used_is_logged_however_it_ends(vault: VaultRef, throttles: 
 def test_who_only_restores_cannot_change_the_vault(vault: VaultRef, throttles: Throttles) -> None:
     with (
         pytest.raises(SkyharborError) as caught,
-        unit_store(vault, throttle=throttles.of(vault), check=never_stop, read_only=True) as store,
+        unit_store(vault.url, throttle=throttles.of(vault), check=never_stop, read_only=True) as store,
     ):
         store.put("a", [b"x"])
     assert caught.value.code == "store-read-only"

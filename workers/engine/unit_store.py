@@ -11,7 +11,6 @@ from dataclasses import asdict
 
 import structlog
 
-from shared.contracts.work import VaultRef
 from shared.storage.metered import MeteredStore
 from shared.storage.object_store import ObjectStore
 from shared.storage.open import open_store
@@ -25,12 +24,13 @@ log = structlog.get_logger()
 
 @contextlib.contextmanager
 def unit_store(
-    vault: VaultRef, *, throttle: Throttle, check: Callable[[], None], read_only: bool = False
+    url: str, *, throttle: Throttle, check: Callable[[], None], read_only: bool = False
 ) -> Iterator[ObjectStore]:
-    """Open the vault's store for one unit and close it afterwards: kept open it would hold descriptors, and its disk.
+    """Open the store of a unit, or of a process that works for one, and close it afterwards.
 
-    ``check`` ends every wait for bandwidth or for the network by what it raises, from whatever thread waits. What the
-    unit has used of the store is logged at the end, whichever that is.
+    Kept open it would hold descriptors, and its disk, for as long as we live. ``check`` ends every wait for bandwidth
+    or for the network by what it raises, from whatever thread waits. What was used of the store is logged at the end,
+    whichever that is.
     """
     meters: list[MeteredStore] = []
 
@@ -38,10 +38,10 @@ def unit_store(
         meters.append(MeteredStore(ThrottledStore(backend, throttle, check=check)))
         return meters[-1]
 
-    store = open_store(vault.url, around=around, rule=FOR_UNITS, check=check)
+    store = open_store(url, around=around, rule=FOR_UNITS, check=check)
     with contextlib.closing(store):
         try:
             yield ReadOnlyStore(store) if read_only else store
         finally:
             used = {verb: use for verb, use in asdict(meters[-1].use).items() if use["calls"]}
-            log.info("store-used", vault=vault.id, **used)
+            log.info("store-used", store=store.describe(), **used)
