@@ -38,7 +38,7 @@ def create(
         str, typer.Option(metavar="URL", help="file:///folder or s3://bucket/prefix; empty or not there yet.")
     ],
 ) -> None:
-    """Make a new, empty vault in a store."""
+    """Make a new, empty vault in a store, once the store has proved that it keeps its promises."""
     session = Session.of(ctx)
     vault = session.tower().post("/vaults", {"name": name, "url": store})
     if session.out.json:
