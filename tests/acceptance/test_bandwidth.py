@@ -40,6 +40,16 @@ def test_a_running_backup_keeps_to_its_limit_and_hears_within_a_renewal_that_it_
     assert done["state"] == "completed"
 
 
+def test_a_restore_keeps_to_the_limit_for_downloads(shared_fleet: Fleet, tmp_path: Path) -> None:
+    fleet = shared_fleet
+    fleet.protect("fetched", make_tree(tmp_path / "src", big=48 * MIB))
+    point = fleet.stack.ask("backup", "fetched", "--wait")["point"]
+    fleet.stack.ask("vault", "limit", "v1", "--download", "8MiB/s")
+    restored = fleet.stack.ask("restore", point, "--to", str(tmp_path / "back"), "--wait")
+    fleet.stack.ask("vault", "limit", "v1", "--none")
+    assert (restored["stats"]["bytes_restored"] > 48 * MIB, 3.5 < restored["seconds"] < 12) == (True, True), restored
+
+
 def test_a_backup_that_waits_for_bandwidth_is_cancelled_at_once(shared_fleet: Fleet, tmp_path: Path) -> None:
     fleet = shared_fleet
     fleet.stack.ask("vault", "limit", "v1", "--upload", "16KiB/s")
