@@ -13,6 +13,7 @@ from __future__ import annotations
 import msgspec
 
 from shared.model.backup import BackupStats, BackupType, ConflictRule, Notice, RestoreStats, VerifyStats
+from shared.model.bandwidth import UNLIMITED, BandwidthPlan
 
 
 class Doorbell(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,11 +38,12 @@ class Fence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VaultRef(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a vault is; the worker opens it with its own storage credentials."""
+    """Where a vault is, and how fast a machine may use it; the worker opens it with its own storage credentials."""
 
     id: str
     name: str
     url: str
+    bandwidth: BandwidthPlan = UNLIMITED
 
 
 class MachineRef(msgspec.Struct, frozen=True, kw_only=True):
@@ -250,10 +252,14 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Renewed(msgspec.Struct, frozen=True, kw_only=True):
-    """Verdicts in the order asked; ``drain`` means take no new work."""
+    """Verdicts in the order asked; ``drain`` means take no new work.
+
+    ``bandwidth`` has, by vault id, what now holds for every vault that the renewed units use.
+    """
 
     units: tuple[Verdict, ...] = ()
     drain: bool = False
+    bandwidth: dict[str, BandwidthPlan] = {}
 
 
 class Commit(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,28 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Sequence
 
 import pytest
-from typing_extensions import Buffer
 
 from shared.errors import SkyharborError
 from shared.storage.faulty import Fault, FaultKind, FaultyStore, Verb
 from shared.storage.memory import MemoryStore
 from shared.storage.object_store import ObjectStore
-from shared.storage.open import probe
-from shared.storage.retrying import RetryingStore, RetryRule
+from shared.storage.retrying import RetryingStore
 from shared.storage.s3 import S3Store
 from tests.contract.conftest import QUICK
 from tests.support.seaweed import SeaweedAccess
-
-
-class Overwriting(MemoryStore):
-    """A server that ignores conditional writes."""
-
-    def put(self, name: str, parts: Sequence[Buffer]) -> bool:
-        self.delete(name)
-        return super().put(name, parts)
 
 
 class CountingClock:
@@ -115,16 +104,6 @@ def test_what_patience_cannot_cure_is_not_retried(code: str) -> None:
     assert (outcome_of_put(RetryingStore(faulty)), faulty.calls(Verb.PUT)) == (code, 1)
 
 
-def test_patience_ends_and_waits_longer_every_time() -> None:
-    faulty = FaultyStore(MemoryStore(), [Fault(verb=Verb.PUT, nth=1, kind=FaultKind.CRASH)])
-    clock = CountingClock()
-    rule = RetryRule(attempts=5, first_pause=1.0, longest_pause=3.0)
-    store = RetryingStore(faulty, rule=rule, clock=clock)  # type: ignore[arg-type]
-    assert (outcome_of_put(store), faulty.calls(Verb.PUT)) == ("store-unreachable", 5)
-    bounds = [(0.5, 1.0), (1.0, 2.0), (1.5, 3.0), (1.5, 3.0)]
-    assert [low <= slept <= high for (low, high), slept in zip(bounds, clock.sleeps, strict=True)] == [True] * 4
-
-
 def test_a_torn_listing_is_taken_up_where_it_broke() -> None:
     inner = MemoryStore()
     names = [f"points/{number:03}" for number in range(100)]
@@ -133,21 +112,6 @@ def test_a_torn_listing_is_taken_up_where_it_broke() -> None:
     faults = [Fault(verb=Verb.LIST, nth=n, kind=FaultKind.TEAR) for n in (1, 2)]
     store = RetryingStore(FaultyStore(inner, faults), rule=QUICK)
     assert [info.name for info in store.list("points/")] == names
-
-
-def test_a_store_that_overwrites_is_found_unsafe_and_left_empty() -> None:
-    store = Overwriting()
-    with pytest.raises(SkyharborError) as caught:
-        probe(store)
-    assert (caught.value.code, list(store.list())) == ("store-unsafe", [])
-
-
-@pytest.mark.parametrize(("verb", "nth"), [(Verb.GET, 1), (Verb.GET, 2), (Verb.SIZE, 1)])
-def test_a_store_that_returns_other_bytes_is_found_unsafe(verb: Verb, nth: int) -> None:
-    inner = MemoryStore()
-    with pytest.raises(SkyharborError) as caught:
-        probe(FaultyStore(inner, [Fault(verb=verb, nth=nth, kind=FaultKind.TEAR)]))
-    assert (caught.value.code, list(inner.list())) == ("store-unsafe", [])
 
 
 def test_wrong_s3_credentials_are_denied_for_every_call(seaweed: SeaweedAccess) -> None:

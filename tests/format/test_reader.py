@@ -457,7 +457,7 @@ class Forged:
             writer.reserve(ids)
             writer.add_segment(ids, chunks if lie is None else [lie for _ in chunks])
             entry.chunks = b"".join(ids)
-            writer.add_entry(entry)
+            writer.add_entries([entry])
         flight = Flight(self.pilot, SRV, "srv", "/", point, None, tree)
         writer.seal(body=body_of(flight), validate=lambda: None)
 

@@ -25,12 +25,14 @@ from shared.contracts.work import (
     Outcome,
     PointRef,
     RestoreInstruction,
+    VaultRef,
     VerifyInstruction,
 )
 from shared.crypto.domain_keys import DomainKeys
 from shared.crypto.keyring import Keyring
 from shared.errors import SkyharborError
-from shared.storage.open import local_folder, open_store
+from shared.storage.open import local_folder
+from shared.storage.throttle import Throttle
 from shared.vault.chunk_finder import ChunkFinder
 from shared.vault.index import ChunkIndex
 from shared.vault.reader import PointReader
@@ -41,6 +43,7 @@ from workers.engine.backup import run_backup
 from workers.engine.crew import ReadingCrew, WritingCrew
 from workers.engine.ports import Control, Source, Stop, StopReason
 from workers.engine.restore import restore_point
+from workers.engine.unit_store import unit_store
 from workers.engine.verify import verify_point
 
 log = structlog.get_logger()
@@ -48,9 +51,10 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Hangar:
-    """What every flight of this process needs: the keys, a place for caches, and the source adapters.
+    """What every flight of this process needs: the keys, a place for caches, the source adapters and the throttles.
 
     ``open_source`` takes a source and the absolute folders that it must not enter; the ``muster``s bring crews.
+    ``throttle`` returns the one of a vault, under the plan that came with the vault.
     """
 
     keyring: Keyring
@@ -59,6 +63,7 @@ class Hangar:
     clock: Clock
     muster_readers: Callable[[BackupWork, PointWriter], ReadingCrew]
     muster_writers: Callable[[RestoreWork, ChunkFinder], WritingCrew]
+    throttle: Callable[[VaultRef], Throttle]
 
 
 def fly(granted: Granted, control: Control, hangar: Hangar) -> Outcome | None:
@@ -97,7 +102,7 @@ def _run(granted: Granted, control: Control, hangar: Hangar) -> Outcome:
         case RestoreInstruction():
             return _restore(instruction, control, hangar)
         case VerifyInstruction():
-            with _opened(instruction.point.vault.url) as vault:
+            with _opened(instruction.point.vault, control, hangar) as vault:
                 return verify_point(
                     _open_point(vault, instruction.point, hangar), full=instruction.full, control=control
                 )
@@ -110,9 +115,11 @@ def _backup(instruction: BackupInstruction, fence: Fence, control: Control, hang
     dek = hangar.keyring.get(machine.id)
     keys = DomainKeys.derive(dek)
     leave_out = _not_to_enter(instruction.vault.url)
-    with _opened(instruction.vault.url) as vault:
+    with _opened(instruction.vault, control, hangar) as vault:
         work = BackupWork(
             vault_url=instruction.vault.url,
+            throttle=hangar.throttle(instruction.vault).path,
+            bandwidth=instruction.vault.bandwidth,
             vault=vault.header,
             dek=dek,
             source=instruction.source,
@@ -134,12 +141,14 @@ def _backup(instruction: BackupInstruction, fence: Fence, control: Control, hang
 
 def _restore(instruction: RestoreInstruction, control: Control, hangar: Hangar) -> Outcome:
     point = instruction.point
-    with _opened(point.vault.url) as vault:
+    with _opened(point.vault, control, hangar, read_only=True) as vault:
 
         def muster(finder: ChunkFinder, target: str) -> WritingCrew:
             there = os.stat(target)
             work = RestoreWork(
                 vault_url=point.vault.url,
+                throttle=hangar.throttle(point.vault).path,
+                bandwidth=point.vault.bandwidth,
                 vault=vault.header,
                 dek=hangar.keyring.get(point.machine.id),
                 target=target,
@@ -165,9 +174,8 @@ def _not_to_enter(vault_url: str) -> Sequence[str]:
 
 
 @contextlib.contextmanager
-def _opened(url: str) -> Iterator[Vault]:
-    """Open a vault for one unit: a store kept open would hold descriptors, and its disk, for as long as we live."""
-    with contextlib.closing(open_store(url)) as store:
+def _opened(ref: VaultRef, control: Control, hangar: Hangar, *, read_only: bool = False) -> Iterator[Vault]:
+    with unit_store(ref.url, throttle=hangar.throttle(ref), check=control.check, read_only=read_only) as store:
         yield open_vault(store)
 
 
