@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import sys
@@ -43,35 +44,48 @@ def main() -> int:
     about = _about(orders, quick=options.quick)
     _announce(orders, experiments, about, quick=options.quick)
     status = 0
-    with _workplace(options.place) as folder:
+    place = options.place or _disk()
+    if (free := shutil.disk_usage(place).free) < orders.sizes.room:
+        raise SystemExit(
+            f"{free >> 30} GiB are free in {place}, {orders.sizes.room >> 30} are needed: --place names another folder"
+        )
+    with _workplace(place) as folder:
         ours = Skyharbor(folder / "home")
         bench = Bench(folder, ours, installed_peers(), orders, _say)
         try:
             ours.up()
             for experiment in experiments:
-                bench.conduct(experiment)
+                status = max(status, _conduct(bench, experiment))
         except KeyboardInterrupt:
             status = _INTERRUPTED
-        except WorkFailed as failure:
-            console.print(str(failure), style="bold red", markup=False)
-            status = 1
         finally:
             with _undisturbed():
                 _say("cleaning up")
                 ours.down()
     about["load_after"] = os.getloadavg()[0]
     console.print(render(bench.results))
-    for note in [*bench.results.notes, *(["cut short: the table is not complete"] if status else [])]:
+    for note in [*bench.results.notes, *(["the table is not complete"] if status else [])]:
         console.print(note, style="bold red", markup=False)
     if options.json:
         Path(options.json).write_text(json.dumps(document(bench.results, about), indent=1) + "\n")
     return status
 
 
+def _conduct(bench: Bench, experiment: Experiment) -> int:
+    """Run one experiment; a program that fails ends it, and not the others."""
+    try:
+        bench.conduct(experiment)
+    except WorkFailed as failure:
+        _say(str(failure))
+        bench.results.notes.append(f"{experiment.name}: {failure}")
+        return 1
+    return 0
+
+
 def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--only", metavar="ROWS", help=f"comma-separated, of: {', '.join(ROWS)}")
-    parser.add_argument("--million", action="store_true", help="the folder of a million files too")
+    parser.add_argument("--million", action="store_true", help="the folder of a million files too, unless --only")
     parser.add_argument("--runs", type=int, default=3, help="rounds of each row; extremes are run once")
     caches = parser.add_mutually_exclusive_group()
     for name in ("cold", "warm", "both"):
@@ -85,7 +99,7 @@ def _options() -> argparse.ArgumentParser:
 
 def _orders(options: argparse.Namespace) -> Orders:
     rows = set(options.only.split(",")) if options.only else set(QUICK_ROWS if options.quick else USUAL_ROWS)
-    if options.million:
+    if options.million and not options.only:
         rows.add("million")
     if unknown := rows - set(ROWS):
         raise SystemExit(f"no such row: {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
@@ -127,7 +141,8 @@ def _about(orders: Orders, *, quick: bool) -> dict[str, object]:
 
 def _announce(orders: Orders, experiments: Sequence[Experiment], about: dict[str, object], *, quick: bool) -> None:
     console.print(f"rows: {', '.join(row for row in ROWS if row in orders.rows)}; runs: {orders.runs}")
-    console.print(f"programs: {about['programs']}; {about['processors']} processors; load {about['load_before']:.2f}")
+    console.print(f"programs: {'; '.join(f'{name} {said}' for name, said in versions().items())}")
+    console.print(f"machine: {about['processors']} processors, load {about['load_before']:.2f}")
     console.print(f"small files: a copy of {', '.join(orders.material.sources)}")
     if not orders.may_drop:
         console.print("[yellow]rows with a cold cache are left out: only root may drop it[/yellow]")
@@ -149,15 +164,15 @@ def expected_minutes(orders: Orders, experiments: Sequence[Experiment], *, quick
             seconds += step.seconds * runs * wanted
         if "memory" in orders.rows:
             seconds += sum(step.seconds for step in experiment.steps if step.verb in experiment.weighed) // 2
-    return max(1, round(seconds / 60 * (0.2 if quick else 1)))
+    return max(1, round(seconds / 60 * (0.25 if quick else 1)))
 
 
 @contextlib.contextmanager
-def _workplace(place: str | None) -> Iterator[Path]:
+def _workplace(place: str) -> Iterator[Path]:
     """Make a folder on a disk, and delete it at the end, whatever the end is."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs deaf to it
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    folder = Path(tempfile.mkdtemp(prefix="skyharbor-bench-", dir=place or _disk()))
+    folder = Path(tempfile.mkdtemp(prefix="skyharbor-bench-", dir=place)).resolve()
     try:
         yield folder
     finally:

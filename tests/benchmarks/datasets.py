@@ -51,8 +51,13 @@ def copy_small_files(sources: Sequence[str], tree: Path, *, most: int | None, la
     with open(names, "wb") as file:
         for path in chosen_paths(sources, most=most, largest=largest):
             file.write(os.fsencode(path.lstrip("/")) + b"\0")
-    pack = f"tar -cf - -C / --null --no-recursion --ignore-failed-read -T {shlex.quote(str(names))}"
-    run("sh", "-c", f"{pack} | tar -xpf - -C {shlex.quote(str(tree))}")
+    # The posix format, as the usual one knows no nanoseconds.
+    pack = "tar --format=posix --xattrs --sparse --ignore-failed-read -cf - -C / --null --no-recursion"
+    run("sh", "-c", f"{pack} -T {_quoted(names)} | tar --xattrs -xpf - -C {_quoted(tree)}")
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))
 
 
 def chosen_paths(sources: Sequence[str], *, most: int | None, largest: int | None) -> Iterator[str]:

@@ -36,10 +36,11 @@ class Sizes:
     many: int
     sparse: int
     sparse_data: int
+    room: int  # bytes of disk that everything needs; what is more is used to keep restored trees to the end
 
 
-FULL = Sizes(100_000, 4 * GIB, 2 * GIB, 1_000_000, 100 * GIB, 10 * MIB)
-QUICK = Sizes(20_000, 256 * MIB, 128 * MIB, 20_000, 2 * GIB, 10 * MIB)
+FULL = Sizes(100_000, 4 * GIB, 2 * GIB, 1_000_000, 100 * GIB, 10 * MIB, room=25 * GIB)
+QUICK = Sizes(20_000, 256 * MIB, 128 * MIB, 20_000, 2 * GIB, 10 * MIB, room=5 * GIB)
 
 
 @dataclass(frozen=True)
@@ -125,11 +126,11 @@ SMALL_FILES = Experiment(
     _small_files,
     make_seconds=60,
     steps=(
-        Step("first", "first backup", Verb.FIRST, 150, {Cache.WARM: AtMost(1 / 3), Cache.COLD: AtMost(0.45)},
+        Step("first", "first backup", Verb.FIRST, 110, {Cache.WARM: AtMost(1 / 3), Cache.COLD: AtMost(0.45)},
              caches=(Cache.WARM, Cache.COLD)),
-        Step("unchanged", "nothing changed", Verb.AGAIN, 40, _always(AtMost(1 / 4))),
-        Step("changed", "1 % of files changed", Verb.AGAIN, 45, _always(AtMost(1 / 3)), change=_change_files),
-        Step("restore", "restore whole", Verb.RESTORE, 120, _always(AtMost(1 / 2))),
+        Step("unchanged", "nothing changed", Verb.AGAIN, 25, _always(AtMost(1 / 4))),
+        Step("changed", "1 % of files changed", Verb.AGAIN, 30, _always(AtMost(1 / 3)), change=_change_files),
+        Step("restore", "restore whole", Verb.RESTORE, 70, _always(AtMost(1 / 2))),
     ),
     weighed=(Verb.FIRST, Verb.AGAIN, Verb.RESTORE),
     stored=True,
@@ -142,8 +143,8 @@ EXPERIMENTS = (
         _image,
         make_seconds=40,
         steps=(
-            Step("image", "first backup", Verb.FIRST, 120, _always(AtMost(1 / 2))),
-            Step("image", "1 % of 64 KiB blocks changed", Verb.AGAIN, 60, change=_change_image),
+            Step("image", "first backup", Verb.FIRST, 60, _always(AtMost(1 / 2))),
+            Step("image", "1 % of 64 KiB blocks changed", Verb.AGAIN, 35, change=_change_image),
         ),
         weighed=(Verb.FIRST,),
         sparse=True,
@@ -161,7 +162,7 @@ EXPERIMENTS = (
         _many,
         make_seconds=60,
         steps=(
-            Step("million", "first backup", Verb.FIRST, 300),
+            Step("million", "first backup", Verb.FIRST, 220),
             Step("million", "nothing changed", Verb.AGAIN, 100),
         ),
         weighed=(Verb.FIRST,),
@@ -171,7 +172,7 @@ EXPERIMENTS = (
         "sparse file",
         _sparse,
         make_seconds=1,
-        steps=(Step("sparse", "first backup", Verb.FIRST, 500),),
+        steps=(Step("sparse", "first backup", Verb.FIRST, 600),),
         once=True,
         limit=300,
         sparse=True,

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import shared
-from tests.benchmarks.work import Work, run
+from tests.benchmarks.work import Work, WorkFailed, run
 
 PASSPHRASE = "a benchmark passphrase of some length"
 OURS, RESTIC, BORG = "ours", "restic", "borg"
@@ -173,7 +173,7 @@ class Skyharbor:
     def _ask(self, *args: str) -> Any:
         done = subprocess.run(self._command(*args), capture_output=True, text=True, check=False)
         if done.returncode:
-            raise SystemExit(f"skyharbor {args}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+            raise WorkFailed(f"skyharbor {args}: exit {done.returncode}\n{done.stdout}{done.stderr}")
         return json.loads(done.stdout) if done.stdout.strip() else None
 
 

@@ -10,14 +10,12 @@ import os
 import shutil
 import subprocess
 import sys
-from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.benchmarks.caches import Cache, set_cache
 from tests.benchmarks.datasets import Found, measure_data
-from tests.benchmarks.goals import Goal
 from tests.benchmarks.measure import Sample, clock, weigh
 from tests.benchmarks.plan import (
     ENGINE,
@@ -34,31 +32,11 @@ from tests.benchmarks.plan import (
     Step,
 )
 from tests.benchmarks.programs import FLOORS, OURS, RESTIC, Program, Skyharbor, Verb, floors
+from tests.benchmarks.results import BYTES, MICROSECONDS, SECONDS, Line, Results, value_text
+from tests.benchmarks.work import WorkFailed
 from tests.support.compare import differences
 
 ROOT = Path(__file__).resolve().parents[2]
-SECONDS, BYTES, MICROSECONDS = "s", "bytes", "µs"
-
-
-@dataclass(frozen=True)
-class Line:
-    """What one line of the table is about; ``cache`` None where it makes no difference."""
-
-    row: str
-    data: str
-    title: str
-    cache: Cache | None
-    unit: str
-    goal: Goal | None = None
-
-
-@dataclass
-class Results:
-    """Samples by line and program in the order of measuring, the data sets' sizes, and what a reader has to know."""
-
-    samples: dict[Line, dict[str, list[Sample]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
-    data: dict[str, Found] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -201,7 +179,7 @@ class Bench:
         command = [sys.executable, "-m", "tests.benchmarks.engine", str(source), str(place), str(self._orders.runs)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise SystemExit(f"the engine alone failed: {done.stderr[-2000:]}")
+            raise WorkFailed(f"the engine alone failed: {done.stderr[-2000:]}")
         line = Line(ENGINE, experiment.name, "engine alone, per unchanged file", Cache.WARM, MICROSECONDS, ENGINE_GOAL)
         for value in json.loads(done.stdout):
             self._keep(line, OURS, Sample(value))
@@ -227,7 +205,7 @@ class Bench:
 
     def _keep(self, line: Line, name: str, sample: Sample) -> None:
         self.results.samples[line][name].append(sample)
-        self._say(f"  {line.title}, {name}: {'more than ' * sample.cut_off}{sample.value:,.2f} {line.unit}")
+        self._say(f"  {line.title}, {name}: {'more than ' * sample.cut_off}{value_text(sample.value, line.unit)}")
 
     def _new_place(self) -> Path:
         self._rounds += 1

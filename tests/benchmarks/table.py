@@ -10,20 +10,12 @@ from typing import Any
 
 from rich.table import Table
 
-from tests.benchmarks.goals import Summaries, Summary, cpu_ratio_of, ratio_of, summarize
+from tests.benchmarks.goals import Summaries, Summary, cpu_ratio_of, ratio_of
 from tests.benchmarks.programs import BORG, FLOORS, OURS, RESTIC
-from tests.benchmarks.rounds import BYTES, SECONDS, Line, Results
+from tests.benchmarks.results import BYTES, Line, Results, number_text, summaries_of, value_text
 
 NOTHING = "–"
 COLUMNS = ("row", "cache", "ours", "restic", "borg", "floor", "ratio", "goal", "met?")
-
-
-def summaries_of(results: Results) -> dict[Line, dict[str, Summary]]:
-    """Summarize all samples, by line and program."""
-    return {
-        line: {name: summarize(samples) for name, samples in programs.items()}
-        for line, programs in results.samples.items()
-    }
 
 
 def render(results: Results) -> Table:
@@ -103,18 +95,7 @@ def _cell(summary: Summary | None, unit: str) -> str:
         return f"> {value_text(summary.median, unit)}"
     parts = [value_text(summary.median, unit)]
     if summary.runs > 1 and summary.low != summary.high:
-        parts.append(f"({_number(summary.low, unit)} to {_number(summary.high, unit)})")
+        parts.append(f"({number_text(summary.low, unit)} to {number_text(summary.high, unit)})")
     if summary.cpu is not None:
         parts.append(f"{summary.cpu:.2f} s CPU")
     return "\n".join(parts)
-
-
-def value_text(value: float, unit: str) -> str:
-    """Return a value as people read it."""
-    return f"{_number(value, unit)} {'MiB' if unit == BYTES else unit}"
-
-
-def _number(value: float, unit: str) -> str:
-    if unit == BYTES:
-        return f"{value / (1 << 20):,.1f}"
-    return f"{value:,.2f}" if unit == SECONDS else f"{value:,.1f}"
