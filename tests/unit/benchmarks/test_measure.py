@@ -83,11 +83,13 @@ def test_a_command_that_fails_fails_the_measurement_with_its_last_words(measure)
         measure(Work(("sh", "-c", "echo so it is >&2; exit 3")), limit=60)
 
 
-def test_an_interruption_ends_the_command():
-    work = Work(("sh", "-c", "kill -INT $PPID; sleep 1000"))
+def test_an_interruption_ends_the_command(tmp_path):
+    os.mkfifo(tmp_path / "go")
+    work = Work(("sh", "-c", "cat go; kill -INT $PPID; sleep 1000"), cwd=str(tmp_path))
     pids = []
     with pytest.raises(KeyboardInterrupt), started(work) as running:  # noqa: PT012 - the interruption comes from outside
         pids.append(running.pid)
+        (tmp_path / "go").write_text("now")
         running.finish(limit=60)
     assert tree_of(pids[0]) == []
 
