@@ -37,9 +37,11 @@ def test_no_tree_is_taken_twice_by_way_of_its_parent_or_child(trees):
     assert find_trees(50, (), (big, f"{big}/in", os.path.dirname(big), small)) == (big, small)
 
 
-def test_counting_ends_when_there_are_enough(trees):
-    assert (count_files(trees[1], enough=2), count_files(trees[1], enough=99), count_files(trees[2], enough=1)) == (
-        5,
-        5,
-        0,
-    )
+def test_counting_ends_with_the_folder_in_which_there_are_enough(tmp_path):
+    folders = [Node(b"a", "dir", mode=0o755), Node(b"b", "dir", mode=0o755)]
+    tree = plant(tmp_path / "tree", [*folders, *(Node(b"%c/%d" % (folder, n)) for folder in b"ab" for n in range(4))])
+    assert [count_files(tree, enough=enough) for enough in (2, 5, 99)] == [4, 8, 8]
+
+
+def test_a_tree_that_is_missing_has_no_files(trees):
+    assert count_files(trees[2], enough=1) == 0
