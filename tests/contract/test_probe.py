@@ -36,7 +36,7 @@ def test_every_flaw_is_found(flaw: Flaw) -> None:
     assert refusal(FlawedStore(MemoryStore(), flaw)).code == "store-unsafe"
 
 
-@pytest.mark.parametrize("flaw", set(Flaw) - {Flaw.KEEPS_DELETED})
+@pytest.mark.parametrize("flaw", [flaw for flaw in Flaw if flaw is not Flaw.KEEPS_DELETED])
 def test_nothing_is_left_in_a_store_that_was_found_wanting(flaw: Flaw) -> None:
     inner = MemoryStore()
     refusal(FlawedStore(inner, flaw))
