@@ -23,7 +23,10 @@ from workers.engine.verify import verify_point
 
 @dataclass(frozen=True)
 class Restored:
-    """What a restore has brought back: ``lost`` paths are those of the oracle that are not there, as in the source."""
+    """What a restore has brought back. ``lost`` are the paths of the oracle's nodes that are not there, as in the source.
+
+    ``wrong`` are sentences about what is there and is not as in the oracle.
+    """
 
     done: RestoreDone
     lost: frozenset[str]
@@ -32,27 +35,41 @@ class Restored:
     @property
     def named(self) -> frozenset[str]:
         """The paths that the restore itself says are damaged."""
-        return frozenset(notice.path for notice in self.done.warnings if notice.code == "damaged")
+        return named(self.done)
 
 
-def restored(rig: Rig, point: str, tree: str, oracle: str, place: str) -> Restored:
-    """Restore a point into an empty folder and compare. Raises what opening the point raises."""
+def named(done: RestoreDone | VerifyDone) -> frozenset[str]:
+    """Return the paths that an outcome says are damaged; not those that it has no name for."""
+    return frozenset(notice.path for notice in done.warnings if notice.code == "damaged" and notice.path != NAMELESS)
+
+
+NAMELESS = "/"
+"""The path of a notice about entries that nobody can name any more."""
+
+
+def restored(rig: Rig, point: str, tree: str, oracle: str, place: str, *, forgotten: Collection[str] = ()) -> Restored:
+    """Restore a point into an empty folder and compare. Raises what opening the point raises.
+
+    ``forgotten`` are paths that the vault can no longer describe: what they look like is not compared.
+    """
     out = f"{place}/out"
     try:
         done = rig.restore(out, point_id=point)
-        lines = differences(oracle, f"{out}{tree}", ignore=["holes"]) if os.path.isdir(f"{out}{tree}") else [_ALL]
+        if not os.path.isdir(f"{out}{tree}"):
+            return Restored(done, everything(tree, oracle), ())
+        lines = differences(oracle, f"{out}{tree}", ignore=["holes"])
     finally:
         shutil.rmtree(out, ignore_errors=True)
-    if lines == [_ALL]:
-        return Restored(done, everything(tree, oracle), ())
     missing = [ast.literal_eval(line[len(_MISSING) :]) for line in lines if line.startswith(_MISSING)]
-    # Of a hard-linked node with a lost name, the other names are in a smaller group.
-    wrong = [line for line in lines if not line.startswith(_MISSING) and not (missing and line.startswith("hard links"))]
-    return Restored(done, frozenset(os.fsdecode(os.path.join(os.fsencode(tree), path)) for path in missing), tuple(wrong))
+    excused = [_MISSING, *(f"{os.fsencode(os.path.relpath(path, tree))!r}: " for path in forgotten)]
+    if missing:
+        excused.append("hard links: ")  # the other names of a node with a lost name are fewer
+    wrong = [line for line in lines if not line.startswith(tuple(excused))]
+    lost = frozenset(os.fsdecode(os.path.join(os.fsencode(tree), path)) for path in missing)
+    return Restored(done, lost, tuple(wrong))
 
 
 _MISSING = "missing: "
-_ALL = "nothing at all"
 
 
 def everything(tree: str, oracle: str) -> frozenset[str]:

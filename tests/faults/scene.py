@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import subprocess
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import count
 
 import pytest
 
@@ -17,9 +19,10 @@ from shared.crypto.domain_keys import DomainKeys
 from shared.crypto.slots import seal_slot
 from shared.storage.memory import MemoryStore
 from shared.storage.object_store import ObjectStore
+from shared.vault.pages import MIN_ENTRIES
 from shared.vault.vault import open_vault
 from shared.vault.writer import PointWriter
-from tests.support.trees import Node, plant
+from tests.support.trees import Node, plant, settle
 from tests.unit.engine import rig as engine_rig
 from tests.unit.engine.rig import Rig
 from workers.engine.backup import BackupOptions
@@ -87,7 +90,7 @@ def data_packs_of(rig: Rig, path: str, point: str | None = None) -> set[str]:
 Change = Callable[[str], None]
 
 
-def make_scene(root: str, *generations: Change) -> Scene:
+def make_scene(root: str, *generations: Change, options: BackupOptions = SECURE_OFTEN) -> Scene:
     """Plant the source; for every generation change it, and back it up: all but the last, which is the source today.
 
     With one generation the vault has no point yet.
@@ -96,11 +99,12 @@ def make_scene(root: str, *generations: Change) -> Scene:
     rig = Rig(scene.store)
     for number, change in enumerate(generations):
         change(scene.tree)
+        settle(scene.tree)
         copy = oracle_copy(scene.tree, f"{root}/oracle-{number}")
         if number == len(generations) - 1:
             scene.now = copy
         else:
-            done = rig.backup(scene.tree, options=SECURE_OFTEN)
+            done = rig.backup(scene.tree, options=options)
             scene.oracles[done.point.point_id] = copy
     return scene
 
@@ -157,6 +161,26 @@ def fourth(tree: str) -> None:
     _write(tree, "a/fourth", _text(b"fourth", 200))
     _write(tree, "new large", _text(b"fourth large", 1_200_000))
     os.unlink(f"{tree}/z name")
+
+
+def crowded(tree: str) -> None:
+    """So many small files that the entries of the point need a second page, which begins behind this folder."""
+    os.mkdir(f"{tree}/many")
+    for number in range(MIN_ENTRIES):
+        _write(tree, f"many/{number:03}", _text(b"%d" % (number % 5), 20))
+    # A page ends at such a path (docs/format, 5.1).
+    cut = next(
+        name for n in count() if not zlib.crc32(f"{tree}/{(name := f'many/cut {n}')}".lstrip("/").encode()) % 256
+    )
+    _write(tree, cut, b"the last one on its page")
+
+
+def in_front(tree: str) -> None:
+    """Something new on the first page of a crowded point. The second stays as it is, in the pack that it is in.
+
+    (The first could not: it also describes the folders above the tree, in which other tests come and go.)
+    """
+    _write(tree, "a/third", _text(b"third", 900))
 
 
 def unchanged(tree: str) -> None:

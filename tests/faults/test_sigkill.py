@@ -44,9 +44,7 @@ class Executioner:
 def executioner() -> Iterator[Executioner]:
     program = [sys.executable, "-m", "tests.faults.dying"]
     one_thread = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
-    with subprocess.Popen(
-        program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=one_thread
-    ) as process:
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=one_thread) as process:
         assert process.stdin
         assert process.stdout
         yield Executioner(process.stdin, process.stdout)

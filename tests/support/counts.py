@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 _PROPERTY = "matrix"
+_SHOWN = 30
 
 
 @dataclass
@@ -27,9 +28,9 @@ class Tally:
         self.counts[what] = self.counts.get(what, 0) + number
 
     def judge(self, violations: list[str]) -> None:
-        """Count the violations and fail with all of them, if there are any."""
+        """Count the violations and fail with the first of them, if there are any."""
         self.add("violations", len(violations))
-        assert not violations, "\n".join(violations)
+        assert not violations, "\n".join([f"{len(violations)} violations:", *violations[:_SHOWN]])
 
 
 def new_tally(name: str, record: Callable[[str, object], None]) -> Tally:
