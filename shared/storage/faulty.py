@@ -91,7 +91,6 @@ class FaultyStore:
 
     def put(self, name: str, parts: Sequence[Buffer]) -> bool:
         """See the port."""
-
         fault = self._next(Verb.PUT)
 
         def tear() -> bool:

@@ -15,6 +15,7 @@ from typing import Annotated, NamedTuple
 import msgspec
 
 from shared.errors import SkyharborError
+from shared.vault.binary import UNREADABLE
 from shared.vault.chunk_table import ID_SIZE
 from shared.vault.entry import Entry, sort_key
 
@@ -134,7 +135,7 @@ def decode_page(data: bytes) -> list[Entry]:
             raise SkyharborError("object-damaged", f"a page has version {page.version}, this reader knows 1")
         entries = _rows(page)
         _fill(entries, page)
-    except (msgspec.MsgspecError, ValueError, IndexError) as error:
+    except UNREADABLE as error:
         raise SkyharborError("object-damaged", f"a page cannot be decoded: {error}") from None
     return entries
 

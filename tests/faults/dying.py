@@ -2,8 +2,8 @@
 
     python -m tests.faults.dying < orders
 
-Every line of ``orders`` is JSON: vault, tree, point (an id), moment (of ``MOMENTS``) and nth. The answer is a line each:
-``killed``, or ``survived`` when the moment did not come so often.
+Every line of ``orders`` is JSON: vault, tree, point (an id), moment (of ``MOMENTS``) and nth. Each is answered by a
+line: ``killed``, or ``survived`` when the moment did not come so often.
 
 Rule of the file: one process is started, and forks for every order, because starting Python costs more than a backup.
 It has no threads of its own, so forking is safe.

@@ -23,9 +23,10 @@ from workers.engine.verify import verify_point
 
 @dataclass(frozen=True)
 class Restored:
-    """What a restore has brought back. ``lost`` are the paths of the oracle's nodes that are not there, as in the source.
+    """What a restore has brought back.
 
-    ``wrong`` are sentences about what is there and is not as in the oracle.
+    ``lost`` are the paths, as in the source, of the oracle's nodes that are not there; ``wrong`` are sentences about
+    what is there and is not as in the oracle.
     """
 
     done: RestoreDone
@@ -84,7 +85,7 @@ def everything(tree: str, oracle: str) -> frozenset[str]:
 def unrestorable(
     rig: Rig, oracles: Mapping[str, str], tree: str, place: str, *, but: Collection[str] = ()
 ) -> list[str]:
-    """Say which sealed points, ``but`` these, do not restore identical to their oracle copy, or are not known at all."""
+    """Say which sealed points do not restore identical to their oracle copy, or are not known; ``but`` these."""
     found = []
     for point in rig.points():
         if point in but:

@@ -6,18 +6,18 @@ What the source still has comes back with the next backup.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Collection, Iterator
 
 import pytest
 
-from shared.contracts.work import VerifyDone
 from shared.errors import SkyharborError
 from shared.vault import layout
 from shared.vault.index import ChunkIndex
 from tests.faults.damages import Damage, Harm, damages, kind_of
-from tests.faults.invariants import NAMELESS, Restored, named, not_proven, restored, unrestorable, verified
-from tests.faults.scene import Scene, in_front, crowded, first, make_scene, rig_on, second, unchanged
+from tests.faults.invariants import NAMELESS, named, not_proven, restored, unrestorable, verified
+from tests.faults.scene import Scene, crowded, first, in_front, make_scene, rig_on, second, unchanged
 from tests.support.counts import Tally
 from tests.unit.engine.rig import Rig
 from workers.engine.backup import BackupOptions
@@ -189,12 +189,25 @@ def test_a_damaged_index_segment_is_named_and_rebuilt_and_costs_nothing(scene: S
         problems = "; ".join(rig.index().problems)
         if damage.harm in (Harm.FLIP, Harm.TRUNCATE) and damage.objects[0] not in problems:
             found.append(f"loading the index does not name it, it says: {problems}")
-        rig.backup(scene.tree)
+        done = rig.backup(scene.tree)
+        assert done.point is not None
+        found += not_proven(rig, done.point.point_id)
         rebuilt = rig.index()
         found += ["what was rebuilt is rebuilt again by the next one"] if rebuilt.recovered else []
-        found += [f"{point} is not in the index" for point in scene.oracles if not _covered(rig, rebuilt, point)]
+        points = [done.point.point_id, *(scene.oracles if damage.harm is not Harm.DELETE else ())]
+        found += [f"{point} is not in the index" for point in points if not _covered(rig, rebuilt, point)]
         violations += [f"{damage.label}: {line}" for line in found]
     tally.judge(violations)
+
+
+@pytest.mark.xfail(strict=True, reason="one lost segment of several is not noticed: all it covered is stored again")
+def test_one_index_segment_that_is_gone_is_rebuilt_instead_of_storing_everything_again(scene: Scene) -> None:
+    stored = []
+    for info in scene.store.list(layout.INDEX):
+        rig = rig_on(scene.copy())
+        rig.store.delete(info.name)
+        stored.append(rig.backup(scene.tree).stats.chunks_new)
+    assert max(stored) <= 1  # one page: the folders above may have changed
 
 
 def test_an_index_that_is_gone_is_rebuilt_and_costs_nothing(scene: Scene, place: str) -> None:
@@ -242,13 +255,21 @@ def _opens(rig: Rig, point: str, code: str) -> list[str]:
 def test_a_damaged_header_of_the_vault_costs_nothing_and_is_told(scene: Scene, place: str, tally: Tally) -> None:
     violations = []
     for damage, rig in all_damages(scene, layout.VAULT, tally):
+        harmless = _said_by_the_header(rig) == _said_by_the_header(rig_on(scene.store))
         found = unrestorable(rig, scene.oracles, scene.tree, place)
-        found += [] if rig.vault.problems else ["nobody says that it is damaged"]
-        done = rig.backup(scene.tree)
-        if "vault-header" not in {notice.code for notice in done.warnings}:
-            found.append("the backup does not say that it is damaged")
+        told = [notice.code for notice in rig.backup(scene.tree).warnings]
+        if not harmless and (not rig.vault.problems or "vault-header" not in told):
+            found.append(f"nobody says so: {rig.vault.problems} {told}")
         violations += [f"{damage.label}: {line}" for line in found]
     tally.judge(violations)
+
+
+def _said_by_the_header(rig: Rig) -> object:
+    """What is in ``vault.json``, but for white space."""
+    try:
+        return json.loads(rig.store.get(layout.VAULT))
+    except (ValueError, SkyharborError):
+        return None
 
 
 def test_a_damaged_machine_card_costs_nothing_and_the_next_backup_puts_another(
