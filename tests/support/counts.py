@@ -51,6 +51,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
             if key == _PROPERTY:
                 for what, number in value[1].items():
                     sums[value[0]][what] += number
+                # A test that stopped at its first violation has not counted it.
+                sums[value[0]]["violations"] += report.failed and not value[1]["violations"]
     if sums:
         terminalreporter.section("what the matrices of faults have tried")
     for name, counts in sorted(sums.items()):
