@@ -17,12 +17,13 @@ import msgspec
 from shared.errors import SkyharborError
 from shared.vault.binary import UNREADABLE
 from shared.vault.chunk_table import ID_SIZE
-from shared.vault.entry import Entry, sort_key
+from shared.vault.entry import Entry, EntryKind, sort_key
 
 MIN_ENTRIES = 64
 MAX_ENTRIES = 1024
 _CUT_MASK = 255  # a page ends at one path in 256 on average, once it has MIN_ENTRIES
 _MAX_BYTES = 256 * 1024
+_KINDS = bytes(EntryKind)
 _FIXED = 64  # about what the columns of fixed width take per entry
 PIECE = 1024 * 1024
 """Pages are stored in pieces of at most this many bytes: one huge file's list of chunks needs several."""
@@ -133,11 +134,22 @@ def decode_page(data: bytes) -> list[Entry]:
         page = msgspec.msgpack.decode(data, type=_Page)
         if page.version != 1:
             raise SkyharborError("object-damaged", f"a page has version {page.version}, this reader knows 1")
+        _check_nodes(page)
         entries = _rows(page)
         _fill(entries, page)
     except UNREADABLE as error:
         raise SkyharborError("object-damaged", f"a page cannot be decoded: {error}") from None
     return entries
+
+
+def _check_nodes(page: _Page) -> None:
+    """Raise ValueError for nodes that no system can have: a restore hands these values on as they are."""
+    if page.kinds.translate(None, _KINDS):
+        raise ValueError("a node has a kind that does not exist")
+    if any(b"\0" in target for _, target in page.targets):
+        raise ValueError("the target of a symbolic link has a zero byte")
+    if any(not name or b"\0" in name for _, pairs in page.xattrs for name, _ in pairs):
+        raise ValueError("an extended attribute has an impossible name")
 
 
 def _rows(page: _Page) -> list[Entry]:
