@@ -119,7 +119,13 @@ def _text(name: bytes, size: int) -> bytes:
 
 
 def first(tree: str) -> None:
-    """A little of everything: small files that share a segment, two that are large enough for one of their own."""
+    """A little of everything, and a file that is large enough for segments, and so for packs, of its own."""
+    little(tree)
+    _write(tree, "large", _text(b"large", 1_050_000))
+
+
+def little(tree: str) -> None:
+    """A little of everything, all in one segment."""
     plant(
         tree,
         [
@@ -128,8 +134,6 @@ def first(tree: str) -> None:
             Node(b"a/same", data=_text(b"same", 700)),
             Node(b"a/twin", data=_text(b"same", 700)),
             Node(b"empty"),
-            Node(b"large", data=_text(b"large", 1_100_000)),
-            Node(b"other large", data=_text(b"other", 1_050_000)),
             Node(b"sub", "dir", mode=0o750),
             Node(b"sub/deep", "dir", mode=0o2750),
             Node(b"sub/deep/changes", data=_text(b"one", 300)),
@@ -159,7 +163,7 @@ def third(tree: str) -> None:
 def fourth(tree: str) -> None:
     """New small files and a large one."""
     _write(tree, "a/fourth", _text(b"fourth", 200))
-    _write(tree, "new large", _text(b"fourth large", 1_200_000))
+    _write(tree, "new large", _text(b"fourth large", 1_050_000))
     os.unlink(f"{tree}/z name")
 
 

@@ -61,6 +61,7 @@ MOST = 16 * MIB
 many = settings(
     max_examples=400,
     deadline=None,
+    print_blob=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
@@ -297,8 +298,7 @@ def test_key_slots(tally: Tally, data: st.DataObject, sign: bool) -> None:
 # ── behind the cipher ────────────────────────────────────────────────────────────────────────────────
 
 SALT = bytes(range(32))
-NONSENSE = st.one_of(st.binary(max_size=200), st.builds(lambda depth: b"\x91" * depth, st.integers(900, 3000)))
-"""Also arrays in arrays in arrays: nested deeper than a decoder can follow."""
+NONSENSE = st.binary(max_size=200)
 
 
 def behind(plain: bytes) -> st.SearchStrategy[bytes]:
@@ -482,6 +482,48 @@ def test_a_sealed_page(tally: Tally, plain: bytes) -> None:
     if not isinstance(entries, SkyharborError):
         assert all(len(entry.chunks) % 32 == 0 for entry in entries)
         outcome(lambda: encode_page(entries))
+
+
+# ── nested deeper than anybody can follow ────────────────────────────────────────────────────────────
+
+
+def deep_json(sound: bytes) -> bytes:
+    """The object with one more field, which readers pass over."""
+    return sound.replace(b"{", b'{"further": ' + b"[" * 5000 + b"]" * 5000 + b",", 1)
+
+
+def deep_msgpack(sound: bytes, key: bytes) -> bytes:
+    """The map with one more key, or the array with one more column."""
+    count, rest = (sound[0] + 1).to_bytes(1, "big"), sound[1:]
+    if sound[0] == 0xDC:
+        count, rest = b"\xdc" + (int.from_bytes(sound[1:3], "big") + 1).to_bytes(2, "big"), sound[3:]
+    return count + rest + key + b"\x91" * 5000 + b"\xc0"
+
+
+def deep_head() -> bytes:
+    data = objects()[one(layout.POINTS)]
+    json_of = deep_json(data[48 : open_header(data).plain_end])
+    return data[:12] + struct.pack("<I", len(json_of)) + data[16:48] + json_of
+
+
+DEEP: dict[str, Callable[[], object]] = {
+    "the head of a manifest": lambda: read_point_slots(deep_head()),
+    "a manifest": lambda: read_sealed_manifest(compress_sized(deep_msgpack(manifest_plain(), b"\xa2zz"), 1)),
+    "a page": lambda: decode_page(deep_msgpack(page_plain(), b"")),
+}
+
+
+@pytest.mark.parametrize("what", DEEP)
+def test_something_nested_without_end_is_damaged(what: str, tally: Tally) -> None:
+    tally.add("inputs tried")
+    assert isinstance(outcome(DEEP[what], DAMAGED), SkyharborError)
+
+
+def test_a_header_or_a_card_nested_without_end_is_passed_over(tally: Tally) -> None:
+    tally.add("inputs tried", 2)
+    header, card = one(layout.VAULT), one(layout.MACHINES)
+    assert len(bench_with(header, deep_json(objects()[header])).vault.problems) == 1
+    assert bench_with(card, deep_json(objects()[card])).vault.machine_cards() == []
 
 
 # ── memory ───────────────────────────────────────────────────────────────────────────────────────────

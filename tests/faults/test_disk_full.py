@@ -84,7 +84,6 @@ def _incomplete(scene: Scene, store: ObjectStore, point: str, place: str) -> lis
 def test_a_store_that_is_full_at_any_write_keeps_every_point_and_the_next_attempt_completes(
     scene: Scene, place: str, tally: Tally
 ) -> None:
-    violations = []
     for nth in itertools.count(1):
         store, point = scene.copy(), new_id()
         # Full is full: for every later write too. Reading goes on.
@@ -92,73 +91,70 @@ def test_a_store_that_is_full_at_any_write_keeps_every_point_and_the_next_attemp
         if not _full(scene, rig_on(FaultyStore(store, faults)), point):
             break
         tally.add("writes refused")
-        found = _half_made(scene, store, place) + _incomplete(scene, store, point, place)
-        violations += [f"full at write {nth}: {line}" for line in found]
-    tally.judge(violations)
+        with tally.cell(f"full at write {nth}") as found:
+            found += _half_made(scene, store, place) + _incomplete(scene, store, point, place)
+    tally.judge(least=5)
 
 
 def test_a_real_disk_that_is_full_at_any_page_keeps_every_point_and_the_next_attempt_completes(
     scene: Scene, place: str, disk: SmallDisk, tally: Tally
 ) -> None:
-    violations = []
     for more in itertools.count(0, 4 * KIB):
         store, point = _on_disk(scene, f"{disk.path}/vault"), new_id()
         disk.resize(_used(disk.path) + more)
         full = _full(scene, rig_on(store), point)
-        found = _half_made(scene, store, place) if full else []
-        found += [f"{name} is left" for name in os.listdir(f"{disk.path}/vault/tmp")]
-        disk.resize(16 * KIB * KIB)
-        found += _incomplete(scene, store, point, place)
-        violations += [f"full with {more} bytes more: {line}" for line in found]
+        with tally.cell(f"full with {more} bytes more") as found:
+            found += _half_made(scene, store, place) if full else []
+            found += [f"{name} is left" for name in os.listdir(f"{disk.path}/vault/tmp")]
+            disk.resize(16 * KIB * KIB)
+            found += _incomplete(scene, store, point, place)
         store.close()
         shutil.rmtree(f"{disk.path}/vault")
         if not full:
             break
         tally.add("disks filled")
-    tally.judge(violations)
+    tally.judge(least=4)
 
 
 def test_a_file_that_grows_beyond_what_the_system_allows_is_a_full_store(
     scene: Scene, place: str, tally: Tally
 ) -> None:
     """The kernel stops the write in the middle of the object; needs no privileges."""
-    violations = []
     for limit in itertools.count(0, 150):
         store, point = _on_disk(scene, f"{place}/limited"), new_id()
         with largest_file(limit):
             full = _full(scene, rig_on(store), point)
-        found = _half_made(scene, store, place) if full else []
-        found += _incomplete(scene, store, point, place)
-        violations += [f"limited to {limit} bytes: {line}" for line in found]
+        with tally.cell(f"limited to {limit} bytes") as found:
+            found += _half_made(scene, store, place) if full else []
+            found += _incomplete(scene, store, point, place)
         store.close()
         shutil.rmtree(f"{place}/limited")
         if not full:
             break
         tally.add("files cut off")
-    tally.judge(violations)
+    tally.judge(least=5)
 
 
 def test_a_restore_onto_a_disk_that_is_full_at_any_step_leaves_whole_files_and_resumes(
     scene: Scene, disk: SmallDisk, tally: Tally
 ) -> None:
-    violations = []
     rig = rig_on(scene.store)
     ((point, oracle),) = scene.oracles.items()
     out = f"{disk.path}/out"
-    for size in itertools.count(4 * KIB, 80 * KIB):
+    for size in itertools.count(4 * KIB, 40 * KIB):
         disk.resize(size)
         code = _code_of(lambda: rig.restore(out))
         assert code in (None, "target-full")
-        found = [f"half: {line}" for line in _different(oracle, f"{out}{scene.tree}")]
-        disk.resize(16 * KIB * KIB)
-        done = rig.restore(out, point_id=point, conflict=ConflictRule.OVERWRITE)
-        found += [*map(str, done.warnings), *differences(oracle, f"{out}{scene.tree}", ignore=["holes"])]
-        violations += [f"a disk of {size} bytes: {line}" for line in found + threads_left()]
+        with tally.cell(f"a disk of {size} bytes") as found:
+            found += threads_left() + [f"half: {line}" for line in _different(oracle, f"{out}{scene.tree}")]
+            disk.resize(16 * KIB * KIB)
+            done = rig.restore(out, point_id=point, conflict=ConflictRule.OVERWRITE)
+            found += [*map(str, done.warnings), *differences(oracle, f"{out}{scene.tree}", ignore=["holes"])]
         shutil.rmtree(out)
         if code is None:
             break
         tally.add("restores stopped")
-    tally.judge(violations)
+    tally.judge(least=20)
 
 
 def _different(oracle: str, out: str) -> list[str]:

@@ -104,7 +104,7 @@ def names_a_directory(listed: list[Entry]) -> bool:
     return any(entry.link in directories for entry in listed if entry.link)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(entries(), min_size=1, max_size=4))
 def test_nonsense_is_told_and_changes_nothing_outside_of_the_target(
     place: str, tally: Tally, listed: list[Entry]

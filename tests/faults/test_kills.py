@@ -103,11 +103,7 @@ def killed_at_every_call(scene: Scene, verb: Verb, kind: FaultKind, tally: Tally
         if not killed.died:
             return
         tally.add("calls killed")
-        yield f"{kind} at {verb} {fault.nth}: ", killed
-
-
-def blamed(where: str, complaints: list[str]) -> list[str]:
-    return [where + complaint for complaint in complaints]
+        yield f"{kind} at {verb} {fault.nth}", killed
 
 
 BEFORE = (Verb.ANY, FaultKind.CRASH)
@@ -118,48 +114,46 @@ AFTER = (Verb.PUT, FaultKind.CRASH_AFTER)
 def test_a_backup_killed_at_any_call_harms_nothing_and_the_next_attempt_completes(
     scene: Scene, verb: Verb, kind: FaultKind, place: str, tally: Tally
 ) -> None:
-    violations = []
     for where, killed in killed_at_every_call(scene, verb, kind, tally):
-        rig = rig_on(killed.store)
-        oracles = dict(scene.oracles)
-        if killed.point in rig.points():
+        with tally.cell(where) as found:
+            rig = rig_on(killed.store)
+            oracles = dict(scene.oracles)
+            if killed.point in rig.points():
+                oracles[killed.point] = scene.now
+            found += killed.complaints()
+            found += unrestorable(rig, oracles, scene.tree, place)
+            found += dangling_manifests(rig, oracles)
+            found += dangling_rows(rig, before_dropping=True)
+            # The job is tried again, for the same point.
+            rig.backup(scene.tree, point_id=killed.point, options=SECURE_OFTEN)
             oracles[killed.point] = scene.now
-        found = killed.complaints()
-        found += unrestorable(rig, oracles, scene.tree, place)
-        found += dangling_manifests(rig, oracles)
-        found += dangling_rows(rig, before_dropping=True)
-        # The job is tried again, for the same point.
-        rig.backup(scene.tree, point_id=killed.point, options=SECURE_OFTEN)
-        oracles[killed.point] = scene.now
-        found += unrestorable(rig, oracles, scene.tree, place)
-        found += dangling_manifests(rig, oracles)
-        found += not_proven(rig, killed.point)
-        violations += blamed(where, found)
-    tally.judge(violations)
+            found += unrestorable(rig, oracles, scene.tree, place)
+            found += dangling_manifests(rig, oracles)
+            found += not_proven(rig, killed.point)
+    tally.judge(least=4)
 
 
 def test_a_put_torn_by_a_lying_disk_harms_no_earlier_point_and_the_next_backup_completes(
     scene: Scene, place: str, tally: Tally
 ) -> None:
-    violations = []
     for where, killed in killed_at_every_call(scene, Verb.PUT, FaultKind.CRASH_TORN, tally):
-        rig = rig_on(killed.store)
-        oracles = dict(scene.oracles)
-        half = {killed.point} & set(rig.points())
-        found = killed.complaints()
-        found += unrestorable(rig, oracles, scene.tree, place, but=half)
-        found += dangling_manifests(rig, oracles)
-        found += dangling_rows(rig, before_dropping=True)
-        found += [f"half the manifest {point} opened" for point in half if opens(scene, killed, point)]
-        done = rig.backup(scene.tree, options=SECURE_OFTEN)
-        assert done.point is not None
-        oracles[done.point.point_id] = scene.now
-        codes = [notice.code for notice in done.warnings]
-        found += [f"the next backup says {codes}"] if codes != ["reference-unusable"] * len(half) else []
-        found += unrestorable(rig, oracles, scene.tree, place, but=half)
-        found += not_proven(rig, done.point.point_id)
-        violations += blamed(where, found)
-    tally.judge(violations)
+        with tally.cell(where) as found:
+            rig = rig_on(killed.store)
+            oracles = dict(scene.oracles)
+            half = {killed.point} & set(rig.points())
+            found += killed.complaints()
+            found += unrestorable(rig, oracles, scene.tree, place, but=half)
+            found += dangling_manifests(rig, oracles)
+            found += dangling_rows(rig, before_dropping=True)
+            found += [f"half the manifest {point} opened" for point in half if opens(scene, killed, point)]
+            done = rig.backup(scene.tree, options=SECURE_OFTEN)
+            assert done.point is not None
+            oracles[done.point.point_id] = scene.now
+            codes = [notice.code for notice in done.warnings]
+            found += [f"the next backup says {codes}"] if codes != ["reference-unusable"] * len(half) else []
+            found += unrestorable(rig, oracles, scene.tree, place, but=half)
+            found += not_proven(rig, done.point.point_id)
+    tally.judge(least=4)
 
 
 def opens(scene: Scene, killed: Killed, point: str) -> bool:
@@ -179,24 +173,22 @@ def test_a_healing_backup_killed_at_any_call_loses_no_more_and_the_next_attempt_
     rig = rig_on(scene.store)
     mark_damaged(rig.vault, data_packs_of(rig, f"{scene.tree}/late").pop(), "for the test")
     scene.store.delete(data_packs_of(rig, f"{scene.tree}/large").pop())
-    violations = []
     for where, killed in killed_at_every_call(scene, verb, kind, tally):
-        rig = rig_on(killed.store)
-        found = killed.complaints() + dangling_rows(rig, before_dropping=False)
-        rig.backup(scene.tree, point_id=killed.point, options=SECURE_OFTEN)
-        oracles = {**scene.oracles, killed.point: scene.now}
-        found += unrestorable(rig, oracles, scene.tree, place)
-        found += dangling_manifests(rig, [killed.point])
-        found += not_proven(rig, killed.point)
-        violations += blamed(where, found)
-    tally.judge(violations)
+        with tally.cell(where) as found:
+            rig = rig_on(killed.store)
+            found += killed.complaints() + dangling_rows(rig, before_dropping=False)
+            rig.backup(scene.tree, point_id=killed.point, options=SECURE_OFTEN)
+            oracles = {**scene.oracles, killed.point: scene.now}
+            found += unrestorable(rig, oracles, scene.tree, place)
+            found += dangling_manifests(rig, [killed.point])
+            found += not_proven(rig, killed.point)
+    tally.judge(least=4)
 
 
 @pytest.mark.parametrize(("verb", "kind"), [BEFORE, AFTER], ids=["before the effect", "after the effect"])
 def test_making_a_vault_killed_at_any_call_leaves_a_vault_or_an_empty_place(
     verb: Verb, kind: FaultKind, tally: Tally
 ) -> None:
-    violations = []
     for fault in every_call(verb, kind):
         store = MemoryStore()
         faulty = FaultyStore(store, [fault])
@@ -206,8 +198,8 @@ def test_making_a_vault_killed_at_any_call_leaves_a_vault_or_an_empty_place(
             tally.add("calls killed")
         else:
             break
-        if not list(store.list()):
-            create_vault(store, name="test")
-        if open_vault(store).problems:
-            violations.append(f"{kind} at {verb} {fault.nth}: {open_vault(store).problems}")
-    tally.judge(violations)
+        with tally.cell(f"{kind} at {verb} {fault.nth}") as found:
+            if not list(store.list()):
+                create_vault(store, name="test")
+            found += open_vault(store).problems
+    tally.judge(least=1)

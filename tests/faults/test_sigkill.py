@@ -61,26 +61,25 @@ def scene(place: str) -> Scene:
 def test_a_backup_killed_inside_the_local_store_harms_nothing_and_the_next_attempt_completes(
     executioner: Executioner, scene: Scene, place: str, moment: str, tally: Tally
 ) -> None:
-    violations: list[str] = []
     for nth in itertools.count(1):
         vault, point = f"{place}/vault", new_id()
         store = LocalStore.create(vault)
         for info in scene.store.list():
             store.put(info.name, [scene.store.get(info.name)])
         killed = executioner.kill(vault=vault, tree=scene.tree, point=point, moment=moment, nth=nth)
-        oracles = dict(scene.oracles)
-        rig = rig_on(store)
-        if point in rig.points():
-            oracles[point] = scene.now
-        found = unrestorable(rig, oracles, scene.tree, place)
-        found += dangling_manifests(rig, oracles) + dangling_rows(rig, before_dropping=True)
-        found += [f"{info.name} is listed" for info in store.list() if info.name.startswith(TEMPORARY)]
-        rig.backup(scene.tree, point_id=point, options=SECURE_OFTEN)
-        found += unrestorable(rig, {**oracles, point: scene.now}, scene.tree, place) + not_proven(rig, point)
-        violations += [f"{moment}, time {nth}: {line}" for line in found]
+        with tally.cell(f"{moment}, time {nth}") as found:
+            oracles = dict(scene.oracles)
+            rig = rig_on(store)
+            if point in rig.points():
+                oracles[point] = scene.now
+            found += unrestorable(rig, oracles, scene.tree, place)
+            found += dangling_manifests(rig, oracles) + dangling_rows(rig, before_dropping=True)
+            found += [f"{info.name} is listed" for info in store.list() if info.name.startswith(TEMPORARY)]
+            rig.backup(scene.tree, point_id=point, options=SECURE_OFTEN)
+            found += unrestorable(rig, {**oracles, point: scene.now}, scene.tree, place) + not_proven(rig, point)
         store.close()
         shutil.rmtree(vault)
         if not killed:
             break
         tally.add("backups killed")
-    tally.judge(violations)
+    tally.judge(least=5)

@@ -7,8 +7,10 @@ Rule of the file: numbers only; what went wrong is the test's to say.
 
 from __future__ import annotations
 
+import traceback
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,15 +24,32 @@ class Tally:
 
     name: str
     counts: dict[str, int] = field(default_factory=lambda: {"violations": 0})
+    violations: list[str] = field(default_factory=list)
 
     def add(self, what: str, number: int = 1) -> None:
         """Count some more of something."""
         self.counts[what] = self.counts.get(what, 0) + number
 
-    def judge(self, violations: list[str]) -> None:
-        """Count the violations and fail with the first of them, if there are any."""
+    @contextmanager
+    def cell(self, where: str) -> Iterator[list[str]]:
+        """Take what is found wrong in one cell of the matrix, and any exception for one more thing that is wrong."""
+        found: list[str] = []
+        try:
+            yield found
+        except Exception as error:
+            steps = traceback.extract_tb(error.__traceback__)
+            found.append(f"{type(error).__name__}: {error} ({steps[-1].filename}:{steps[-1].lineno})")
+        self.violations += [f"{where}: {line}" for line in found]
+
+    def judge(self, *, least: int) -> None:
+        """Fail with the first violations, if there are any.
+
+        Fails as well when nothing was counted ``least`` times: a matrix that tried little proves nothing.
+        """
+        violations = self.violations
         self.add("violations", len(violations))
         assert not violations, "\n".join([f"{len(violations)} violations:", *violations[:_SHOWN]])
+        assert max(self.counts.values()) >= least, f"only this was tried: {self.counts}"
 
 
 def new_tally(name: str, record: Callable[[str, object], None]) -> Tally:

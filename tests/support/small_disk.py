@@ -34,7 +34,8 @@ def small_disk(path: str, size: int) -> Iterator[SmallDisk]:
     try:
         yield SmallDisk(path)
     finally:
-        subprocess.run(["umount", path], check=True)
+        # Lazily: after a failure something may still be open on it.
+        subprocess.run(["umount", "--lazy", path], check=True)
         os.rmdir(path)
 
 
