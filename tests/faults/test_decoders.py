@@ -28,6 +28,7 @@ from shared.vault import layout
 from shared.vault.binary import HEAD_SIZE, binding, pack_head, read_head
 from shared.vault.chunk_table import ChunkTable, PackInfo, merge
 from shared.vault.compression import compress_sized, expand_sized
+from shared.vault.index import ChunkIndex
 from shared.vault.index_segment import decode_index
 from shared.vault.manifest import Manifest, decode_manifest, read_point_slots
 from shared.vault.manifest_header import open_header
@@ -55,6 +56,7 @@ from tests.unit.vault.bench import ITEM, KEYS, MACHINE, Bench, file_entry, new_b
 
 MATRIX = "decoders"
 DAMAGED = "object-damaged"
+LOST = (DAMAGED, "object-missing")
 MOST = 16 * MIB
 """No decoder takes more for a small object, whatever the object says about itself."""
 
@@ -66,12 +68,14 @@ many = settings(
 )
 
 
+TREE = {b"a": b"text " * 50, b"b": random.Random(7).randbytes(250), b"c": random.Random(8).randbytes(450), b"d": b""}
+
+
 @functools.cache
 def objects() -> dict[str, bytes]:
     """A sound vault of one point, with one object of every kind at least."""
     bench = new_bench()
-    seed = random.Random(7)
-    bench.write(1, {b"a": b"text " * 50, b"b": seed.randbytes(250), b"c": seed.randbytes(450), b"d": b""})
+    bench.write(1, TREE)
     return {name: bench.store.get(name) for name in bench.names()}
 
 
@@ -370,6 +374,36 @@ def test_a_sealed_index_segment(tally: Tally, plain: bytes) -> None:
     table = outcome(lambda: read_sealed_index(plain), DAMAGED)
     if isinstance(table, ChunkTable):
         used(table)
+        read_with(table)
+
+
+def read_with(table: ChunkTable) -> int:
+    """Read the sound point by an index of somebody's making, and return how many files could not be read."""
+    reader = bench_with().reader(1, index=ChunkIndex([table]))
+    lost = 0
+    for entry in reader.entries_or_errors():
+        if not isinstance(entry, SkyharborError):
+            content = outcome(lambda entry=entry: b"".join(reader.read_chunks(entry.chunks)), *LOST)
+            assert isinstance(content, SkyharborError) or content == TREE[entry.path]
+            lost += isinstance(content, SkyharborError)
+    return lost
+
+
+def test_an_index_that_points_at_other_places_gives_no_other_bytes(tally: Tally) -> None:
+    """Every number of the last three columns is replaced: segment, offset and length of every row."""
+    sound = index_plain()
+    rows_in_it = len(read_sealed_index(compress_sized(sound, 1)))
+    refused = lost = 0
+    for at in range(len(sound) - 12 * rows_in_it, len(sound), 4):
+        for number in (0, 1, 2, 3, 50, 99, 101):
+            plain = sound[:at] + number.to_bytes(4, "little") + sound[at + 4 :]
+            tally.add("sealed inputs tried")
+            table = outcome(lambda plain=plain: read_sealed_index(compress_sized(plain, 1)), DAMAGED)
+            if isinstance(table, ChunkTable):
+                lost += read_with(table)
+            else:
+                refused += 1
+    assert min(refused, lost) > 10
 
 
 @functools.cache
@@ -460,10 +494,10 @@ def test_a_sealed_manifest(tally: Tally, plain: bytes) -> None:
 def read_to_its_end(reader: PointReader) -> None:
     for entry in reader.entries_or_errors():
         if not isinstance(entry, SkyharborError):
-            outcome(lambda entry=entry: list(reader.read_chunks(entry.chunks)), DAMAGED, "object-missing")
+            outcome(lambda entry=entry: list(reader.read_chunks(entry.chunks)), *LOST)
     for pack in reader.packs:
         if reader.stored_size(pack.name) == pack.size:  # as a verify looks before it reads
-            outcome(lambda pack=pack: reader.prove_pack(pack, on_read=lambda _: None), DAMAGED, "object-missing")
+            outcome(lambda pack=pack: reader.prove_pack(pack, on_read=lambda _: None), *LOST)
 
 
 @functools.cache

@@ -1,7 +1,8 @@
 """A backup killed at any call to the store leaves every sealed point whole, and nothing that anything relies on.
 
 Every call of a run is killed once: before it has an effect (all verbs), and, for puts, after it had its effect and only
-the reply was lost, and in the middle. No store that we ship tears a put; one on a lying disk might.
+the reply was lost, and in the middle. No store that we ship tears a put; one on a lying disk might. The same calls also
+fail once while the store goes on, which must stop the run as well.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def scene(request: pytest.FixtureRequest, place: str) -> Scene:
 
 
 class Killed:
-    """One run that died, or that was not called often enough to die."""
+    """One run that met its fault, or that did not call the store often enough to meet it."""
 
     def __init__(self, scene: Scene, fault: Fault) -> None:
         self.store = scene.copy()
@@ -82,36 +83,42 @@ class Killed:
             rig_on(faulty).backup(scene.tree, point_id=self.point, options=SECURE_OFTEN)
         except SkyharborError as error:
             self.error = error
-        self.died = faulty.crashed
+        self.hit = faulty.calls(fault.verb) >= fault.nth
 
     def complaints(self) -> list[str]:
         """Say what is wrong with how the run ended."""
         code = self.error.code if self.error else None
-        wrong = code != ("store-unreachable" if self.died else None)
+        wrong = code != ("store-unreachable" if self.hit else None)
         return threads_left() + ([f"the run ended with {self.error!r}"] if wrong else [])
 
 
 def every_call(verb: Verb, kind: FaultKind) -> Iterator[Fault]:
-    """Every call, the first first; it is for the caller to stop when a run has not died any more."""
+    """Every call, the first first; it is for the caller to stop when a run has not met its fault any more."""
     return (Fault(verb=verb, nth=nth, kind=kind) for nth in itertools.count(1))
 
 
 def killed_at_every_call(scene: Scene, verb: Verb, kind: FaultKind, tally: Tally) -> Iterator[tuple[str, Killed]]:
-    """Yield every run that died, and where."""
+    """Yield every run that met the fault, and where."""
     for fault in every_call(verb, kind):
         killed = Killed(scene, fault)
-        if not killed.died:
+        if not killed.hit:
             return
-        tally.add("calls killed")
+        tally.add("calls killed" if kind.startswith("crash") else "calls failed")
         yield f"{kind} at {verb} {fault.nth}", killed
 
 
 BEFORE = (Verb.ANY, FaultKind.CRASH)
 AFTER = (Verb.PUT, FaultKind.CRASH_AFTER)
+FAILED = (Verb.ANY, FaultKind.FAIL)
+NOT_TOLD = (Verb.PUT, FaultKind.LOSE_REPLY)
 
 
-@pytest.mark.parametrize(("verb", "kind"), [BEFORE, AFTER], ids=["before the effect", "after the effect"])
-def test_a_backup_killed_at_any_call_harms_nothing_and_the_next_attempt_completes(
+@pytest.mark.parametrize(
+    ("verb", "kind"),
+    [BEFORE, AFTER, FAILED, NOT_TOLD],
+    ids=["killed before the effect", "killed after the effect", "failed once", "reply lost once"],
+)
+def test_a_backup_stopped_at_any_call_harms_nothing_and_the_next_attempt_completes(
     scene: Scene, verb: Verb, kind: FaultKind, place: str, tally: Tally
 ) -> None:
     for where, killed in killed_at_every_call(scene, verb, kind, tally):
