@@ -29,7 +29,7 @@ from workers.engine.backup import BackupOptions
 
 DEK = b"k" * 32
 PASSPHRASE = "correct horse battery staple"
-SECURE_OFTEN = BackupOptions(read_threads=2, checkpoint_every=0.0)
+SECURE_OFTEN = BackupOptions(checkpoint_every=0.0)
 """A checkpoint at every chance, so that one run writes index segments more than once."""
 
 
