@@ -141,4 +141,6 @@ def not_proven(rig: Rig, point: str | None = None) -> list[str]:
 def threads_left() -> list[str]:
     """Say which threads of the engine still live: a run that has ended must have ended all of them."""
     names = [thread.name for thread in threading.enumerate()]
-    return [f"thread {name} still lives" for name in names if name.startswith(("read", "vault-put", "restore", "write"))]
+    return [
+        f"thread {name} still lives" for name in names if name.startswith(("read", "vault-put", "restore", "write"))
+    ]

@@ -2,7 +2,7 @@
 
 Every call of a run is killed once: before it has an effect (all verbs), and, for puts, after it had its effect and only
 the reply was lost, and in the middle. No store that we ship tears a put; one on a lying disk might. The same calls also
-fail once while the store goes on, which must stop the run as well.
+fail once while the store goes on: that stops the run as well, unless it only cost a look at the last point.
 """
 
 from __future__ import annotations
@@ -78,18 +78,20 @@ class Killed:
         self.store = scene.copy()
         self.point = new_id()
         self.error: SkyharborError | None = None
+        self.warnings: list[str] = []
         faulty = FaultyStore(self.store, [fault])
         try:
-            rig_on(faulty).backup(scene.tree, point_id=self.point, options=SECURE_OFTEN)
+            done = rig_on(faulty).backup(scene.tree, point_id=self.point, options=SECURE_OFTEN)
+            self.warnings = [notice.code for notice in done.warnings]
         except SkyharborError as error:
             self.error = error
         self.hit = faulty.calls(fault.verb) >= fault.nth
 
     def complaints(self) -> list[str]:
-        """Say what is wrong with how the run ended."""
+        """Say what is wrong with how the run ended: with the store's error, or having done without what it lost."""
         code = self.error.code if self.error else None
-        wrong = code != ("store-unreachable" if self.hit else None)
-        return threads_left() + ([f"the run ended with {self.error!r}"] if wrong else [])
+        right = code == "store-unreachable" or self.warnings == ["reference-unusable"]
+        return threads_left() + ([] if right else [f"the run ended with {self.error!r} {self.warnings}"])
 
 
 def every_call(verb: Verb, kind: FaultKind) -> Iterator[Fault]:
