@@ -100,6 +100,8 @@ REGISTRY: dict[str, ErrorKind] = _kinds(
     # the vault
     ("vault-missing", "There is no vault at this place", _C.CONFIG, 404, _X.NOT_FOUND,
      "Check the URL; a vault is made with 'skyharbor vault create'."),
+    ("vault-swapped", "Another vault is at this place", _C.CONFIG, 409, _X.FAILED,
+     "Check what is mounted there; nothing was read or written."),
     ("vault-exists", "There is already a vault at this place", _C.REFUSED, 409, _X.REFUSED, "Choose an empty place for a new vault."),
     ("vault-not-empty", "The place is not empty and holds no vault", _C.REFUSED, 409, _X.REFUSED, "Choose an empty place for a new vault."),
     ("vault-unsupported", "The vault needs a newer reader", _C.CONFIG, 409, _X.FAILED, "Use a newer version of Skyharbor to read it."),

@@ -185,12 +185,13 @@ def cut(data: bytes, size: int) -> list[bytes]:
     return [data[at : at + size] for at in range(0, len(data), size)]
 
 
+def canonical(fields: dict[str, Any]) -> bytes:
+    """§2.2: canonical JSON."""
+    return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()
+
+
 def open_slot(slot: dict[str, Any], machine: str, passphrase: str) -> bytes:
     """§2.2, step by step: the DEK."""
-
-    def canonical(fields: dict[str, Any]) -> bytes:
-        return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()
-
     if (slot["kind"], slot["kdf"]) != ("passphrase", "argon2id"):
         raise Lost("a key slot is of another kind")
     memory, iterations, lanes = slot["memory_kib"], slot["iterations"], slot["lanes"]
@@ -249,6 +250,9 @@ class Vault:
             header = json.loads((self.root / "vault.json").read_bytes())
             if header["magic"] == "skyharbor-vault" and (header["format"] != 1 or header.get("mandatory_flags")):
                 sys.exit("this vault needs a newer reader")
+            check = header.pop("check", None)
+            if check not in (None, hashlib.sha256(canonical(header)).hexdigest()[:32]):
+                raise Lost("its check does not fit the rest of it")
             return uuid.UUID(str(header["id"])).bytes
         except BAD as why:
             self.diary.note("vault.json cannot be read, but a manifest tells the vault's id as well", why)

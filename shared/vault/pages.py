@@ -15,13 +15,15 @@ from zlib import crc32
 import msgspec
 
 from shared.errors import SkyharborError
+from shared.vault.binary import UNREADABLE
 from shared.vault.chunk_table import ID_SIZE
-from shared.vault.entry import Entry, sort_key
+from shared.vault.entry import Entry, EntryKind, sort_key
 
 MIN_ENTRIES = 64
 MAX_ENTRIES = 1024
 _CUT_MASK = 255  # a page ends at one path in 256 on average, once it has MIN_ENTRIES
 _MAX_BYTES = 256 * 1024
+_KINDS = bytes(EntryKind)
 _FIXED = 64  # about what the columns of fixed width take per entry
 PIECE = 1024 * 1024
 """Pages are stored in pieces of at most this many bytes: one huge file's list of chunks needs several."""
@@ -163,7 +165,8 @@ def decode_columns(data: bytes) -> Columns:
         if page.version != 1:
             raise SkyharborError("object-damaged", f"a page has version {page.version}, this reader knows 1")
         _check(page)
-    except (msgspec.MsgspecError, ValueError) as error:
+        _check_nodes(page)
+    except UNREADABLE as error:
         raise SkyharborError("object-damaged", f"a page cannot be decoded: {error}") from None
     return page
 
@@ -194,6 +197,16 @@ def _check(page: Columns) -> None:
     sparse = (page.targets, page.rdevs, page.links, page.xattrs, page.holes, page.flags)
     if any(row >= rows for column in sparse for row, _ in column):
         raise ValueError("a sparse column has a row that the page does not have")
+
+
+def _check_nodes(page: Columns) -> None:
+    """Raise ValueError for nodes that no system can have: a restore hands these values on as they are."""
+    if page.kinds.translate(None, _KINDS):
+        raise ValueError("a node has a kind that does not exist")
+    if any(b"\0" in target for _, target in page.targets):
+        raise ValueError("the target of a symbolic link has a zero byte")
+    if any(not name or b"\0" in name for _, pairs in page.xattrs for name, _ in pairs):
+        raise ValueError("an extended attribute has an impossible name")
 
 
 def _rows(page: Columns) -> list[Entry]:

@@ -48,6 +48,8 @@ def outcome_of_put(store: ObjectStore, name: str = "a/b", data: bytes = b"012345
         (FaultKind.TEAR, "store-full", b"01234"),
         (FaultKind.LOSE_REPLY, "store-full", b"0123456789"),
         (FaultKind.CRASH, "store-full", None),
+        (FaultKind.CRASH_AFTER, "store-full", b"0123456789"),
+        (FaultKind.CRASH_TORN, "store-full", b"01234"),
     ],
 )
 def test_the_nth_put_goes_wrong_as_said(kind: FaultKind, outcome: bool | str, stored: bytes | None) -> None:
@@ -57,14 +59,26 @@ def test_the_nth_put_goes_wrong_as_said(kind: FaultKind, outcome: bool | str, st
     assert [outcome_of_put(store, "first"), outcome_of_put(store, "second")] == [True, outcome]
     found = inner.get("second") if inner.size("second") is not None else None
     assert (found, clock.sleeps) == (stored, [9.0] if kind is FaultKind.DELAY else [])
-    assert outcome_of_put(store, "third") == ("store-full" if kind is FaultKind.CRASH else True)
-    assert (store.calls(Verb.PUT), store.crashed) == (3, kind is FaultKind.CRASH)
+    dead = kind.startswith("crash")
+    assert outcome_of_put(store, "third") == ("store-full" if dead else True)
+    assert (store.calls(Verb.PUT), store.crashed, inner.size("third")) == (3, dead, None if dead else 10)
 
 
-def test_after_a_crash_nothing_is_done_any_more() -> None:
+def test_calls_of_all_verbs_are_counted_together() -> None:
+    inner = MemoryStore()
+    store = FaultyStore(inner, [Fault(verb=Verb.ANY, nth=3, kind=FaultKind.FAIL)])
+    store.put("a/b", [b"x"])
+    list(store.list())
+    with pytest.raises(SkyharborError):
+        store.get("a/b")
+    assert (store.get("a/b"), store.size("a/b"), store.calls(Verb.ANY)) == (b"x", 1, 5)
+
+
+@pytest.mark.parametrize("kind", [FaultKind.CRASH, FaultKind.CRASH_AFTER, FaultKind.CRASH_TORN])
+def test_after_a_crash_nothing_is_done_any_more(kind: FaultKind) -> None:
     inner = MemoryStore()
     inner.put("kept", [b"x"])
-    store = FaultyStore(inner, [Fault(verb=Verb.GET, nth=1, kind=FaultKind.CRASH)])
+    store = FaultyStore(inner, [Fault(verb=Verb.GET, nth=1, kind=kind)])
     for call in (
         lambda: store.get("kept"),
         lambda: store.size("kept"),

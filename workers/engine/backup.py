@@ -31,7 +31,7 @@ from shared.vault.vault import Vault
 from shared.vault.writer import PointWriter
 from workers.engine.crew import ReadingCrew, ReadingThreads
 from workers.engine.flow import Flow
-from workers.engine.healing import UNUSABLE, restore_header, tell_lost
+from workers.engine.healing import UNUSABLE, complete_index, restore_header, tell_lost
 from workers.engine.notices import Notices, shown
 from workers.engine.ports import Control, Source
 from workers.engine.pulse import Pulse
@@ -83,6 +83,8 @@ def run_backup(
     # Before anything is compared: what the store has lost counts as unknown, so it is read and stored again.
     lost = index.drop_missing_packs(vault)
     reference = _open_reference(vault, keys, index, instruction, notices)
+    if reference is not None:
+        complete_index(index, vault, keys, reference, lost)
     if lost:
         tell_lost(frozenset(lost), vault, keys, instruction, reference, notices)
     run = _Run(source, vault, keys, index, instruction, fence, control, clock, notices, reference)

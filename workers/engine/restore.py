@@ -184,7 +184,9 @@ class _Run:
     def _content(self, path: bytes) -> Entry | None:
         """Return the entry that carries the content of a hard-linked node."""
         first = next(self._reader.entries_or_errors(path), None)
-        return first if isinstance(first, Entry) and first.path == path and not first.link else None
+        if not isinstance(first, Entry) or first.path != path or first.link or first.kind == EntryKind.DIRECTORY:
+            return None
+        return first
 
     def _submit(self) -> None:
         """Have the window written."""

@@ -176,7 +176,10 @@ def _not_to_enter(vault_url: str) -> Sequence[str]:
 @contextlib.contextmanager
 def _opened(ref: VaultRef, control: Control, hangar: Hangar, *, read_only: bool = False) -> Iterator[Vault]:
     with unit_store(ref.url, throttle=hangar.throttle(ref), check=control.check, read_only=read_only) as store:
-        yield open_vault(store)
+        vault = open_vault(store)
+        if vault.id != ref.id:
+            raise SkyharborError("vault-swapped", f"{store.describe()} holds the vault {vault.id}, not {ref.id}")
+        yield vault
 
 
 def _open_point(vault: Vault, point: PointRef, hangar: Hangar) -> PointReader:
