@@ -27,7 +27,7 @@ from shared.model.backup import Notice
 from shared.vault.entry import Entry, EntryKind
 from workers.engine.chunker import Cutter
 from workers.engine.notices import shown, unreadable
-from workers.engine.ports import OpenedFile, ReadRange, Source, Stop, StopReason, Unreadable
+from workers.engine.ports import Haste, OpenedFile, ReadRange, Source, Stop, StopReason, Unreadable
 
 LARGE_FILE = 1024 * 1024
 """Files from this size on are cut by content; smaller ones are one chunk."""
@@ -135,6 +135,7 @@ class FileReading:
         self._cutters: queue.SimpleQueue[Cutter] = queue.SimpleQueue()
         self._rooms: queue.SimpleQueue[memoryview] = queue.SimpleQueue()
         self._stopping = threading.Event()
+        self._cold = False
 
     def stop(self) -> None:
         """Make every call under way end at its next step, and every later one at once."""
@@ -147,10 +148,15 @@ class FileReading:
         segment = _Segment(self._keys, self._sink, room)
         young = int(self._clock.now().timestamp() * 1e9) - _YOUNG_NS
         read_whole, space, fill, keep = self._source.read_whole, segment.space, segment.fill, result.entries.append
+        waits = 0
+        if self._cold:
+            self._source.warm([entry for entry in entries if entry.kind == _FILE and 0 < entry.size < LARGE_FILE])
         for entry in entries:
             size = entry.size
             # One byte more than there should be, to notice when there is more.
-            if entry.kind == _FILE and size < LARGE_FILE and read_whole(entry, space(size + 1)):
+            how = read_whole(entry, space(size + 1)) if entry.kind == _FILE and size < LARGE_FILE else Haste.NO
+            if how is not Haste.NO:
+                waits += how is Haste.WAITED
                 if size:
                     entry.chunks = fill(size)
                 done = entry
@@ -165,6 +171,8 @@ class FileReading:
             if done.ctime_ns > young:
                 done.ctime_ns = 0  # not to be trusted: the next run reads it again
             keep(done)
+        # Warmed files hardly wait, so a few that do are enough to go on warming.
+        self._cold = waits > len(entries) // (100 if self._cold else 10)
         self._check()
         segment.flush()
         self._rooms.put(room)
