@@ -52,7 +52,7 @@ class WorkerProcess:
         self._session = new_id()
         self._lock = hold_name(settings.state, settings.name)
         self._tower = TowerClient(settings.tower_url, settings.worker_token)
-        self._chief = Chief(hands_environment())
+        self._chief = Chief(hands_environment(), log_file=settings.log_file)
         throttles = Throttles(os.path.join(settings.state, "bandwidth"), clock=self._clock)
         self._hangar = Hangar(
             keyring=Keyring(settings.keyring),
