@@ -84,7 +84,7 @@ class BackupInstruction(msgspec.Struct, frozen=True, kw_only=True, tag="backup",
     type: BackupType
     reference: str | None = None
     policy_version: str | None = None
-    zstd_level: int = 1
+    zstd_level: int = 1  # decision 8 says why
 
 
 class PointRef(msgspec.Struct, frozen=True, kw_only=True):

@@ -97,13 +97,16 @@ class PointWriter:
             self._chunks_new += sum(answers)
         return answers
 
-    def add_segment(self, ids: Sequence[bytes], chunks: Sequence[Buffer], *, whole: memoryview | None = None) -> None:
+    def add_segment(
+        self, ids: Sequence[bytes], chunks: Sequence[Buffer], *, whole: memoryview | None = None, effort: int = 0
+    ) -> None:
         """Compress chunks together in this thread and append them to the open data pack.
 
-        The ids must be those of the chunks; ``whole`` is the chunks as one buffer, where there is one.
+        The ids must be those of the chunks; ``whole`` is the chunks as one buffer, where there is one;
+        ``effort`` is how many levels of zstd above the point's own they are worth.
         1-4 MiB in all is best; waits while two full packs are on their way.
         """
-        self._data.add_segment(ids, chunks, whole=whole)
+        self._data.add_segment(ids, chunks, whole=whole, effort=effort)
 
     def adopt(self, pack: FinishedPack) -> None:
         """Take note of a durable pack: of this process, or of another one that reserved its chunks here."""

@@ -23,7 +23,7 @@ _PATIENCE = 10.0
 class Chief:
     """The worker's view: started on first use, and again should it ever end. Safe to share between threads.
 
-    ``environment`` is the whole environment of the program and its hands; they log to ``log_file`` or to standard error.
+    ``environment`` is the whole environment of the program and its hands; they log to ``log_file`` or stderr.
     """
 
     def __init__(self, environment: Mapping[str, str], *, log_file: str | None = None) -> None:

@@ -168,9 +168,11 @@ class _Reader:
         """Ask the worker."""
         return [wanted == 1 for wanted in self._desk.ask(Reserve(b"".join(ids)))]
 
-    def add_segment(self, ids: Sequence[bytes], chunks: Sequence[Buffer], *, whole: memoryview | None = None) -> None:
+    def add_segment(
+        self, ids: Sequence[bytes], chunks: Sequence[Buffer], *, whole: memoryview | None = None, effort: int = 0
+    ) -> None:
         """Store chunks in a pack of this hand."""
-        self._chunks.add_segment(ids, chunks, whole=whole)
+        self._chunks.add_segment(ids, chunks, whole=whole, effort=effort)
 
     def answer(self, call: Call) -> msgspec.Struct:
         """Read, or make durable what was read."""

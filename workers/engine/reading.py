@@ -37,6 +37,8 @@ RANGE = 64 * 1024 * 1024
 at every 64 MiB costs deduplication of shifted content about one chunk in 25."""
 
 _SEGMENT = 4 * 1024 * 1024
+_FOR_LARGE = 1
+"""Large files get one level of zstd more: small ones gain more by lying together than by a higher level."""
 _YOUNG_NS = 20_000_000
 """File systems' clocks tick as seldom as every 10 ms: what changed right before it was read may change again unseen."""
 
@@ -50,7 +52,9 @@ class ChunkSink(Protocol):
         """Return for every id whether the caller must store it: True at most once per id and point."""
         ...
 
-    def add_segment(self, ids: Sequence[bytes], chunks: Sequence[Buffer], *, whole: memoryview | None = None) -> None:
+    def add_segment(
+        self, ids: Sequence[bytes], chunks: Sequence[Buffer], *, whole: memoryview | None = None, effort: int = 0
+    ) -> None:
         """Store chunks together; ``whole`` is the same bytes as one buffer, where there is one."""
         ...
 
@@ -106,21 +110,23 @@ class _Segment:
         begin, size = 0, 0
         for number, chunk in enumerate(chunks):
             if size and size + len(chunk) > _SEGMENT:
-                self._hand_over(ids[begin:number], chunks[begin:number])
+                self._hand_over(ids[begin:number], chunks[begin:number], effort=_FOR_LARGE)
                 begin, size = number, 0
             size += len(chunk)
-        self._hand_over(ids[begin:], chunks[begin:])
+        self._hand_over(ids[begin:], chunks[begin:], effort=_FOR_LARGE)
         return ids
 
-    def _hand_over(self, ids: Sequence[bytes], chunks: Sequence[memoryview], whole: memoryview | None = None) -> None:
+    def _hand_over(
+        self, ids: Sequence[bytes], chunks: Sequence[memoryview], whole: memoryview | None = None, effort: int = 0
+    ) -> None:
         if not ids:
             return
         answers = self._sink.reserve(ids)
         if all(answers):
-            self._sink.add_segment(ids, chunks, whole=chunks[0] if len(chunks) == 1 else whole)
+            self._sink.add_segment(ids, chunks, whole=chunks[0] if len(chunks) == 1 else whole, effort=effort)
         elif any(answers):
             wanted = [place for place, new in enumerate(answers) if new]
-            self._sink.add_segment([ids[place] for place in wanted], [chunks[place] for place in wanted])
+            self._sink.add_segment([ids[at] for at in wanted], [chunks[at] for at in wanted], effort=effort)
         self.passed += sum(map(len, chunks))
 
 
