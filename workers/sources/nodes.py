@@ -43,13 +43,15 @@ class Nodes:
             return False
         try:
             got = os.readv(fd, (room,))
+            # The number of blocks does not tell: xattrs have blocks too, and some are reserved behind the end.
+            full = not got or os.lseek(fd, 0, os.SEEK_HOLE) >= got
             xattrs, flags = read_xattrs(fd), read_flags(fd)
             info = os.fstat(fd)
         except OSError:
             return False
         finally:
             os.close(fd)
-        if got != entry.size or not is_unchanged(info, entry) or info.st_blocks * 512 < got:
+        if got != entry.size or not full or not is_unchanged(info, entry):
             return False
         entry.xattrs, entry.flags = xattrs, flags
         return True
