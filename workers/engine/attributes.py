@@ -15,7 +15,7 @@ import stat
 from collections.abc import Callable
 
 from shared.vault.entry import Entry, EntryKind
-from workers.engine.node_flags import FIRST, LAST, set_flags
+from workers.engine.node_flags import FIRST, INHERITED, LAST, set_flags
 from workers.engine.xattrs import Node, write_xattrs
 
 _SETUID_SETGID = 0o6000
@@ -34,8 +34,8 @@ def dress(node: Node, entry: Entry, now: os.stat_result) -> list[str]:
     _attempt(reasons, "times", lambda: os.utime(node, ns=(entry.mtime_ns, entry.mtime_ns)))
     if entry.kind != EntryKind.SYMLINK:
         _attempt(reasons, "mode", lambda: os.chmod(node, mode))
-    if entry.flags and isinstance(node, int):
-        lost += set_flags(node, entry.flags & ~(FIRST | LAST))
+    if isinstance(node, int):
+        lost += set_flags(node, entry.flags & ~(FIRST | LAST), without=INHERITED)
     result = os.stat(node)
     if (
         result.st_mtime_ns == entry.mtime_ns
