@@ -68,9 +68,9 @@ def chattr(path: str | bytes, letters: str, *, folder: int | None = None) -> Non
 
 
 def can_chattr(folder: str | os.PathLike[str], letters: str) -> bool:
-    """Tell whether files (and directories, for ``D``) in this folder can have the letters."""
+    """Tell whether files (or directories, for ``D`` and ``T``) in this folder can have the letters."""
     with tempfile.TemporaryDirectory(dir=folder) as probe:
-        path = probe if "D" in letters else f"{probe}/file"
+        path = probe if set(letters) & set("DT") else f"{probe}/file"
         with open(f"{probe}/file", "wb"):
             pass
         try:
