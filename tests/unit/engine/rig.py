@@ -58,11 +58,12 @@ class Recorder:
 
 
 class Rig:
-    """One machine with one item whose points follow each other."""
+    """One machine with one item whose points follow each other; in a vault that is made, or was made before."""
 
-    def __init__(self, store: ObjectStore | None = None) -> None:
+    def __init__(self, store: ObjectStore | None = None, *, made: bool = False) -> None:
         self.store = store or MemoryStore()
-        create_vault(self.store, name="test")
+        if not made:
+            create_vault(self.store, name="test")
         self.vault = open_vault(self.store)
         self.keys = DomainKeys.derive(b"k" * 32)
 
