@@ -1,10 +1,10 @@
 """Extended attributes come back whole: ACLs and capabilities among them, and none that the original did not have."""
 
 import os
-import struct
 
 import pytest
 
+from tests.fidelity.acls import ACCESS, ACL, DEFAULT, set_acl
 from tests.fidelity.trip import comes_back, needs_root
 from tests.support.compare import differences
 from tests.support.mounts import image, mounted
@@ -12,35 +12,7 @@ from tests.support.trees import IS_ROOT, Node, plant, settle
 from tests.unit.engine.rig import Rig
 
 _OWNER = (1234, 5678) if IS_ROOT else None
-_USER_OBJ, _USER, _GROUP_OBJ, _GROUP, _MASK, _OTHER = 1, 2, 4, 8, 16, 32
-_NOBODY_SPECIAL = 0xFFFFFFFF
 _CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")
-
-
-def acl(*entries):
-    """The kernel's form of a POSIX ACL: (tag, permissions, id) sorted by tag and id."""
-    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
-
-
-_ACL = acl(
-    (_USER_OBJ, 6, _NOBODY_SPECIAL),
-    (_USER, 7, 1000),
-    (_USER, 0, 4_000_000_000),
-    (_GROUP_OBJ, 4, _NOBODY_SPECIAL),
-    (_GROUP, 5, 1001),
-    (_MASK, 5, _NOBODY_SPECIAL),
-    (_OTHER, 0, _NOBODY_SPECIAL),
-)
-_ACCESS, _DEFAULT = "system.posix_acl_access", "system.posix_acl_default"
-
-
-def _set_acl(path, name, value, mtime_ns=7):
-    try:
-        os.setxattr(path, name, value)
-    except OSError as error:
-        pytest.skip(f"no ACLs here: {error}")
-    os.utime(path, ns=(mtime_ns, mtime_ns))
-
 
 VALUES = {
     "empty": b"",
@@ -108,8 +80,8 @@ def test_capabilities_survive_the_owner_and_the_content_that_come_before_them(tm
 
 def test_an_acl_comes_back_and_the_mode_that_shows_its_mask(tmp_path):
     tree = plant(tmp_path / "tree", [Node(b"f", data=b"f", owner=_OWNER), Node(b"d", "dir", owner=_OWNER)])
-    _set_acl(f"{tree}/f", _ACCESS, _ACL)
-    _set_acl(f"{tree}/d", _ACCESS, _ACL)
+    set_acl(f"{tree}/f", ACCESS, ACL)
+    set_acl(f"{tree}/d", ACCESS, ACL)
     assert os.stat(f"{tree}/f").st_mode & 0o777 == 0o650
     assert comes_back(tree, tmp_path / "out") == []
 
@@ -118,7 +90,7 @@ def test_an_acl_comes_back_and_the_mode_that_shows_its_mask(tmp_path):
 def test_an_acl_comes_back_on_a_fifo_a_socket_and_a_device_with_a_setgid_bit(tmp_path):
     tree = plant(tmp_path / "tree", [Node(b"fifo", "fifo"), Node(b"socket", "socket"), Node(b"device", "device")])
     for name in os.listdir(tree):
-        _set_acl(f"{tree}/{name}", _ACCESS, _ACL)
+        set_acl(f"{tree}/{name}", ACCESS, ACL)
         os.chmod(f"{tree}/{name}", 0o2650)  # noqa: S103
     assert comes_back(tree, tmp_path / "out") == []
 
@@ -127,18 +99,18 @@ def test_a_default_acl_comes_back_and_nothing_below_inherits_it(tmp_path):
     nodes = [Node(b"d", "dir", mode=0o770)]
     nodes += [Node(b"d/before", data=b"f"), Node(b"d/sub", "dir", mode=0o711), Node(b"d/fifo", "fifo", mode=0o600)]
     tree = plant(tmp_path / "tree", nodes)
-    _set_acl(f"{tree}/d", _DEFAULT, _ACL)
+    set_acl(f"{tree}/d", DEFAULT, ACL)
     assert comes_back(tree, tmp_path / "out") == []
 
 
 def test_what_was_inherited_in_the_original_comes_back_as_it_was(tmp_path):
     tree = plant(tmp_path / "tree", [Node(b"d", "dir", mode=0o770)])
-    _set_acl(f"{tree}/d", _DEFAULT, _ACL)
+    set_acl(f"{tree}/d", DEFAULT, ACL)
     os.mkdir(f"{tree}/d/sub")
     with open(f"{tree}/d/sub/f", "wb") as file:
         file.write(b"f")
     os.mkfifo(f"{tree}/d/fifo")
-    assert _ACCESS in os.listxattr(f"{tree}/d/sub/f")
+    assert ACCESS in os.listxattr(f"{tree}/d/sub/f")
     assert comes_back(tree, tmp_path / "out") == []
 
 
@@ -147,7 +119,7 @@ def test_an_acl_that_the_target_gives_to_new_nodes_is_removed(tmp_path):
     nodes += [Node(b"d/g", data=b"g", mode=0o666), Node(b"p", "fifo", mode=0o620), Node(b"s", "socket", mode=0o755)]
     tree = plant(tmp_path / "tree", nodes)
     os.mkdir(tmp_path / "out")
-    _set_acl(tmp_path / "out", _DEFAULT, _ACL)
+    set_acl(tmp_path / "out", DEFAULT, ACL)
     assert comes_back(tree, tmp_path / "out") == []
 
 

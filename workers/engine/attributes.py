@@ -43,7 +43,7 @@ def dress(node: Node, entry: Entry, now: os.stat_result) -> list[str]:
         and (stat.S_IMODE(result.st_mode) == entry.mode or entry.kind == EntryKind.SYMLINK)
     ):
         return lost
-    return _told(node, entry, result, reasons) + lost
+    return _told(entry, result, reasons) + lost
 
 
 def _own(node: Node, entry: Entry, now: os.stat_result, reasons: dict[str, str]) -> None:
@@ -53,23 +53,16 @@ def _own(node: Node, entry: Entry, now: os.stat_result, reasons: dict[str, str])
         _attempt(reasons, "group", lambda: os.chown(node, -1, entry.gid))
 
 
-def _told(node: Node, entry: Entry, result: os.stat_result, reasons: dict[str, str]) -> list[str]:
+def _told(entry: Entry, result: os.stat_result, reasons: dict[str, str]) -> list[str]:
     """Say in which ways a node did not become what it should be."""
     lost = []
-    mode = stat.S_IMODE(result.st_mode)
     if result.st_uid != entry.uid:
         lost.append("owner")
     if result.st_gid != entry.gid:
         lost.append("group")
-    if entry.kind != EntryKind.SYMLINK:
-        if lost and mode & _SETUID_SETGID:
-            # It was taken in silence and not done.
-            _attempt(reasons, "mode", lambda: os.chmod(node, mode & ~_SETUID_SETGID))
-            mode = stat.S_IMODE(os.stat(node).st_mode)
-        if mode == entry.mode & ~_SETUID_SETGID != entry.mode:
-            lost.append("setuid and setgid bits")
-        elif mode != entry.mode:
-            lost.append("mode")
+    mode = stat.S_IMODE(result.st_mode)
+    if entry.kind != EntryKind.SYMLINK and mode != entry.mode:
+        lost.append("setuid and setgid bits" if mode == entry.mode & ~_SETUID_SETGID else "mode")
     if result.st_mtime_ns != entry.mtime_ns:
         lost.append("times")
     return [f"{what} ({reasons[what]})" if what in reasons else what for what in lost]
