@@ -7,7 +7,6 @@ same tree.
 from __future__ import annotations
 
 import os
-import socket
 import stat
 import time
 from collections.abc import Sequence
@@ -70,15 +69,7 @@ def _make(path: bytes, node: Node, base: bytes) -> None:
         case "fifo":
             os.mkfifo(path)
         case "socket":
-            folder, name = os.path.split(path)
-            here = os.open(".", os.O_RDONLY)
-            os.chdir(folder)
-            try:
-                with socket.socket(socket.AF_UNIX) as end:
-                    end.bind(name)
-            finally:
-                os.fchdir(here)
-                os.close(here)
+            os.mknod(path, 0o600 | stat.S_IFSOCK)
         case "device":
             os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(*node.rdev))
         case "block":
