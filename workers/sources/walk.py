@@ -1,8 +1,8 @@
 """Walks the protected paths depth-first, in the order of a recovery point.
 
 Names are sorted by their bytes within each directory, which gives exactly the order of ``sort_key``; memory grows with
-depth and with the largest directory's list of names, not with the tree. Directories are read through descriptors; in
-very deep trees those of the upper levels are closed and opened again on the way back.
+depth and with the largest directory's list of names, not with the tree. Directories are opened from the one above them
+and read through descriptors; in very deep trees those of the upper levels are closed and opened again on the way back.
 
 Rule of the file: it looks and never reads content. The inner loop runs once per protected file, every time: what can be
 done once per directory or per block is done there.
@@ -141,7 +141,7 @@ class Walk:
                 if below is not None:
                     self._enter(stack, *below)
                 elif not length_hint(stack[-1].names):
-                    stack.pop().close()
+                    self._leave(stack)
                 if len(self._paths) >= _BLOCK or self._notices:
                     yield from self._block()
         finally:
@@ -175,7 +175,10 @@ class Walk:
 
     def _enter(self, stack: list[_Folder], path: bytes, info: os.stat_result) -> None:
         try:
-            fd = self._nodes.open_folder(path, info.st_dev, info.st_ino)
+            if stack:
+                fd = self._nodes.open_below(self._descriptor(stack[-1]), path[len(stack[-1].prefix) :])
+            else:
+                fd = self._nodes.open_folder(path, info.st_dev, info.st_ino)
         except OSError as error:
             self._notices.append(unreadable(path, error))
             return
@@ -187,6 +190,12 @@ class Walk:
             return
         if len(stack) > _OPEN_FOLDERS:
             stack[-_OPEN_FOLDERS - 1].close()
+
+    def _leave(self, stack: list[_Folder]) -> None:
+        done = stack.pop()
+        if stack and stack[-1].fd is None and done.fd is not None:
+            stack[-1].fd = self._nodes.open_above(done.fd, stack[-1].device, stack[-1].inode)
+        done.close()
 
     def _descriptor(self, folder: _Folder) -> int:
         if folder.fd is None:

@@ -58,11 +58,12 @@ class Recorder:
 
 
 class Rig:
-    """One machine with one item whose points follow each other."""
+    """One machine with one item whose points follow each other; in a vault that is made, or was made before."""
 
-    def __init__(self, store: ObjectStore | None = None) -> None:
+    def __init__(self, store: ObjectStore | None = None, *, made: bool = False) -> None:
         self.store = store or MemoryStore()
-        create_vault(self.store, name="test")
+        if not made:
+            create_vault(self.store, name="test")
         self.vault = open_vault(self.store)
         self.keys = DomainKeys.derive(b"k" * 32)
 
@@ -82,8 +83,10 @@ class Rig:
         point_id: str | None = None,
         options: BackupOptions | None = None,
     ) -> BackupDone:
-        """Back up against the last point, if there is one and the type is not full."""
+        """Back up against the last point or, when differential, the last full one; the first backup is a full one."""
         points = self.points()
+        if type is BackupType.DIFFERENTIAL:
+            points = [point for point in points if self.reader(point).body.type is BackupType.FULL]
         files = FilesSource(paths=paths, excludes=tuple(excludes))
         instruction = BackupInstruction(
             point_id=point_id or new_id(),
