@@ -9,6 +9,7 @@ from shared.clock import SystemClock
 from shared.contracts.work import (
     BackupDone,
     BackupInstruction,
+    ExcludeRules,
     Fence,
     FilesSource,
     ItemRef,
@@ -77,6 +78,7 @@ class Rig:
         *paths: str,
         type: BackupType = BackupType.INCREMENTAL,
         excludes: Sequence[str] = (),
+        rules: ExcludeRules = ExcludeRules(),
         source: Source | None = None,
         control: Control | None = None,
         point_id: str | None = None,
@@ -84,7 +86,7 @@ class Rig:
     ) -> BackupDone:
         """Back up against the last point, if there is one and the type is not full."""
         points = self.points()
-        files = FilesSource(paths=paths, excludes=tuple(excludes))
+        files = FilesSource(paths=paths, excludes=tuple(excludes), rules=rules)
         instruction = BackupInstruction(
             point_id=point_id or new_id(),
             machine=MachineRef(id="machine", name="the machine", key_slots=SLOTS),
