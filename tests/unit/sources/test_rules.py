@@ -3,6 +3,7 @@
 import itertools
 import os
 import resource
+import stat
 import subprocess
 from contextlib import contextmanager
 
@@ -348,8 +349,9 @@ def _unprivileged(reach):
         yield
         return
     for path in (reach, *reach.parents):
-        if not os.stat(path).st_mode & 0o001:
-            os.chmod(path, 0o711)
+        mode = os.stat(path).st_mode
+        if not mode & stat.S_IXOTH:
+            os.chmod(path, stat.S_IMODE(mode) | stat.S_IXOTH)
     os.seteuid(65534)
     try:
         yield
