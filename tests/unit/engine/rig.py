@@ -61,14 +61,15 @@ class Recorder:
 class Rig:
     """One machine with one item whose points follow each other."""
 
-    def __init__(self, store: ObjectStore | None = None) -> None:
+    def __init__(self, store: ObjectStore | None = None, *, cache: str | None = None) -> None:
         self.store = store or MemoryStore()
         create_vault(self.store, name="test")
         self.vault = open_vault(self.store)
+        self.cache = cache
         self.keys = DomainKeys.derive(b"k" * 32)
 
     def index(self) -> ChunkIndex:
-        return ChunkIndex.load(self.vault, "machine", self.keys, cache_dir=None)
+        return ChunkIndex.load(self.vault, "machine", self.keys, cache_dir=self.cache)
 
     def points(self) -> list[str]:
         return [point.point_id for point in self.vault.points("machine", "item")]
