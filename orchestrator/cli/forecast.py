@@ -16,12 +16,14 @@ from orchestrator.cli import formats
 from orchestrator.cli.findings import Finding, room_under
 from orchestrator.cli.session import Session
 from orchestrator.cli.survey import Survey, survey
-from shared.errors import SkyharborError
 from shared.storage.open import local_folder
 
 
 class Forecast:
-    """Predicts one after the other, for ``seconds`` in all; what is left over by one goes to the next."""
+    """Predicts one after the other, for ``seconds`` in all; what is left over by one goes to the next.
+
+    Raises what ``survey`` raises, such as ``source-missing``.
+    """
 
     def __init__(self, session: Session, seconds: float) -> None:
         self._session = session
@@ -39,12 +41,7 @@ class Forecast:
 
     def _of(self, check: str, source: Mapping[str, object], leave_out: Sequence[str]) -> Finding:
         left = max(0.0, self._ends - self._session.clock.monotonic())
-        try:
-            found = survey(source, leave_out=leave_out, seconds=left)
-        except SkyharborError as error:
-            if error.code != "source-missing":
-                raise
-            return Finding(check, ok=False, detail=error.detail, hint="Backups fail until it is there.")
+        found = survey(source, leave_out=leave_out, seconds=left)
         said = _said(found)
         if not self._session.is_local():
             return Finding(check, ok=True, detail=said, prediction=found)
