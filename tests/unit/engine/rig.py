@@ -61,6 +61,8 @@ class Recorder:
 class Rig:
     """One machine with one item whose points follow each other."""
 
+    cache: str | None = None
+
     def __init__(self, store: ObjectStore | None = None, *, cache: str | None = None) -> None:
         self.store = store or MemoryStore()
         create_vault(self.store, name="test")

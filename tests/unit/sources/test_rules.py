@@ -78,9 +78,9 @@ def test_a_tag_that_vanishes_after_it_was_listed_is_none(tmp_path):
 
 
 def test_a_tag_that_cannot_be_read_is_none(tmp_path):
-    nodes = [folder(b"c"), Node(b"c/" + TAG, data=SIGNATURE, mode=0), Node(b"c/x")]
-    tree = plant(tmp_path / "t", nodes)
-    with _unprivileged(tmp_path):
+    nodes = [folder(b"t"), folder(b"t/c"), Node(b"t/c/" + TAG, data=SIGNATURE, mode=0), Node(b"t/c/x")]
+    tree = plant(tmp_path / "o", nodes) + "/t"
+    with _unprivileged(tmp_path / "o"):
         assert scanned(tree, rules=CACHES) == (["c", "c/CACHEDIR.TAG", "c/x"], [], 0)
 
 
@@ -137,8 +137,9 @@ def test_what_has_the_nodump_attribute_is_left_out_with_all_below_it(tmp_path):
 
 
 def test_a_file_that_nobody_may_open_is_not_taken_for_one_with_nodump(tmp_path):
-    tree = plant(tmp_path / "t", [Node(b"f", mode=0), Node(b"s", "socket"), Node(b"l", "symlink", target=b"f")])
-    with _unprivileged(tmp_path):
+    nodes = [folder(b"t"), Node(b"t/f", mode=0), Node(b"t/s", "socket"), Node(b"t/l", "symlink", target=b"f")]
+    tree = plant(tmp_path / "o", nodes) + "/t"
+    with _unprivileged(tmp_path / "o"):
         adapter = FilesAdapter(FilesSource(paths=(tree,), rules=NODUMP))
         (found,) = adapter.scan()
     names = [path.rpartition(b"/")[2] for path in found.paths]
@@ -349,9 +350,9 @@ def _unprivileged(reach):
         yield
         return
     for path in (reach, *reach.parents):
-        mode = os.stat(path).st_mode
-        if not mode & stat.S_IXOTH:
-            os.chmod(path, stat.S_IMODE(mode) | stat.S_IXOTH)
+        mode = stat.S_IMODE(os.stat(path).st_mode)
+        if not (mode & stat.S_IXGRP and mode & stat.S_IXOTH):  # the group stays root's
+            os.chmod(path, mode | stat.S_IXGRP | stat.S_IXOTH)  # noqa: S103
     os.seteuid(65534)
     try:
         yield
