@@ -256,6 +256,7 @@ class _Run:
             files_removed=tally.removed,
             bytes_scanned=tally.bytes,
             bytes_read=tally.bytes_read,
+            excluded=self._source.excluded,
             warnings=self._notices.count,
         )
         return PointBody(

@@ -141,8 +141,13 @@ class Haste(Enum):
 class Source(Protocol):
     """What is protected, as a tree of entries."""
 
+    @property
+    def excluded(self) -> int:
+        """How many nodes the last scan left out because a rule of the item says so; that is no reason for a notice."""
+        ...
+
     def scan(self) -> Iterator[Found | Notice]:
-        """Yield every node, in blocks, in the order of ``shared.vault.entry.sort_key``; notices for what is left out.
+        """Yield every node, in blocks, in the order of ``shared.vault.entry.sort_key``; notices for what is missing.
 
         Raises ``source-missing`` before the first item when a path to protect does not exist, and ``source-failed``
         when this machine has run out of what reading needs. One thread only.

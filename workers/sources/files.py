@@ -13,11 +13,11 @@ from shared.model.backup import Notice
 from shared.vault.entry import Entry
 from workers.engine.notices import shown, unreadable
 from workers.engine.ports import Found, Haste, Unreadable
-from workers.sources.excludes import Excludes
 from workers.sources.names import names_of
 from workers.sources.nodes import Nodes, is_regular
 from workers.sources.opened import OpenedLocalFile
 from workers.sources.roots import roots_of
+from workers.sources.rules import Rules
 from workers.sources.walk import Walk
 
 
@@ -30,14 +30,22 @@ class FilesAdapter:
     """
 
     def __init__(self, source: FilesSource, *, leave_out: Sequence[str] = ()) -> None:
-        roots, self._notices = roots_of(source.paths)
-        self._nodes = Nodes(roots)
-        self._walk = Walk(roots, Excludes(source.excludes), self._nodes, leave_out=[os.fsencode(f) for f in leave_out])
+        roots = roots_of(source.paths)
+        self._notices = roots.notices
+        self._nodes = Nodes(roots.walked)
+        self._rules = Rules(source, roots.given)
+        self._walk = Walk(roots.walked, self._rules, self._nodes, leave_out=[os.fsencode(f) for f in leave_out])
 
     def scan(self) -> Iterator[Found | Notice]:
         """Yield every node in the order of a recovery point (see the port)."""
+        self._rules.excluded = 0
         yield from self._walk
         yield from self._notices
+
+    @property
+    def excluded(self) -> int:
+        """How many nodes the rules left out of the last scan (see the port)."""
+        return self._rules.excluded
 
     def complete(self, entry: Entry) -> Entry:
         """Return a node that is no regular file with its xattrs and link target."""

@@ -24,10 +24,10 @@ from shared.vault.entry import sort_key
 from workers.engine.notices import reason, shown, unreadable
 from workers.engine.ports import Found
 from workers.engine.seen import FIRST_TIME, LAST_TIME
-from workers.sources.excludes import Excludes
 from workers.sources.mounts import PSEUDO, filesystem_type
 from workers.sources.nodes import Nodes
 from workers.sources.roots import is_below
+from workers.sources.rules import Rules
 
 _ENCODING = sys.getfilesystemencoding()
 _ERRORS = sys.getfilesystemencodeerrors()
@@ -40,13 +40,14 @@ class _Folder:
 
     __slots__ = ("device", "fd", "inode", "names", "path", "prefix")
 
-    def __init__(self, path: bytes, device: int, inode: int, fd: int) -> None:
+    def __init__(self, path: bytes, device: int, inode: int, fd: int, rules: Rules) -> None:
         self.path = path
         self.prefix = path + b"/" if path else b""
         self.device = device
         self.inode = inode
         self.fd: int | None = fd
-        self.names = iter(_names(fd))
+        names = _names(fd)
+        self.names = iter(rules.kept(path, names, fd) if rules.judge_folders else names)
 
     def close(self) -> None:
         if self.fd is not None:
@@ -63,11 +64,9 @@ def _names(fd: int) -> list[bytes]:
 class Walk:
     """One scan of the given roots (absolute raw paths, none below another), without the folders to leave out."""
 
-    def __init__(
-        self, roots: Sequence[bytes], excludes: Excludes, nodes: Nodes, *, leave_out: Sequence[bytes] = ()
-    ) -> None:
+    def __init__(self, roots: Sequence[bytes], rules: Rules, nodes: Nodes, *, leave_out: Sequence[bytes] = ()) -> None:
         self._roots = sorted(roots, key=lambda root: sort_key(root[1:]))
-        self._excludes = excludes
+        self._rules = rules
         self._nodes = nodes
         self._pseudo: dict[int, bool] = {}
         self._leave_out = leave_out
@@ -151,7 +150,7 @@ class Walk:
     def _level(self, folder: _Folder) -> tuple[bytes, os.stat_result] | None:
         """Go on with a directory's names: up to the next directory to enter, which is returned, or a block's worth."""
         fd, prefix, look = self._descriptor(folder), folder.prefix, os.stat
-        excludes = None if self._excludes.empty else self._excludes
+        rules = self._rules if self._rules.judge_nodes else None
         add_path, add_stat = self._paths.append, self._stats.append
         for name in islice(folder.names, _BLOCK):
             try:
@@ -161,7 +160,7 @@ class Walk:
                 continue
             path = prefix + name
             directory = (info.st_mode & 0o170000) == 0o040000
-            if excludes is not None and excludes.cover(b"/" + path, directory=directory):
+            if rules is not None and rules.leave_out(path, info, name, fd):
                 continue
             add_path(path)
             add_stat(info)
@@ -170,7 +169,7 @@ class Walk:
         return None
 
     def _missed(self, path: bytes, error: OSError) -> None:
-        if not self._excludes.cover(b"/" + path, directory=False):
+        if not self._rules.leave_out_unseen(path):
             self._notices.append(unreadable(path, error))
 
     def _enter(self, stack: list[_Folder], path: bytes, info: os.stat_result) -> None:
@@ -183,11 +182,14 @@ class Walk:
             self._notices.append(unreadable(path, error))
             return
         try:
-            stack.append(_Folder(path, info.st_dev, info.st_ino, fd))
+            stack.append(_Folder(path, info.st_dev, info.st_ino, fd, self._rules))
         except OSError as error:
             os.close(fd)
             self._notices.append(unreadable(path, error))
             return
+        except SkyharborError:
+            os.close(fd)
+            raise
         if len(stack) > _OPEN_FOLDERS:
             stack[-_OPEN_FOLDERS - 1].close()
 
@@ -209,6 +211,8 @@ class Walk:
             return False
         if info.st_dev == device:
             return True
+        if self._rules.stay_out(path):
+            return False
         if info.st_dev not in self._pseudo:
             try:
                 kind = filesystem_type(info.st_dev)

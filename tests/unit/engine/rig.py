@@ -9,6 +9,7 @@ from shared.clock import SystemClock
 from shared.contracts.work import (
     BackupDone,
     BackupInstruction,
+    ExcludeRules,
     Fence,
     FilesSource,
     ItemRef,
@@ -60,15 +61,18 @@ class Recorder:
 class Rig:
     """One machine with one item whose points follow each other; in a vault that is made, or was made before."""
 
-    def __init__(self, store: ObjectStore | None = None, *, made: bool = False) -> None:
+    cache: str | None = None
+
+    def __init__(self, store: ObjectStore | None = None, *, made: bool = False, cache: str | None = None) -> None:
         self.store = store or MemoryStore()
         if not made:
             create_vault(self.store, name="test")
         self.vault = open_vault(self.store)
+        self.cache = cache
         self.keys = DomainKeys.derive(b"k" * 32)
 
     def index(self) -> ChunkIndex:
-        return ChunkIndex.load(self.vault, "machine", self.keys, cache_dir=None)
+        return ChunkIndex.load(self.vault, "machine", self.keys, cache_dir=self.cache)
 
     def points(self) -> list[str]:
         return [point.point_id for point in self.vault.points("machine", "item")]
@@ -78,6 +82,7 @@ class Rig:
         *paths: str,
         type: BackupType = BackupType.INCREMENTAL,
         excludes: Sequence[str] = (),
+        rules: ExcludeRules = ExcludeRules(),
         source: Source | None = None,
         control: Control | None = None,
         point_id: str | None = None,
@@ -87,7 +92,7 @@ class Rig:
         points = self.points()
         if type is BackupType.DIFFERENTIAL:
             points = [point for point in points if self.reader(point).body.type is BackupType.FULL]
-        files = FilesSource(paths=paths, excludes=tuple(excludes))
+        files = FilesSource(paths=paths, excludes=tuple(excludes), rules=rules)
         instruction = BackupInstruction(
             point_id=point_id or new_id(),
             machine=MachineRef(id="machine", name="the machine", key_slots=SLOTS),

@@ -27,6 +27,10 @@ class Meddling:
     def scan(self):
         return self._inner.scan()
 
+    @property
+    def excluded(self):
+        return self._inner.excluded
+
     def complete(self, entry):
         return self._inner.complete(entry)
 
