@@ -90,13 +90,15 @@ class ReadRange(NamedTuple):
     """A part of a large file: its chunks, the data found in it, and what the file looked like after it was read.
 
     ``ids`` are those of the chunks, 32 bytes each; ``data`` lists (offset, length) without the holes. ``entry`` has
-    the file's columns, xattrs and flags. ``ended`` says that the file ends in this part.
+    the file's columns, xattrs and flags. ``ended`` says that the file ends in this part, ``young`` that it was changed
+    right before it was read, so that its change time cannot be trusted.
     """
 
     entry: Entry
     ids: bytes
     data: tuple[tuple[int, int], ...]
     ended: bool
+    young: bool
 
 
 class OpenedFile(Protocol):

@@ -28,6 +28,8 @@ from shared.vault.layout import PointName
 from shared.vault.reader import PointReader
 from shared.vault.vault import create_vault, open_vault
 from tests.support.uncontrolled import Uncontrolled
+from workers.engine import backup as backups
+from workers.engine import restore as restores
 from workers.engine.backup import BackupOptions, run_backup
 from workers.engine.ports import Control, Source, Stop, StopReason
 from workers.engine.restore import restore_point
@@ -87,6 +89,7 @@ class Rig:
         control: Control | None = None,
         point_id: str | None = None,
         options: BackupOptions | None = None,
+        muster: backups.Muster | None = None,
     ) -> BackupDone:
         """Back up against the last point or, when differential, the last full one; the first backup is a full one."""
         points = self.points()
@@ -112,6 +115,7 @@ class Rig:
             control=control or Uncontrolled(),
             clock=SystemClock(),
             options=options or BackupOptions(),
+            muster=muster,
         )
 
     def reader(self, point_id: str | None = None) -> PointReader:
@@ -133,6 +137,7 @@ class Rig:
         conflict: ConflictRule = ConflictRule.SKIP,
         control: Control | None = None,
         point_id: str | None = None,
+        muster: restores.Muster | None = None,
     ) -> RestoreDone:
         return restore_point(
             self.reader(point_id),
@@ -140,4 +145,5 @@ class Rig:
             paths=paths,
             conflict=conflict,
             control=control or Uncontrolled(),
+            muster=muster,
         )
