@@ -10,7 +10,7 @@ import ast
 import os
 import shutil
 import threading
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from shared.contracts.work import RestoreDone, VerifyDone
@@ -66,8 +66,16 @@ def restored(rig: Rig, point: str, tree: str, oracle: str, place: str, *, forgot
     if missing:
         excused.append("hard links: ")  # the other names of a node with a lost name are fewer
     wrong = [line for line in lines if not line.startswith(tuple(excused))]
-    lost = frozenset(os.fsdecode(os.path.join(os.fsencode(tree), path)) for path in missing)
+    lost = frozenset(f"{tree}{path[len(oracle) :]}" for name in missing for path in _with_content(oracle, name))
     return Restored(done, lost, tuple(wrong))
+
+
+def _with_content(oracle: str, name: bytes) -> Iterator[str]:
+    """Yield a path and everything below it: the comparer has one line for a missing directory, whatever was in it."""
+    top = os.path.join(oracle, os.fsdecode(name))
+    yield top
+    for folder, folders, files in os.walk(top):
+        yield from (os.path.join(folder, below) for below in [*folders, *files])
 
 
 _MISSING = "missing: "

@@ -195,8 +195,8 @@ class _Staged:
     def __getattr__(self, name):
         return getattr(self._inner, name)
 
-    def scan(self):
-        yield from self._inner.scan()
+    def scan(self, *span):
+        yield from self._inner.scan(*span)
         if self._after_scan:
             self._after_scan()
 
