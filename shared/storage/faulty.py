@@ -19,7 +19,8 @@ from typing_extensions import Buffer
 
 from shared.clock import Clock, SystemClock
 from shared.errors import SkyharborError
-from shared.storage.object_store import ObjectInfo, ObjectStore
+from shared.storage.held_draft import HeldDraft
+from shared.storage.object_store import Draft, ObjectInfo, ObjectStore
 
 _Result = TypeVar("_Result")
 
@@ -99,6 +100,10 @@ class FaultyStore:
             raise SkyharborError("store-unreachable") if fault is None else _error(fault)
 
         return self._run(fault, lambda: self._inner.put(name, parts), tear)
+
+    def begin(self) -> Draft:
+        """See the port: held in memory; what goes wrong goes wrong with the ``put``."""
+        return HeldDraft(self.put)
 
     def get(self, name: str, *, offset: int = 0, length: int | None = None) -> bytes:
         """See the port."""

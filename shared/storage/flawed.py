@@ -10,7 +10,8 @@ from enum import StrEnum
 
 from typing_extensions import Buffer
 
-from shared.storage.object_store import ObjectInfo, ObjectStore
+from shared.storage.held_draft import HeldDraft
+from shared.storage.object_store import Draft, ObjectInfo, ObjectStore
 
 
 class Flaw(StrEnum):
@@ -56,6 +57,10 @@ class FlawedStore:
                 return self.inner.put(name, [data[:-1]])
         created = self.inner.put(name, [data])
         return created and self._flaw is not Flaw.NEVER_CREATES
+
+    def begin(self) -> Draft:
+        """See the port: held in memory; what goes wrong goes wrong with the ``put``."""
+        return HeldDraft(self.put)
 
     def get(self, name: str, *, offset: int = 0, length: int | None = None) -> bytes:
         """See the port, and the flaw."""

@@ -8,7 +8,6 @@ file system that is unmounted under a running job gives errors, and never a vaul
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 import threading
 from collections.abc import Iterator, Sequence
@@ -18,14 +17,14 @@ from typing_extensions import Buffer
 
 from shared.clock import SystemClock
 from shared.errors import SkyharborError
-from shared.storage.local_files import link_or_rename, read_range, store_errors, sync, sync_folder, write_all
+from shared.storage.local_draft import LocalDraft
+from shared.storage.local_files import discard, is_object, read_range, status, store_errors, sync, sync_folder
 from shared.storage.local_list import walk
 from shared.storage.names import TEMPORARY, check_name, check_prefix, check_range
-from shared.storage.object_store import ObjectInfo
+from shared.storage.object_store import Draft, ObjectInfo
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _STALE_SECONDS = 24 * 3600
-_OBJECT_MODE = 0o400
 _FOLDER_MODE = 0o700
 
 
@@ -58,16 +57,27 @@ class LocalStore:
         """See the port. A missing root is not made: ``store-unreachable``, for it is most likely not mounted."""
         check_name(name)
         with store_errors(f"{name} in {self._root}"):
-            root = self._open_root()
-            if root is None:
-                raise SkyharborError("store-unreachable", f"the folder {self._root} is missing")
+            root = self._needed_root()
             folder = os.path.dirname(name)
             self._make_durable(root, folder)
             # A cheap look first: re-sent objects are common after a crash, and 32 MiB are not.
-            created = not self._exists(root, name) and self._write(root, name, parts)
-            # Also when it was there: its creator may not have come to this line yet.
-            sync_folder(root, folder)
-            return created
+            if is_object(root, name):
+                # Its creator may not have come to this line yet.
+                sync_folder(root, folder)
+                return False
+        draft = self.begin()
+        try:
+            draft.write(parts)
+            return draft.commit(name)
+        finally:
+            draft.abort()
+
+    def begin(self) -> Draft:
+        """See the port: a temporary file. A missing root is not made: ``store-unreachable``."""
+        with store_errors(f"a new object in {self._root}"):
+            root = self._needed_root()
+            self._prepare_temporary(root)
+            return LocalDraft(root, url=self._root, make_folder=self._make_durable)
 
     def get(self, name: str, *, offset: int = 0, length: int | None = None) -> bytes:
         """See the port."""
@@ -85,8 +95,8 @@ class LocalStore:
         check_name(name)
         with store_errors(f"{name} in {self._root}"):
             root = self._open_root()
-            status = None if root is None else _status(root, name)
-        return status.st_size if status is not None and stat.S_ISREG(status.st_mode) else None
+            there = None if root is None else status(root, name)
+        return there.st_size if there is not None and stat.S_ISREG(there.st_mode) else None
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """See the port. Foreign files are listed, symbolic links not followed. A missing root: ``object-missing``."""
@@ -130,24 +140,11 @@ class LocalStore:
                     raise SkyharborError("store-not-a-folder", self._root) from None
             return self._descriptor
 
-    def _exists(self, root: int, name: str) -> bool:
-        status = _status(root, name)
-        if status is not None and not stat.S_ISREG(status.st_mode):
-            raise SkyharborError("object-damaged", f"{name} in {self._root} is not a file")
-        return status is not None
-
-    def _write(self, root: int, name: str, parts: Sequence[Buffer]) -> bool:
-        self._prepare_temporary(root)
-        temporary = f"{TEMPORARY}/{os.getpid()}-{secrets.token_hex(8)}"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(temporary, flags, _OBJECT_MODE, dir_fd=root)
-        try:
-            write_all(descriptor, parts)
-            sync(descriptor)
-            return link_or_rename(root, descriptor, temporary, name)
-        finally:
-            os.close(descriptor)
-            _discard(root, temporary)
+    def _needed_root(self) -> int:
+        root = self._open_root()
+        if root is None:
+            raise SkyharborError("store-unreachable", f"the folder {self._root} is missing")
+        return root
 
     def _prepare_temporary(self, root: int) -> None:
         """Make the folder of temporary files, and once per store remove what dead writers left in it a day ago."""
@@ -172,30 +169,16 @@ class LocalStore:
         self._synced.add(folder)
 
 
-def _status(root: int, name: str) -> os.stat_result | None:
-    try:
-        return os.stat(name, dir_fd=root, follow_symlinks=False)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-
-
 def _sweep(root: int) -> None:
     descriptor = os.open(TEMPORARY, _FOLDER | os.O_NOFOLLOW, dir_fd=root)
     try:
         oldest = SystemClock().now().timestamp() - _STALE_SECONDS
         for entry in os.scandir(descriptor):
-            status = _status(descriptor, entry.name)
-            if status is not None and status.st_mtime < oldest:
-                _discard(descriptor, entry.name)
+            there = status(descriptor, entry.name)
+            if there is not None and there.st_mtime < oldest:
+                discard(descriptor, entry.name)
     finally:
         os.close(descriptor)
-
-
-def _discard(root: int, name: str) -> None:
-    try:
-        os.unlink(name, dir_fd=root)
-    except OSError:
-        return  # it has its final name by rename, or stays until the next sweep
 
 
 def _make_folder(root: int, folder: str) -> None:

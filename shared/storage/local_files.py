@@ -111,6 +111,30 @@ def rename_noreplace(root: int, temporary: str, name: str) -> bool:
     raise OSError(number, os.strerror(number))
 
 
+def status(root: int, name: str) -> os.stat_result | None:
+    """Return what stands under a name, None for nothing. Links are not followed."""
+    try:
+        return os.stat(name, dir_fd=root, follow_symlinks=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def is_object(root: int, name: str) -> bool:
+    """Tell whether an object of that name exists; ``object-damaged`` when something else stands in its place."""
+    there = status(root, name)
+    if there is not None and not stat.S_ISREG(there.st_mode):
+        raise SkyharborError("object-damaged", f"{name} is not a file")
+    return there is not None
+
+
+def discard(root: int, name: str) -> None:
+    """Remove a temporary file, if it is there."""
+    try:
+        os.unlink(name, dir_fd=root)
+    except OSError:
+        return  # it has its final name by rename, or stays until the next sweep
+
+
 def sync(descriptor: int) -> None:
     """Make what a file or folder has survive a power cut; ``store-unsafe`` where the file system cannot."""
     try:

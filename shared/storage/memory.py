@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from typing_extensions import Buffer
 
 from shared.errors import SkyharborError
+from shared.storage.held_draft import HeldDraft
 from shared.storage.names import check_name, check_prefix, check_range
-from shared.storage.object_store import ObjectInfo
+from shared.storage.object_store import Draft, ObjectInfo
 
 _lock = threading.Lock()
 _shared: dict[str, MemoryStore] = {}
@@ -39,6 +40,10 @@ class MemoryStore:
                 return False
             self._objects[name] = data
             return True
+
+    def begin(self) -> Draft:
+        """See the port: held in memory."""
+        return HeldDraft(self.put)
 
     def get(self, name: str, *, offset: int = 0, length: int | None = None) -> bytes:
         """See the port."""

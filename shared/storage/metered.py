@@ -6,14 +6,14 @@ Rule of the file: pure counters; they change nothing of a call and are read as a
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from typing_extensions import Buffer
 
 from shared.clock import Clock, SystemClock
-from shared.storage.object_store import ObjectInfo, ObjectStore
+from shared.storage.object_store import Draft, ObjectInfo, ObjectStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +70,10 @@ class MeteredStore:
             created = self.inner.put(name, parts)
             call.bytes = sum(memoryview(part).nbytes for part in parts)
             return created
+
+    def begin(self) -> Draft:
+        """See the port. A draft is a ``put`` once it is committed or has failed; an aborted one is none."""
+        return _MeteredDraft(self.inner.begin(), lambda use: self._add("put", use), self._clock)
 
     def get(self, name: str, *, offset: int = 0, length: int | None = None) -> bytes:
         """See the port."""
@@ -130,3 +134,35 @@ class MeteredStore:
                 errors=was.errors + more.errors,
             )
             self._use = replace(self._use, **{verb: total})
+
+
+class _MeteredDraft:
+    """Another draft, counted."""
+
+    def __init__(self, inner: Draft, add: Callable[[VerbUse], None], clock: Clock) -> None:
+        self._inner, self._add, self._clock = inner, add, clock
+        self._bytes, self._seconds = 0, 0.0
+
+    def write(self, parts: Sequence[Buffer]) -> None:
+        with self._timed():
+            self._inner.write(parts)
+        self._bytes += sum(memoryview(part).nbytes for part in parts)
+
+    def commit(self, name: str) -> bool:
+        with self._timed():
+            created = self._inner.commit(name)
+        self._add(VerbUse(calls=1, bytes=self._bytes, seconds=self._seconds))
+        return created
+
+    def abort(self) -> None:
+        self._inner.abort()
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        began = self._clock.monotonic()
+        try:
+            yield
+        except Exception:
+            self._add(VerbUse(calls=1, seconds=self._seconds + self._clock.monotonic() - began, errors=1))
+            raise
+        self._seconds += self._clock.monotonic() - began

@@ -26,6 +26,30 @@ def never_stop() -> None:
     """Let a waiting decorator wait on: the ``check`` of whoever cannot be told to stop."""
 
 
+class Draft(Protocol):
+    """An object whose bytes come before its name is known. Used by one thread at a time.
+
+    Nothing is under any name before ``commit``. Whoever has begun a draft ends it, by ``commit`` or ``abort``; after
+    either, and after an error, only ``abort`` may be called (RuntimeError otherwise). Killed before ``commit``: nothing
+    is left but, for a day at most, a temporary file.
+    """
+
+    def write(self, parts: Sequence[Buffer]) -> None:
+        """Append bytes, made of ``parts`` in order, which must not change before the draft has ended.
+
+        The parts are iterated at most once. Raises what ``put`` raises.
+        """
+        ...
+
+    def commit(self, name: str) -> bool:
+        """Make it the object ``name``, with the answer, the errors and all the promises of ``put``."""
+        ...
+
+    def abort(self) -> None:
+        """Leave nothing behind. Idempotent; nothing happens after ``commit``."""
+        ...
+
+
 class ObjectStore(Protocol):
     """A flat, write-once object store. Every method may be called from several threads at once."""
 
@@ -41,6 +65,13 @@ class ObjectStore(Protocol):
         then untouched). When it returns, the object survives a power cut (local: file and directory are synced).
         Killed at any point: either the whole object is there or nothing under that name.
         Raises ``store-full``, ``store-denied``, ``store-unreachable``.
+        """
+        ...
+
+    def begin(self) -> Draft:
+        """Return a new draft: ``put`` for an object that is being made, or whose name depends on its bytes.
+
+        A backend that can keeps none of it in memory. Raises what ``put`` raises.
         """
         ...
 

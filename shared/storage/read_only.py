@@ -11,11 +11,11 @@ from typing_extensions import Buffer
 
 from shared.errors import SkyharborError
 from shared.storage.names import check_name
-from shared.storage.object_store import ObjectInfo, ObjectStore
+from shared.storage.object_store import Draft, ObjectInfo, ObjectStore
 
 
 class ReadOnlyStore:
-    """Another store without ``put`` and ``delete``: both raise ``store-read-only`` and do nothing."""
+    """Another store without ``put``, ``begin`` and ``delete``: they raise ``store-read-only`` and do nothing."""
 
     def __init__(self, inner: ObjectStore) -> None:
         self.inner = inner
@@ -28,6 +28,10 @@ class ReadOnlyStore:
         """Refuse."""
         check_name(name)
         raise SkyharborError("store-read-only", f"{name} was not put into {self.describe()}")
+
+    def begin(self) -> Draft:
+        """Refuse."""
+        raise SkyharborError("store-read-only", f"nothing is put into {self.describe()}")
 
     def get(self, name: str, *, offset: int = 0, length: int | None = None) -> bytes:
         """See the port."""

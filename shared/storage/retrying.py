@@ -16,7 +16,8 @@ from typing_extensions import Buffer
 
 from shared.clock import Clock, SystemClock
 from shared.errors import ErrorClass, SkyharborError
-from shared.storage.object_store import ObjectInfo, ObjectStore, never_stop
+from shared.storage.held_draft import HeldDraft
+from shared.storage.object_store import Draft, ObjectInfo, ObjectStore, never_stop
 
 _Result = TypeVar("_Result")
 _jitter = SystemRandom()
@@ -84,6 +85,10 @@ class RetryingStore:
                 return self.inner.put(name, parts) or (tries.failures > 0 and self._is_ours(name, parts))
             except SkyharborError as error:
                 tries.failed(_undecided(error) if tries.failures > 0 else error)
+
+    def begin(self) -> Draft:
+        """See the port: held in memory, for it may have to be sent again."""
+        return HeldDraft(self.put)
 
     def get(self, name: str, *, offset: int = 0, length: int | None = None) -> bytes:
         """See the port."""

@@ -24,8 +24,9 @@ from obstore.store import S3Store as _Bucket
 from typing_extensions import Buffer
 
 from shared.errors import SkyharborError
+from shared.storage.held_draft import HeldDraft
 from shared.storage.names import check_name, check_prefix, check_range
-from shared.storage.object_store import ObjectInfo
+from shared.storage.object_store import Draft, ObjectInfo
 
 if TYPE_CHECKING:
     from obstore import GetOptions
@@ -119,6 +120,10 @@ class S3Store:
             except FileNotFoundError:
                 raise SkyharborError("store-url-invalid", f"the bucket of {self.describe()} does not exist") from None
             return True
+
+    def begin(self) -> Draft:
+        """See the port: held in memory."""
+        return HeldDraft(self.put)
 
     def get(self, name: str, *, offset: int = 0, length: int | None = None) -> bytes:
         """See the port."""

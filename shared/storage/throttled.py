@@ -16,7 +16,7 @@ from typing import overload
 
 from typing_extensions import Buffer
 
-from shared.storage.object_store import ObjectInfo, ObjectStore, never_stop
+from shared.storage.object_store import Draft, ObjectInfo, ObjectStore, never_stop
 from shared.storage.throttle import Lane, Throttle
 
 SLICE = 1024 * 1024
@@ -41,6 +41,10 @@ class ThrottledStore:
     def put(self, name: str, parts: Sequence[Buffer]) -> bool:
         """See the port. An object that the inner store finds to exist before it asks for its bytes costs nothing."""
         return self.inner.put(name, _Paid(parts, self._throttle.up, self._check))
+
+    def begin(self) -> Draft:
+        """See the port. Bytes are paid for before they are written, whether or not the draft is committed."""
+        return _PaidDraft(self.inner.begin(), self._throttle.up, self._check)
 
     def get(self, name: str, *, offset: int = 0, length: int | None = None) -> bytes:
         """See the port."""
@@ -68,6 +72,22 @@ class ThrottledStore:
     def close(self) -> None:
         """Close the inner store."""
         self.inner.close()
+
+
+class _PaidDraft:
+    """Another draft, whose bytes are paid for."""
+
+    def __init__(self, inner: Draft, lane: Lane, check: Callable[[], None]) -> None:
+        self._inner, self._lane, self._check = inner, lane, check
+
+    def write(self, parts: Sequence[Buffer]) -> None:
+        self._inner.write(_Paid(parts, self._lane, self._check))
+
+    def commit(self, name: str) -> bool:
+        return self._inner.commit(name)
+
+    def abort(self) -> None:
+        self._inner.abort()
 
 
 class _Paid(Sequence[Buffer]):

@@ -1,6 +1,7 @@
 """The bytes of a pack: header, frames with segments, encrypted directory, trailer.
 
-Rule of the file: building and taking apart in memory, no storage. ``docs/format/vault-v1.md`` has the byte tables.
+Rule of the file: building into a draft and taking apart in memory; no other storage. ``docs/format/vault-v1.md`` has
+the byte tables.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
+from array import array
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -15,6 +17,7 @@ import numpy as np
 
 from shared.crypto.domain_keys import TAG_SIZE, DomainKeys
 from shared.errors import SkyharborError
+from shared.storage.object_store import Draft
 from shared.vault import layout
 from shared.vault.binary import HEAD_SIZE, binding, pack_head
 from shared.vault.chunk_table import ID_SIZE, SEGMENT_DTYPE, U32, ChunkTable, PackInfo, Segments, make_table
@@ -51,55 +54,69 @@ def xor16(data: bytes, mask: bytes) -> bytes:
 
 
 class PackBuilder:
-    """A pack in the making, in memory. One thread at a time; nothing is stored before ``finish``'s bytes are put."""
+    """A pack in the making. One thread at a time.
 
-    def __init__(self, keys: DomainKeys, *, vault_id: str, kind: int) -> None:
-        self.size = HEAD_SIZE
-        self._keys, self._vault_id, self._kind = keys, vault_id, kind
+    Bytes go into the draft as they come; what is kept here are the columns of the directory, 40 bytes a chunk. Whoever
+    has made a builder ends it, by ``finish`` or ``abort``.
+    """
+
+    def __init__(self, keys: DomainKeys, draft: Draft, *, vault_id: str, kind: int) -> None:
+        self.size = 0
+        self._keys, self._draft, self._vault_id, self._kind = keys, draft, vault_id, kind
         self._salt = os.urandom(32)
         self._cipher = keys.pack_cipher(self._salt)
         self._aad = segment_aad(kind, vault_id)
-        self._parts = [pack_head(MAGIC, kind=kind, vault_id=vault_id, salt=self._salt)]
+        self._digest = hashlib.sha256()
         self._segments: list[tuple[int, int, int, int, int]] = []
-        self._counts: list[int] = []
-        self._lengths: list[int] = []
-        self._ids: list[bytes] = []
+        self._counts = array("I")
+        self._lengths = array("I")
+        self._ids = bytearray()
 
     def add(self, ids: Sequence[bytes], segment: Encoded) -> None:
-        """Encrypt a segment and append it; ``ids`` are those of its chunks, in order."""
+        """Encrypt a segment and append it; ``ids`` are those of its chunks, in order. Raises what ``put`` raises."""
+        if not self.size:
+            self._write(pack_head(MAGIC, kind=self._kind, vault_id=self._vault_id, salt=self._salt))
         ordinal = len(self._segments)
         sealed = self._cipher.seal(ordinal, segment.plain, self._aad)
         frame = FRAME.pack(len(sealed), segment.raw, ordinal, FRAME_MAGIC)
-        self._parts += (xor16(frame, self._keys.frame_mask(self._salt, ordinal)), sealed)
         self._segments.append((0, self.size, len(sealed), segment.raw, ordinal))
         self._counts.append(len(ids))
-        self._lengths += segment.lengths
-        self._ids += ids
-        self.size += FRAME_SIZE + len(sealed)
+        self._lengths.extend(segment.lengths)
+        self._ids += b"".join(ids)
+        self._write(xor16(frame, self._keys.frame_mask(self._salt, ordinal)), sealed)
 
     def finish(self) -> FinishedPack:
-        """Append directory and trailer and name the pack. The builder must not be used afterwards."""
+        """Append directory and trailer, and make it the object that its bytes name. Raises what ``put`` raises.
+
+        When it returns, the pack is durable. The builder must not be used afterwards.
+        """
         segments = np.array(self._segments, dtype=SEGMENT_DTYPE)
         counts, lengths = np.array(self._counts, dtype="<u4"), np.array(self._lengths, dtype="<u4")
-        ids = b"".join(self._ids)
+        ids = bytes(self._ids)
         plain = encode_directory(segments, counts, lengths, ids)
         sealed = self._cipher.seal(
             DIRECTORY_ORDINAL, compress_sized(plain, _DIRECTORY_LEVEL), directory_aad(self._kind, self._vault_id)
         )
-        self._parts += (sealed, TRAILER.pack(len(sealed), len(segments), END_MAGIC))
-        digest = hashlib.sha256()
-        for part in self._parts:
-            digest.update(part)
-        size = self.size + len(sealed) + TRAILER_SIZE
-        info = PackInfo(layout.pack_name(self._kind, digest.digest()), self._salt, size)
-        return FinishedPack(info, self._parts, directory_table(info, segments, counts, lengths, ids))
+        self._write(sealed, TRAILER.pack(len(sealed), len(segments), END_MAGIC))
+        info = PackInfo(layout.pack_name(self._kind, self._digest.digest()), self._salt, self.size)
+        self._draft.commit(info.name)
+        return FinishedPack(info, directory_table(info, segments, counts, lengths, ids))
+
+    def abort(self) -> None:
+        """Leave nothing behind. Idempotent; nothing happens after ``finish``."""
+        self._draft.abort()
+
+    def _write(self, *parts: bytes) -> None:
+        for part in parts:
+            self._digest.update(part)
+            self.size += len(part)
+        self._draft.write(parts)
 
 
 class FinishedPack(NamedTuple):
-    """A complete pack: what to put, under which name, and what it holds."""
+    """A durable pack: what it is, and what it holds."""
 
     info: PackInfo
-    parts: list[bytes]
     table: ChunkTable
 
 

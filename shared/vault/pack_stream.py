@@ -24,17 +24,24 @@ class PackStream:
         self._open: PackBuilder | None = None
 
     def append(self, ids: Sequence[bytes], segment: Encoded) -> None:
-        """Encrypt the segment into the open pack and send that off when it is full (which may wait for room)."""
-        self._uploader.check()
+        """Encrypt the segment into the open pack and send that off when it is full (which may wait for room).
+
+        Raises the failure of any pack before it, or of this one, as does everything that comes after it.
+        """
         with self._lock:
-            if self._open is None:
-                self._open = PackBuilder(self._keys, vault_id=self._vault_id, kind=self._kind)
-            self._open.add(ids, segment)
-            full = self._open if self._open.size >= self._target else None
-            if full:
+            pack = self._opened()
+            try:
+                pack.add(ids, segment)
+            except BaseException as error:
+                # What is in the draft now is no pack any more, and the chunks before this segment are lost with it.
+                self._open = None
+                pack.abort()
+                self._uploader.fail(error)
+                raise
+            if pack.size >= self._target:
                 # Waiting for room under the lock holds the other threads back too: that is what bounds memory.
                 self._open = None
-                self._uploader.submit(full)
+                self._uploader.submit(pack)
 
     def flush(self) -> None:
         """Send off the open pack, however small."""
@@ -46,4 +53,12 @@ class PackStream:
     def drop(self) -> None:
         """Forget the open pack."""
         with self._lock:
-            self._open = None
+            pack, self._open = self._open, None
+            if pack:
+                pack.abort()
+
+    def _opened(self) -> PackBuilder:
+        self._uploader.check()
+        if self._open is None:
+            self._open = PackBuilder(self._keys, self._uploader.begin(), vault_id=self._vault_id, kind=self._kind)
+        return self._open

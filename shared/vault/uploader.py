@@ -1,4 +1,4 @@
-"""Putting finished packs in the background, with a bound on how many wait.
+"""Finishing full packs in the background, with a bound on how many wait.
 
 Rule of the file: a failure is kept and raised at the next call, and nothing more is put after it; what is reported as
 durable is durable.
@@ -10,14 +10,14 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
-from shared.storage.object_store import ObjectStore
+from shared.storage.object_store import Draft, ObjectStore
 from shared.vault.pack_format import FinishedPack, PackBuilder
 
 THREADS = 2
 
 
 class Uploader:
-    """A few threads that finish packs, put them, and call ``on_durable`` for each. Safe to share between threads.
+    """A few threads that finish packs and call ``on_durable`` for each. Safe to share between threads.
 
     At most ``threads`` packs are inside; ``submit`` waits for room, which is the writer's back-pressure.
     """
@@ -41,6 +41,14 @@ class Uploader:
         if self._stopped:
             raise RuntimeError("the writer was aborted or has sealed")
 
+    def begin(self) -> Draft:
+        """Return a draft for a pack."""
+        return self._store.begin()
+
+    def fail(self, error: BaseException) -> None:
+        """Take note that a pack was lost before it was handed over: nothing more is put."""
+        self._failure = self._failure or error
+
     def submit(self, pack: PackBuilder) -> None:
         """Hand over a pack; waits while too many others are on their way. Raises earlier failures."""
         self._room.acquire()
@@ -51,8 +59,9 @@ class Uploader:
                 self._pending.add(future)
         except BaseException:
             self._room.release()
+            pack.abort()
             raise
-        future.add_done_callback(self._done)
+        future.add_done_callback(lambda done: self._done(done, pack))
 
     def drain(self) -> None:
         """Wait until everything handed over before this call is durable; raise the first failure."""
@@ -71,14 +80,13 @@ class Uploader:
         if self._failure is not None or self._stopped:
             return
         try:
-            finished = pack.finish()
-            self._store.put(finished.info.name, finished.parts)
-            self._on_durable(finished)
+            self._on_durable(pack.finish())
         except BaseException as error:
-            self._failure = self._failure or error
+            self.fail(error)
             raise
 
-    def _done(self, future: Future[None]) -> None:
+    def _done(self, future: Future[None], pack: PackBuilder) -> None:
+        pack.abort()  # for one that was not finished, or never begun
         with self._lock:
             self._pending.discard(future)
         self._room.release()

@@ -65,7 +65,7 @@ class TwoDoors:
     def __init__(self, inner: ObjectStore) -> None:
         reading = ReadOnlyStore(inner)
         self.describe, self.get, self.size, self.list = reading.describe, reading.get, reading.size, reading.list
-        self.put, self.delete, self.close = inner.put, inner.delete, reading.close
+        self.put, self.begin, self.delete, self.close = inner.put, inner.begin, inner.delete, reading.close
 
 
 @pytest.fixture(

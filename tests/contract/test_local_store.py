@@ -186,6 +186,89 @@ def test_a_writer_killed_at_any_moment_leaves_whole_objects_only(root: Path, put
     assert len(list(store.list())) >= 1
 
 
+def test_an_open_draft_is_a_file_that_grows_and_an_ended_one_leaves_none(root: Path) -> None:
+    store = LocalStore.create(str(root))
+    first, second = store.begin(), store.begin()
+    for draft in (first, second):
+        draft.write([b"x" * 1000])
+        draft.write([b"y" * 500])
+    assert [path.stat().st_size for path in (root / "tmp").iterdir()] == [1500, 1500]
+    first.abort()
+    assert second.commit(NAME)
+    assert (files_below(root), stat.S_IMODE((root / NAME).stat().st_mode)) == ([NAME], 0o400)
+
+
+def test_a_draft_whose_name_is_taken_leaves_no_temporary_file(root: Path) -> None:
+    store = LocalStore.create(str(root))
+    store.put(NAME, [b"x"])
+    draft = store.begin()
+    draft.write([b"y"])
+    assert (draft.commit(NAME), files_below(root)) == (False, [NAME])
+
+
+def test_a_draft_stays_in_its_folder_whatever_becomes_of_the_store(root: Path) -> None:
+    store = LocalStore.create(str(root))
+    kept, dropped = store.begin(), store.begin()
+    kept.write([b"x"])
+    os.rename(root, root.with_name("unmounted"))
+    root.mkdir()
+    store.close()
+    dropped.abort()
+    assert kept.commit(NAME)
+    assert (files_below(root), files_below(root.with_name("unmounted"))) == ([], [NAME])
+
+
+def test_a_draft_of_a_missing_folder_makes_none(root: Path) -> None:
+    with pytest.raises(SkyharborError) as caught:
+        LocalStore(str(root)).begin()
+    assert (caught.value.code, root.exists()) == ("store-unreachable", False)
+
+
+def test_a_draft_does_not_go_where_something_else_stands(root: Path) -> None:
+    store = LocalStore.create(str(root))
+    (root / "packs" / "d" / "ab").mkdir(parents=True)
+    os.symlink("/etc/passwd", root / NAME)
+    draft = store.begin()
+    draft.write([b"x"])
+    with pytest.raises(SkyharborError) as caught:
+        draft.commit(NAME)
+    assert (caught.value.code, os.listdir(root / "tmp")) == ("object-damaged", [])
+
+
+def test_drafts_leak_no_descriptors(root: Path) -> None:
+    store = LocalStore.create(str(root))
+    store.put("packs/d/ab/other", [b"x"])
+    before = len(os.listdir("/proc/self/fd"))
+    for number in range(20):
+        draft = store.begin()
+        draft.write([b"x"])
+        draft.abort() if number % 2 else draft.commit(NAME)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def _draft_endlessly(root: str, ready: object) -> None:
+    draft = LocalStore(root).begin()
+    while True:
+        draft.write([b"x" * (1 << 16)])
+        ready.set()  # type: ignore[attr-defined]
+
+
+def test_a_writer_killed_in_the_middle_of_a_draft_leaves_a_temporary_file_for_a_day_and_no_object(root: Path) -> None:
+    LocalStore.create(str(root))
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    writer = context.Process(target=_draft_endlessly, args=(str(root), ready))
+    writer.start()
+    assert ready.wait(60)
+    os.kill(writer.pid or 0, signal.SIGKILL)
+    writer.join()
+    (left,) = (root / "tmp").iterdir()
+    assert list(LocalStore(str(root)).list()) == []
+    os.utime(left, (1, 1))
+    LocalStore(str(root)).begin().abort()
+    assert files_below(root) == []
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "disk"
@@ -204,6 +287,19 @@ def test_a_full_disk_is_store_full_and_leaves_nothing_behind(small_disk: Path) -
         store.put("packs/d/00/big", [b"x" * 1_000_000] * 6)
     assert (caught.value.code, files_below(small_disk / "store")) == ("store-full", ["packs/d/00/fits"])
     assert store.put("packs/d/00/fits-too", [b"x" * 1_000_000])
+
+
+def test_a_disk_that_fills_up_in_the_middle_of_a_draft_is_store_full_and_the_draft_leaves_nothing(
+    small_disk: Path,
+) -> None:
+    store = LocalStore.create(str(small_disk / "store"))
+    draft = store.begin()
+    draft.write([b"x" * 1_000_000] * 3)
+    with pytest.raises(SkyharborError) as caught:
+        draft.write([b"x" * 1_000_000] * 3)
+    draft.abort()
+    assert (caught.value.code, files_below(small_disk / "store")) == ("store-full", [])
+    assert store.put(NAME, [b"x" * 3_000_000])
 
 
 def test_a_read_only_disk_is_store_denied_but_can_be_read(small_disk: Path) -> None:

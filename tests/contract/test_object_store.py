@@ -108,6 +108,91 @@ def test_threads_put_and_get_different_names_at_once(store: ObjectStore) -> None
         assert all(pool.map(one, range(64)))
 
 
+def test_a_draft_is_an_object_once_it_is_committed_and_not_before(store: ObjectStore) -> None:
+    draft = store.begin()
+    draft.write([b"head", b"", bytearray(b"-body-")])
+    draft.write([])
+    draft.write([memoryview(b"xxtailxx")[2:6]])
+    assert (list(store.list()), store.size(PACK)) == ([], None)
+    assert draft.commit(PACK)
+    assert (store.get(PACK), list(store.list())) == (b"head-body-tail", [ObjectInfo(PACK, 14)])
+
+
+def test_a_draft_of_32_mib_in_many_writes_comes_back_whole(store: ObjectStore) -> None:
+    part = os.urandom(64 * 1024)
+    draft = store.begin()
+    for _ in range(512):
+        draft.write([part[:1000], part[1000:]])
+    assert draft.commit(PACK)
+    assert store.get(PACK) == part * 512
+
+
+def test_an_empty_draft_is_an_empty_object(store: ObjectStore) -> None:
+    assert store.begin().commit("vault.json")
+    assert (store.get("vault.json"), store.size("vault.json")) == (b"", 0)
+
+
+def test_a_draft_never_replaces_an_object_and_says_so(store: ObjectStore) -> None:
+    store.put(PACK, [b"first"])
+    draft = store.begin()
+    draft.write([b"second, longer"])
+    assert not draft.commit(PACK)
+    assert (store.get(PACK), [info.name for info in store.list()]) == (b"first", [PACK])
+
+
+def test_an_aborted_draft_leaves_nothing_and_can_be_aborted_again(store: ObjectStore) -> None:
+    draft = store.begin()
+    draft.write([b"x" * 100_000])
+    draft.abort()
+    draft.abort()
+    assert list(store.list()) == []
+
+
+@pytest.mark.parametrize("end", ["commit", "abort"])
+def test_a_draft_that_has_ended_takes_nothing_more(store: ObjectStore, end: str) -> None:
+    draft = store.begin()
+    draft.write([b"x"])
+    draft.commit(PACK) if end == "commit" else draft.abort()
+    for call in (lambda: draft.write([b"y"]), lambda: draft.commit(PACK), lambda: draft.commit("other")):
+        with pytest.raises(RuntimeError):
+            call()
+    draft.abort()
+    assert [info.name for info in store.list()] == ([PACK] if end == "commit" else [])
+
+
+def test_a_draft_is_not_given_a_name_that_could_leave_the_store(store: ObjectStore) -> None:
+    draft = store.begin()
+    with pytest.raises(SkyharborError) as caught:
+        draft.commit("../up")
+    draft.abort()
+    assert (caught.value.code, list(store.list())) == ("bad-request", [])
+
+
+def test_of_8_drafts_for_one_name_exactly_one_created_it(store: ObjectStore) -> None:
+    barrier = threading.Barrier(8)
+
+    def one(number: int) -> bool:
+        draft = store.begin()
+        draft.write([b"%d" % number * 5000])
+        barrier.wait()
+        return draft.commit(PACK)
+
+    with ThreadPoolExecutor(8) as pool:
+        created = list(pool.map(one, range(8)))
+    assert created.count(True) == 1
+    assert store.get(PACK) == b"%d" % created.index(True) * 5000
+
+
+def test_drafts_and_puts_at_once_do_not_mix(store: ObjectStore) -> None:
+    drafts = [store.begin() for _ in range(3)]
+    for turn in range(4):
+        for number, draft in enumerate(drafts):
+            draft.write([b"%d" % (10 * number + turn)])
+    store.put("packs/d/0a/put", [b"beside"])
+    assert [draft.commit(f"packs/d/0a/{number}") for number, draft in enumerate(drafts)] == [True] * 3
+    assert [store.get(f"packs/d/0a/{n}") for n in (0, 1, 2, "put")] == [b"0123", b"10111213", b"20212223", b"beside"]
+
+
 def test_a_listing_is_complete_sorted_by_whole_name_and_has_sizes(store: ObjectStore) -> None:
     names = ["a/b", "a-b", "a.b", "a/a/c", "a0", "vault.json", "a-b.c", "b/1/2", "a/a-c"]
     for number, name in enumerate(names):

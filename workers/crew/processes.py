@@ -131,7 +131,7 @@ class ReadingProcesses(_Hands):
                 say(Reserved(bytes(self._writer.reserve(ids))))
             case PackDurable():
                 table = table_from(message.table)
-                self._writer.adopt(FinishedPack(table.packs[0], [], table))
+                self._writer.adopt(FinishedPack(table.packs[0], table))
 
 
 class WritingProcesses(_Hands):

@@ -70,3 +70,26 @@ def test_nothing_is_lost_between_threads() -> None:
     finally:
         sys.setswitchinterval(every)
     assert (store.use.put.calls, store.use.put.bytes) == (4000, 8000)
+
+
+def test_a_draft_is_a_put_once_it_is_committed_and_an_aborted_one_is_none() -> None:
+    store = MeteredStore(MemoryStore(), clock=FakeClock())
+    dropped = store.begin()
+    dropped.write([b"x" * 100])
+    dropped.abort()
+    draft = store.begin()
+    draft.write([b"0123", memoryview(b"456789")])
+    draft.write([b"x"])
+    draft.commit("a")
+    assert store.use == StoreUse(put=VerbUse(calls=1, bytes=11))
+
+
+def test_a_draft_that_fails_is_a_put_and_an_error_and_no_bytes() -> None:
+    failing = FaultyStore(MemoryStore(), [Fault(verb=Verb.PUT, nth=1)])
+    store = MeteredStore(failing, clock=FakeClock())
+    draft = store.begin()
+    draft.write([b"x"])
+    with pytest.raises(SkyharborError):
+        draft.commit("a")
+    draft.abort()
+    assert store.use == StoreUse(put=VerbUse(calls=1, errors=1))

@@ -113,6 +113,28 @@ def test_an_object_that_is_there_already_costs_nothing(throttle: Throttle, clock
     assert seconds(clock, lambda: [store.put("a", body) for _ in range(10)]) == 0.0
 
 
+def test_a_draft_pays_as_it_is_written_and_stops_where_its_unit_does(
+    throttle: Throttle, clock: FakeClock, tmp_path: Path
+) -> None:
+    stopping = threading.Event()
+
+    def check() -> None:
+        if stopping.is_set():
+            raise SkyharborError("cancelled")
+
+    store = ThrottledStore(LocalStore.create(str(tmp_path / "store")), throttle, check=check)
+    draft = store.begin()
+    took = seconds(clock, lambda: [draft.write([b"head", b"x" * MIB]) for _ in range(32)])
+    assert (took, draft.commit("a"), store.size("a")) == (pytest.approx(3.2, abs=0.4), True, 32 * (MIB + 4))
+    half = store.begin()
+    half.write([b"x" * MIB])
+    stopping.set()
+    with pytest.raises(SkyharborError):
+        half.write([b"x" * MIB] * 32)
+    half.abort()
+    assert [info.name for info in store.list()] == ["a"]
+
+
 def test_a_read_is_paid_by_what_came_and_not_by_what_was_asked_for(throttle: Throttle, clock: FakeClock) -> None:
     inner = MemoryStore()
     inner.put("a", [b"x" * 100])

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import random
 import threading
+from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
+from typing_extensions import Buffer
 
 from shared.errors import SkyharborError
 from shared.storage.faulty import Fault, FaultKind, FaultyStore, Verb
-from shared.storage.object_store import ObjectStore
+from shared.storage.local import LocalStore
+from shared.storage.object_store import Draft, ObjectStore
 from shared.storage.retrying import RetryingStore
 from shared.vault import layout
 from tests.support.clock import FakeClock
@@ -91,6 +96,61 @@ def test_a_failed_put_is_raised_at_every_later_call() -> None:
         assert caught.value.code == "store-full"
     writer.abort()
     assert bench.names(layout.PACKS) == []
+
+
+class Filling(LocalStore):
+    """A folder on a disk that is full at the n-th write of a draft."""
+
+    def __init__(self, root: str, nth: int) -> None:
+        super().__init__(root)
+        self.writes_left = nth
+
+    def begin(self) -> Draft:
+        return _FillingDraft(super().begin(), self)
+
+
+class _FillingDraft:
+    def __init__(self, inner: Draft, disk: Filling) -> None:
+        self._inner, self._disk = inner, disk
+        self.commit, self.abort = inner.commit, inner.abort
+
+    def write(self, parts: Sequence[Buffer]) -> None:
+        self._disk.writes_left -= 1
+        if self._disk.writes_left == 0:
+            self._inner.write([memoryview(part)[:1] for part in parts])
+            raise SkyharborError("store-full")
+        self._inner.write(parts)
+
+
+@pytest.mark.parametrize("nth", range(1, 7))
+def test_a_pack_that_breaks_while_it_is_written_breaks_the_point_for_good_and_leaves_no_file(
+    nth: int, tmp_path: Path
+) -> None:
+    bench = new_bench(LocalStore.create(str(tmp_path / "vault")))
+    writer = bench.on(Filling(str(tmp_path / "vault"), nth)).writer(1)
+
+    def go_on() -> None:
+        # The disk has room again: what was lost with the pack must not be forgotten over it.
+        bench.fill(writer, NEW)
+        writer.seal(body=body(), validate=never_stop)
+
+    for _ in range(2):
+        with pytest.raises(SkyharborError) as caught:
+            go_on()
+        assert caught.value.code == "store-full"
+    writer.abort()
+    assert (bench.names(layout.POINTS), os.listdir(tmp_path / "vault" / "tmp")) == ([], [])
+    bench.write(1, NEW)
+    assert bench.read(1) == NEW
+
+
+def test_an_aborted_writer_leaves_no_temporary_file(tmp_path: Path) -> None:
+    bench = new_bench(LocalStore.create(str(tmp_path / "vault")))
+    writer = bench.writer(1, data_pack=1 << 20)
+    bench.fill(writer, NEW)
+    assert len(os.listdir(tmp_path / "vault" / "tmp")) == 1
+    writer.abort()
+    assert os.listdir(tmp_path / "vault" / "tmp") == []
 
 
 def test_a_stale_owner_writes_no_manifest() -> None:
