@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+import msgspec
 import numpy as np
 
 from shared.vault.entry import Entry, EntryKind
@@ -21,6 +22,19 @@ class Change(IntEnum):
     UNCHANGED = 0
     CHANGED = 1
     NEW = 2
+
+
+class Counts(msgspec.Struct, frozen=True, kw_only=True):
+    """A tally's counts as a value, to be told and added up."""
+
+    files: int
+    directories: int
+    bytes: int
+    removed: int
+    bytes_read: int
+    by_change: tuple[int, int, int]
+    uids: frozenset[int]
+    gids: frozenset[int]
 
 
 class Tally:
@@ -39,6 +53,31 @@ class Tally:
         self.uids: set[int] = set()
         self.gids: set[int] = set()
         self._by_change = [0, 0, 0]
+
+    def counts(self) -> Counts:
+        """Return all counts."""
+        unchanged, changed, new = self._by_change
+        return Counts(
+            files=self.files,
+            directories=self.directories,
+            bytes=self.bytes,
+            removed=self.removed,
+            bytes_read=self.bytes_read,
+            by_change=(unchanged, changed, new),
+            uids=frozenset(self.uids),
+            gids=frozenset(self.gids),
+        )
+
+    def add(self, counts: Counts) -> None:
+        """Add what another one counted."""
+        self.files += counts.files
+        self.directories += counts.directories
+        self.bytes += counts.bytes
+        self.removed += counts.removed
+        self.bytes_read += counts.bytes_read
+        self._by_change = [mine + other for mine, other in zip(self._by_change, counts.by_change, strict=True)]
+        self.uids |= counts.uids
+        self.gids |= counts.gids
 
     def count(self, entry: Entry, change: Change) -> None:
         """Count an entry of the point."""

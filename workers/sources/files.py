@@ -12,12 +12,14 @@ from shared.contracts.work import FilesSource
 from shared.model.backup import Notice
 from shared.vault.entry import Entry
 from workers.engine.notices import shown, unreadable
-from workers.engine.ports import Found, Unreadable
+from workers.engine.ports import Found, Survey, Unreadable
+from workers.engine.span import EVERYTHING, Span
 from workers.sources.excludes import Excludes
 from workers.sources.names import names_of
 from workers.sources.nodes import Nodes, is_regular
 from workers.sources.opened import OpenedLocalFile
 from workers.sources.roots import roots_of
+from workers.sources.survey import survey
 from workers.sources.walk import Walk
 
 
@@ -32,12 +34,18 @@ class FilesAdapter:
     def __init__(self, source: FilesSource, *, leave_out: Sequence[str] = ()) -> None:
         roots, self._notices = roots_of(source.paths)
         self._nodes = Nodes(roots)
-        self._walk = Walk(roots, Excludes(source.excludes), self._nodes, leave_out=[os.fsencode(f) for f in leave_out])
+        self._roots, self._excludes = roots, Excludes(source.excludes)
+        self._leave_out = [os.fsencode(folder) for folder in leave_out]
 
-    def scan(self) -> Iterator[Found | Notice]:
-        """Yield every node in the order of a recovery point (see the port)."""
-        yield from self._walk
-        yield from self._notices
+    def scan(self, span: Span = EVERYTHING) -> Iterator[Found | Notice]:
+        """Yield every node of the span in the order of a recovery point (see the port)."""
+        yield from Walk(self._roots, self._excludes, self._nodes, leave_out=self._leave_out, span=span)
+        if not span.begin:  # what has to be said of the item as a whole is said with the first part
+            yield from self._notices
+
+    def survey(self, most: int) -> Survey:
+        """List upper folders (see the port)."""
+        return survey(self._roots, self._excludes, most=most)
 
     def complete(self, entry: Entry) -> Entry:
         """Return a node that is no regular file with its xattrs and link target."""

@@ -24,6 +24,7 @@ from shared.vault.entry import sort_key
 from workers.engine.notices import reason, shown, unreadable
 from workers.engine.ports import Found
 from workers.engine.seen import FIRST_TIME, LAST_TIME
+from workers.engine.span import EVERYTHING, Span
 from workers.sources.excludes import Excludes
 from workers.sources.mounts import PSEUDO, filesystem_type
 from workers.sources.nodes import Nodes
@@ -61,11 +62,22 @@ def _names(fd: int) -> list[bytes]:
 
 
 class Walk:
-    """One scan of the given roots (absolute raw paths, none below another), without the folders to leave out."""
+    """One scan of the given roots (absolute raw paths, none below another), without the folders to leave out.
+
+    Of folders that a border of the ``span`` lies in, only the names that may lead into the span are looked at.
+    """
 
     def __init__(
-        self, roots: Sequence[bytes], excludes: Excludes, nodes: Nodes, *, leave_out: Sequence[bytes] = ()
+        self,
+        roots: Sequence[bytes],
+        excludes: Excludes,
+        nodes: Nodes,
+        *,
+        leave_out: Sequence[bytes] = (),
+        span: Span = EVERYTHING,
     ) -> None:
+        self._span = span
+        self._on_the_way = bool(span.begin)
         self._roots = sorted(roots, key=lambda root: sort_key(root[1:]))
         self._excludes = excludes
         self._nodes = nodes
@@ -86,11 +98,14 @@ class Walk:
         told: set[bytes] = set()
         for root in self._roots:
             self._ancestors(root, told)
-            yield from self._root(root)
+            if self._span.reaches(root[1:]):
+                yield from self._root(root)
         yield from self._block()
 
     def _block(self) -> Iterator[Found | Notice]:
         """Hand over what was met so far."""
+        if self._on_the_way:
+            self._forget_the_way()
         if self._stats:
             times = [info.st_mtime_ns for info in self._stats]
             if min(times) <= FIRST_TIME or max(times) >= LAST_TIME:
@@ -100,12 +115,20 @@ class Walk:
         yield from self._notices
         self._paths, self._stats, self._notices = [], [], []
 
+    def _forget_the_way(self) -> None:
+        """Drop the folders that only lead into the span: they come first, and belong to an earlier part."""
+        count = 0
+        while count < len(self._paths) and not self._span.holds(self._paths[count]):
+            count += 1
+        self._on_the_way = count == len(self._paths)
+        del self._paths[:count], self._stats[:count]
+
     def _ancestors(self, root: bytes, told: set[bytes]) -> None:
         """The directories above a root, so that a restore elsewhere can give them their attributes back."""
         at = root.find(b"/", 1)
         while at > 0:
             above = root[1:at]
-            if above not in told:
+            if above not in told and self._span.holds(above):
                 told.add(above)
                 try:
                     self._stats.append(os.stat(root[:at]))
@@ -185,6 +208,9 @@ class Walk:
             os.close(fd)
             self._notices.append(unreadable(path, error))
             return
+        if not self._span.everything and not self._span.covers(path):
+            top = stack[-1]
+            top.names = iter([name for name in top.names if self._span.reaches(top.prefix + name)])
         if len(stack) > _OPEN_FOLDERS:
             stack[-_OPEN_FOLDERS - 1].close()
 

@@ -27,7 +27,9 @@ from shared.vault.layout import PointName
 from shared.vault.reader import PointReader
 from shared.vault.vault import create_vault, open_vault
 from tests.support.uncontrolled import Uncontrolled
+from tests.support.wing import Wing
 from workers.engine.backup import BackupOptions, run_backup
+from workers.engine.part import Gear
 from workers.engine.ports import Control, Source, Stop, StopReason
 from workers.engine.restore import restore_point
 from workers.sources.files import FilesAdapter
@@ -81,6 +83,7 @@ class Rig:
         control: Control | None = None,
         point_id: str | None = None,
         options: BackupOptions | None = None,
+        wing: Wing | None = None,
     ) -> BackupDone:
         """Back up against the last point, if there is one and the type is not full."""
         points = self.points()
@@ -94,16 +97,32 @@ class Rig:
             type=type if points else BackupType.FULL,
             reference=points[-1] if points and type is not BackupType.FULL else None,
         )
+        fence = Fence(job_id="job", unit=0, epoch=1, claim_id="claim")
+        options = options or BackupOptions()
+        if wing is not None:
+            wing.join(instruction, fence, lambda: self._gear(files, options), self.keys)
         return run_backup(
             source=source or FilesAdapter(files),
             vault=self.vault,
             keys=self.keys,
             index=self.index(),
             instruction=instruction,
-            fence=Fence(job_id="job", unit=0, epoch=1, claim_id="claim"),
+            fence=fence,
             control=control or Uncontrolled(),
             clock=SystemClock(),
-            options=options or BackupOptions(),
+            options=options,
+            formation=wing,
+        )
+
+    def _gear(self, files: FilesSource, options: BackupOptions) -> Gear:
+        """What a worker that helps works with: its own index, its own look at the source."""
+        return Gear(
+            source=FilesAdapter(files),
+            vault=self.vault,
+            keys=self.keys,
+            index=self.index(),
+            clock=SystemClock(),
+            options=options,
         )
 
     def reader(self, point_id: str | None = None) -> PointReader:
