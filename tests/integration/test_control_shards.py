@@ -122,13 +122,6 @@ def test_the_lead_takes_what_nobody_has(plane: ControlPlane, lead: Granted) -> N
     assert verdicts(plane, lead, own, worker="w1", session="s1") == ["keep", "keep"]
 
 
-def test_the_process_that_leads_gets_no_shard_of_its_own_by_polling(plane: ControlPlane, lead: Granted) -> None:
-    assert plane.claim() is None
-    bell = Doorbell(job_id=lead.fence.job_id, epoch=lead.fence.epoch, unit=1)
-    assert plane.claim(bell) is None
-    assert plane.claim(bell, worker="w2", session="s2") is not None
-
-
 def test_a_job_is_handed_out_before_a_shard(plane: ControlPlane, lead: Granted) -> None:
     plane.item("i2")
     plane.backup("i2")

@@ -19,6 +19,8 @@ from shared.vault.point import PageRef
 from workers.engine.ports import Survey
 from workers.engine.span import Span, spans_between
 
+SHARD_ENTRIES = 200_000
+
 _PER_WORKER = 4
 _MOST_ENTRIES = 500_000
 _MOST_PARTS = 256
@@ -29,7 +31,7 @@ _SMALLEST_SHARE = 8
 class Sharding:
     """From which size on a backup is shared out. A part has at least an eighth of that many entries."""
 
-    entries: int = 200_000
+    entries: int = SHARD_ENTRIES
     survey_folders: int = 1024
     """How many folders a survey may list: what an item's first backup pays when there are helpers."""
 

@@ -114,16 +114,24 @@ class Seats:
     def _fly_and_leave(self, granted: Granted, asked_at: float) -> None:
         try:
             self._fly(granted, asked_at)
+            if granted.fence.unit > 0:
+                self._look_for_more()
         finally:
             self._give_back()
 
     def _claim_and_fly(self, doorbell: Doorbell) -> bool:
         asked_at = self._clock.monotonic()
         granted = self._ask(doorbell)
-        if granted is None:
-            return False
-        self._fly(granted, asked_at)
-        return True
+        if granted is not None:
+            self._fly(granted, asked_at)
+        if doorbell.unit > 0:
+            self._look_for_more()
+        return granted is not None
+
+    def _look_for_more(self) -> None:
+        """Shards seldom come alone, and somebody else may have taken the one that was rung for: ask at once."""
+        with self._changed:
+            self._missed = True
 
     def _ask(self, doorbell: Doorbell | None) -> Granted | None:
         try:

@@ -1,6 +1,5 @@
--- A shard of a running attempt that is in nobody's hands: the doorbell's, or any. A lead takes its own, also those that
--- failed elsewhere; others take none of a job that their own process leads. A row that somebody else is just claiming is
--- skipped: it would not be free afterwards.
+-- A shard of a running attempt that is in nobody's hands: the doorbell's, or any. One that failed somewhere is for its
+-- lead alone. A row that somebody else is just claiming is skipped: it would not be free afterwards.
 WITH free AS MATERIALIZED (
     SELECT u.job_id, u.no
     FROM unit u
@@ -9,10 +8,7 @@ WITH free AS MATERIALIZED (
     WHERE u.no > 0 AND u.claim_id IS NULL AND u.result IS NULL AND u.losses < :most_losses
       AND (CAST(:job_id AS text) IS NULL OR (u.job_id = :job_id AND u.epoch = :epoch))
       AND (CAST(:unit AS integer) IS NULL OR u.no = :unit)
-      AND CASE WHEN CAST(:lead_claim_id AS text) IS NULL
-          THEN u.error_code IS NULL AND l.session <> :session
-          ELSE l.claim_id = :lead_claim_id
-          END
+      AND CASE WHEN CAST(:lead_claim_id AS text) IS NULL THEN u.error_code IS NULL ELSE l.claim_id = :lead_claim_id END
     ORDER BY j.admitted_at, u.job_id, u.no
     LIMIT 1
     FOR UPDATE OF u SKIP LOCKED

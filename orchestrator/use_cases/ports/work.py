@@ -141,7 +141,7 @@ class Shards(Protocol):
         ...
 
     def claim(self, doorbell: Doorbell | None, *, worker: str, session: str, claim_id: str) -> TakenShard | None:
-        """Take the doorbell's shard, or any; never one of a job that this session leads."""
+        """Take the doorbell's shard, or any; none that failed in other hands."""
         ...
 
     def claim_own(self, lead: Fence, *, worker: str, session: str, claim_id: str) -> TakenShard | None:
