@@ -41,4 +41,4 @@ def _listed(folder: bytes, excludes: Excludes) -> tuple[int, list[bytes]]:
                     below.append(node.path)
     except OSError:
         return entries, []  # the scan will say what is wrong with it
-    return entries, below
+    return entries, sorted(below)

@@ -86,21 +86,12 @@ class Rig:
         wing: Wing | None = None,
     ) -> BackupDone:
         """Back up against the last point, if there is one and the type is not full."""
-        points = self.points()
-        files = FilesSource(paths=paths, excludes=tuple(excludes))
-        instruction = BackupInstruction(
-            point_id=point_id or new_id(),
-            machine=MachineRef(id="machine", name="the machine", key_slots=SLOTS),
-            item=ItemRef(id="item", name="the item"),
-            vault=VaultRef(id=self.vault.id, name="test", url="memory://"),
-            source=files,
-            type=type if points else BackupType.FULL,
-            reference=points[-1] if points and type is not BackupType.FULL else None,
-        )
+        instruction = self.instruction(*paths, type=type, excludes=excludes, point_id=point_id)
+        files = instruction.source
         fence = Fence(job_id="job", unit=0, epoch=1, claim_id="claim")
         options = options or BackupOptions()
         if wing is not None:
-            wing.join(instruction, fence, lambda: self._gear(files, options), self.keys)
+            wing.join(instruction, fence, lambda: self.gear(*paths, excludes=excludes, options=options), self.keys)
         return run_backup(
             source=source or FilesAdapter(files),
             vault=self.vault,
@@ -114,15 +105,34 @@ class Rig:
             formation=wing,
         )
 
-    def _gear(self, files: FilesSource, options: BackupOptions) -> Gear:
+    def instruction(
+        self,
+        *paths: str,
+        type: BackupType = BackupType.INCREMENTAL,
+        excludes: Sequence[str] = (),
+        point_id: str | None = None,
+    ) -> BackupInstruction:
+        """What the tower would say."""
+        points = self.points()
+        return BackupInstruction(
+            point_id=point_id or new_id(),
+            machine=MachineRef(id="machine", name="the machine", key_slots=SLOTS),
+            item=ItemRef(id="item", name="the item"),
+            vault=VaultRef(id=self.vault.id, name="test", url="memory://"),
+            source=FilesSource(paths=paths, excludes=tuple(excludes)),
+            type=type if points else BackupType.FULL,
+            reference=points[-1] if points and type is not BackupType.FULL else None,
+        )
+
+    def gear(self, *paths: str, excludes: Sequence[str] = (), options: BackupOptions | None = None) -> Gear:
         """What a worker that helps works with: its own index, its own look at the source."""
         return Gear(
-            source=FilesAdapter(files),
+            source=FilesAdapter(FilesSource(paths=paths, excludes=tuple(excludes))),
             vault=self.vault,
             keys=self.keys,
             index=self.index(),
             clock=SystemClock(),
-            options=options,
+            options=options or BackupOptions(),
         )
 
     def reader(self, point_id: str | None = None) -> PointReader:
