@@ -1,11 +1,12 @@
 # One command per wish; `make help` lists them. Everything happens inside this checkout and its .venv.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lint types contracts bench up down lock clean
+.PHONY: help setup demo test check format lint types contracts bench bench-quick up down lock clean
 PY := .venv/bin/python
 SRC ?=
+ARGS ?=
 
 help:  ## show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 .venv/.ready: requirements.lock pyproject.toml tools/setup.sh tools/uv.lock.txt
 	@tools/setup.sh
@@ -33,8 +34,12 @@ types: setup
 contracts: setup
 	@.venv/bin/lint-imports
 
-bench: setup  ## beside the peers installed here (restic, borg), as ratios
-	@$(PY) -m tests.benchmarks.files
+# As root, for the rows with a cold cache. ARGS="--only restore,image --runs 1" and such; --help lists them.
+bench: setup  ## goals of speed beside restic and borg, as a table; about an hour
+	@$(PY) -m tests.benchmarks --million $(ARGS)
+
+bench-quick: setup  ## three rows of it on a smaller tree, in minutes
+	@$(PY) -m tests.benchmarks --quick $(ARGS)
 
 up: setup  ## the embedded stack, left running
 	@.venv/bin/skyharbor up --detach

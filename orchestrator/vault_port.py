@@ -9,11 +9,20 @@ import contextlib
 from collections.abc import Iterator
 from datetime import datetime
 
+import structlog
+
 from orchestrator.domain.inventory import StoredVault
 from shared.errors import SkyharborError
 from shared.storage.object_store import ObjectStore
-from shared.storage.open import create_store, open_store, probe
+from shared.storage.open import create_store, open_store
+from shared.storage.probe import probe
+from shared.storage.retrying import RetryRule
 from shared.vault.vault import VaultHeader, create_vault, open_vault
+
+log = structlog.get_logger()
+
+_RULE = RetryRule(patience=15.0)
+"""Somebody waits at a prompt, whose own patience is 30 s."""
 
 
 class VaultsOnStorage:
@@ -25,9 +34,10 @@ class VaultsOnStorage:
         Raises ``vault-exists``, ``vault-not-empty`` (nothing is changed then), ``store-*``. Killed in between: an empty
         folder may remain, which the next call takes.
         """
-        with _closing(create_store(url)) as store:
+        with _closing(create_store(url, rule=_RULE)) as store:
             if next(iter(store.list()), None) is None:  # what is there is not ours to write a probe beside
-                probe(store)
+                for lack in probe(store):
+                    log.warning("store.lacks", store=store.describe(), what=lack)
             return _stored(create_vault(store, name=name), url)
 
     def describe(self, url: str) -> StoredVault:
@@ -36,7 +46,7 @@ class VaultsOnStorage:
         Raises ``vault-missing``, ``vault-unsupported``, ``store-*``, and ``object-damaged`` for a vault that can be
         read but whose header had to be pieced together: nobody should build on that without looking.
         """
-        with _closing(open_store(url)) as store:
+        with _closing(open_store(url, rule=_RULE)) as store:
             vault = open_vault(store)
             if vault.problems:
                 raise SkyharborError("object-damaged", f"{url}: {'; '.join(vault.problems)}")

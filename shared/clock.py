@@ -40,3 +40,8 @@ class SystemClock:
     def sleep(self, seconds: float) -> None:
         """Wait for so many seconds."""
         time.sleep(seconds)
+
+
+def since_boot() -> float:
+    """Return the seconds since this machine was started, those spent asleep too: the same for all its processes."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -27,9 +27,9 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.support.compare import differences
+from tools.trees import find_tree
 
 SKYHARBOR = str(Path(sys.executable).parent / "skyharbor")
-CANDIDATES = ("/usr/share", "/usr/lib", "/usr", sys.prefix)
 ENOUGH_FILES = 20_000
 console = Console(width=max(110, Console().width), highlight=False)
 
@@ -87,7 +87,7 @@ def main() -> int:
     """Run the demo; 0 when every promise was kept."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--source", help="the tree to protect a copy of")
-    source = Path(arguments.parse_args().source or find_tree())
+    source = Path(arguments.parse_args().source or _find_source())
     if not source.is_dir():
         console.print(f"[red]{source} is not a folder[/red]")
         return 2
@@ -232,15 +232,11 @@ def _workplace() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def find_tree() -> str:
-    """Return a real tree of this machine with at least ``ENOUGH_FILES`` files."""
-    for candidate in CANDIDATES:
-        count = 0
-        for _, _, names in os.walk(candidate):
-            count += len(names)
-            if count >= ENOUGH_FILES:
-                return candidate
-    raise SystemExit(f"no tree of {ENOUGH_FILES:,} files found; name one with SRC=/some/dir")
+def _find_source() -> str:
+    tree = find_tree(ENOUGH_FILES)
+    if tree is None:
+        raise SystemExit(f"no tree of {ENOUGH_FILES:,} files found; name one with SRC=/some/dir")
+    return tree
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -31,6 +31,7 @@ from workers.session.lease_keeper import LeaseKeeper, Tenure
 from workers.session.lock import hold_name
 from workers.session.reporter import report
 from workers.session.seats import Seats
+from workers.session.throttles import Throttles
 from workers.session.tower import TowerClient
 from workers.settings import WorkerSettings, hands_environment
 from workers.sources.files import FilesAdapter
@@ -52,7 +53,8 @@ class WorkerProcess:
         self._session = new_id()
         self._lock = hold_name(settings.state, settings.name)
         self._tower = TowerClient(settings.tower_url, settings.worker_token)
-        self._chief = Chief(hands_environment())
+        self._chief = Chief(hands_environment(), log_file=settings.log_file)
+        throttles = Throttles(os.path.join(settings.state, "bandwidth"), clock=self._clock)
         self._hangar = Hangar(
             keyring=Keyring(settings.keyring),
             cache=os.path.join(settings.state, "cache"),
@@ -60,6 +62,7 @@ class WorkerProcess:
             clock=self._clock,
             muster_readers=lambda work, writer: ReadingProcesses(self._chief, work, writer, count=_hands()),
             muster_writers=lambda work, finder: WritingProcesses(self._chief, work, finder, count=_hands()),
+            throttle=throttles.of,
             shard_entries=settings.shard_entries,
         )
         self._keeper = LeaseKeeper(
@@ -68,6 +71,7 @@ class WorkerProcess:
             session=self._session,
             clock=self._clock,
             on_drain=_ask_to_end,
+            on_bandwidth=throttles.learn,
         )
         self.seats = Seats(
             concurrency=settings.concurrency,

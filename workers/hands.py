@@ -1,4 +1,4 @@
-"""The program of the chief and, after a fork, of each hand: ``python -m workers.hands FD``.
+"""The program of the chief and, after a fork, of each hand: ``python -m workers.hands FD [LOG]``.
 
 Rule of the file: the composition root of the hands; beside ``bootstrap`` the only file that knows the source adapters.
 """
@@ -10,17 +10,22 @@ import os
 import signal
 import socket
 import sys
-import traceback
 from collections.abc import Sequence
 
+import structlog
+
 from shared.contracts.work import FilesSource
+from shared.telemetry.logging import configure_logging
 from workers.crew.hand import serve
 from workers.engine.ports import Source
 from workers.sources.files import FilesAdapter
 
+log = structlog.get_logger()
+
 
 def main() -> None:
     """Fork a hand for every connection that comes over the line; end with the line."""
+    configure_logging(log_file=sys.argv[2] if len(sys.argv) > 2 else None, process="hand")
     line = socket.socket(fileno=int(sys.argv[1]))
     # The worker decides when to end: a terminal's or a service manager's signals come to it as well.
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -40,8 +45,8 @@ def _be_a_hand(connection: socket.socket) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
         serve(connection, _open_source)
-    except BaseException:  # noqa: BLE001 - the worker sees the end of the line; its log gets the reason
-        traceback.print_exc()
+    except BaseException:
+        log.exception("hand-crashed")
     finally:
         os._exit(0)  # nothing of the chief's is this process's to clean up
 

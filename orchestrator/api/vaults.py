@@ -6,9 +6,12 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from orchestrator.api.auth import OPERATOR
+from orchestrator.api.bandwidth import PlanIn, PlanOut, plan_out
 from orchestrator.api.edge import Listing, Moment, Paging, Received, Ref, Text, Use, listing
 from orchestrator.domain.inventory import Vault
+from orchestrator.use_cases.limit_vault import limit_vault
 from orchestrator.use_cases.vaults import create_vault, get_vault, list_vaults
+from shared.model.bandwidth import UNLIMITED
 
 routes = APIRouter(tags=["vaults"])
 
@@ -20,8 +23,17 @@ class NewVault(Received):
     url: Text
 
 
+class ChangedVault(Received):
+    """What to change of a vault: ``bandwidth`` is replaced as a whole, null lifts every limit."""
+
+    bandwidth: PlanIn | None
+
+
 class VaultOut(BaseModel):
-    """A vault; ``capacity`` is how many jobs may use it at once, ``bytes_stored`` what its points added to it."""
+    """A vault; ``capacity`` is how many jobs may use it at once, ``bytes_stored`` what its points added to it.
+
+    ``bandwidth`` is how fast each machine may use it, null for as fast as it can.
+    """
 
     id: str
     name: str
@@ -30,6 +42,7 @@ class VaultOut(BaseModel):
     capacity: int
     points: int
     bytes_stored: int
+    bandwidth: PlanOut | None
 
 
 @routes.post("/vaults", status_code=201)
@@ -53,6 +66,14 @@ def show(application: Use, ref: Ref) -> VaultOut:
         return _out(get_vault(uow, ref=ref))
 
 
+@routes.patch("/vaults/{ref}")
+def change(application: Use, ref: Ref, body: ChangedVault) -> VaultOut:
+    """Change how fast machines may use the vault; running jobs hear of it within 15 seconds."""
+    plan = UNLIMITED if body.bandwidth is None else body.bandwidth.plan()
+    with application.unit_of_work() as uow:
+        return _out(limit_vault(uow, actor=OPERATOR, ref=ref, plan=plan))
+
+
 def _out(vault: Vault) -> VaultOut:
     return VaultOut(
         id=vault.id,
@@ -62,4 +83,5 @@ def _out(vault: Vault) -> VaultOut:
         capacity=vault.capacity,
         points=vault.points,
         bytes_stored=vault.bytes_stored,
+        bandwidth=plan_out(vault.bandwidth),
     )

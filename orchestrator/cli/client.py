@@ -87,6 +87,10 @@ class Tower:
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
         return self._exchange("POST", path, repeat=idempotency_key is not None, json=dict(body or {}), headers=headers)
 
+    def patch(self, path: str, body: Mapping[str, object]) -> dict[str, Any]:
+        """Change some of what is at ``path`` and return all of it."""
+        return self._exchange("PATCH", path, repeat=False, json=dict(body))
+
     def delete(self, path: str) -> dict[str, Any]:
         """Remove what is at ``path``."""
         return self._exchange("DELETE", path, repeat=False)

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from orchestrator.domain.job_states import PointState
 from shared.model.backup import BackupType
+from shared.model.bandwidth import UNLIMITED, BandwidthPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,10 @@ class Machine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vault:
-    """A vault as the catalog knows it. ``capacity`` is its slots; ``bytes_stored`` what its points added to it."""
+    """A vault as the catalog knows it. ``capacity`` is its slots; ``bytes_stored`` what its points added to it.
+
+    ``bandwidth`` is how fast each machine may use it.
+    """
 
     id: str
     name: str
@@ -43,6 +47,7 @@ class Vault:
     capacity: int
     points: int = 0
     bytes_stored: int = 0
+    bandwidth: BandwidthPlan = UNLIMITED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

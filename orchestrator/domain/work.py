@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from shared.contracts.work import Fence, Instruction
+from shared.model.bandwidth import BandwidthPlan
 
 LEASE_SECONDS = 60.0
 """How long a lease lives without renewal."""
@@ -48,11 +49,13 @@ class Beat:
 
 @dataclass(frozen=True, slots=True)
 class RenewedUnit:
-    """A unit whose lease was renewed, and whether a person wants it stopped."""
+    """A unit whose lease was renewed, whether a person wants it stopped, and how fast it may use its vault."""
 
     job_id: str
     unit: int
     cancel: bool
+    vault_id: str
+    bandwidth: BandwidthPlan
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from orchestrator.domain.jobs import Job
 from orchestrator.domain.work import LEASE_SECONDS, Beat, RenewedUnit
+from orchestrator.store.bandwidth import read_plan
 from orchestrator.store.base import Rows, inline, statement, to_json
 from orchestrator.store.job_reading import SELECT_JOB, read_job
 from shared.contracts.work import Doorbell, Fence
@@ -65,7 +66,10 @@ class UnitRows(Rows):
             progress=[to_json(dict(beat.progress)) for beat in beats],
             lease=LEASE_SECONDS,
         )
-        return [RenewedUnit(row["job_id"], row["no"], row["cancel"]) for row in rows]
+        return [
+            RenewedUnit(row["job_id"], row["no"], row["cancel"], row["vault_id"], read_plan(row["bandwidth"]))
+            for row in rows
+        ]
 
     def lock_owned(self, fence: Fence) -> Job:
         """Return the fenced job, locked. ``stale-claim``."""

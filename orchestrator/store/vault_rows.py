@@ -11,12 +11,14 @@ from sqlalchemy.exc import IntegrityError
 from orchestrator.domain.admission import VAULT_CAPACITY, VAULT_RESTORE_FLOOR
 from orchestrator.domain.inventory import StoredVault, Vault
 from orchestrator.domain.paging import Page, PageRequest, decode_cursor
+from orchestrator.store.bandwidth import read_plan, write_plan
 from orchestrator.store.base import Rows, inline
 from orchestrator.store.paging import cut
 from shared.errors import SkyharborError
+from shared.model.bandwidth import BandwidthPlan
 
 _SELECT = """
-SELECT v.id, v.name, v.url, v.created_at, s.capacity, p.points, p.bytes_stored
+SELECT v.id, v.name, v.url, v.created_at, v.bandwidth, s.capacity, p.points, p.bytes_stored
 FROM vault v
 JOIN slot_scope s ON s.scope = 'vault' AND s.key = v.id
 CROSS JOIN LATERAL (
@@ -61,6 +63,14 @@ class VaultRows(Rows):
             raise SkyharborError("not-found", f"there is no vault {ref!r}")
         return _vault(row)
 
+    def limit(self, vault_id: str, plan: BandwidthPlan) -> None:
+        """Replace the vault's bandwidth plan."""
+        self._run(
+            inline("UPDATE vault SET bandwidth = CAST(:plan AS jsonb) WHERE id = :id"),
+            id=vault_id,
+            plan=write_plan(plan),
+        )
+
     def page(self, request: PageRequest) -> Page[Vault]:
         """Return vaults by name."""
         rows = self._all(
@@ -80,4 +90,5 @@ def _vault(row: RowMapping) -> Vault:
         capacity=row["capacity"],
         points=row["points"],
         bytes_stored=int(row["bytes_stored"]),
+        bandwidth=read_plan(row["bandwidth"]),
     )

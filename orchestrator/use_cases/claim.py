@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 
-from orchestrator.domain.inventory import RecoveryPoint
+from orchestrator.domain.inventory import RecoveryPoint, Vault
 from orchestrator.domain.jobs import Job
 from orchestrator.domain.work import LEASE_SECONDS, RENEW_EVERY_SECONDS, STOP_AFTER_SECONDS
 from orchestrator.use_cases.ports import UnitOfWork
@@ -94,7 +94,7 @@ def _granted(fence: Fence, job: Job, instruction: Instruction, *, helpers: int) 
 def _instruction(uow: UnitOfWork, job: Job) -> Instruction:
     if job.kind is JobKind.BACKUP:
         return _backup(uow, job)
-    point = _point_ref(uow.points.get(job.point_id))
+    point = _point_ref(uow, uow.points.get(job.point_id))
     if job.kind is JobKind.RESTORE:
         return RestoreInstruction(
             point=point, target=job.target or "", paths=job.paths, conflict=job.conflict or ConflictRule.SKIP
@@ -113,7 +113,7 @@ def _backup(uow: UnitOfWork, job: Job) -> BackupInstruction:
         point_id=job.point_id,
         machine=MachineRef(id=machine.id, name=machine.name, key_slots=machine.key_slots),
         item=ItemRef(id=item.id, name=item.name),
-        vault=VaultRef(id=vault.id, name=vault.name, url=vault.url),
+        vault=_vault_ref(vault),
         source=FilesSource(paths=item.source.paths, excludes=item.source.excludes),
         type=wanted if reference is not None else BackupType.FULL,
         reference=reference.id if reference is not None else None,
@@ -121,10 +121,14 @@ def _backup(uow: UnitOfWork, job: Job) -> BackupInstruction:
     )
 
 
-def _point_ref(point: RecoveryPoint) -> PointRef:
+def _point_ref(uow: UnitOfWork, point: RecoveryPoint) -> PointRef:
     return PointRef(
         point_id=point.id,
         machine=MachineRef(id=point.machine.id, name=point.machine.name, key_slots=point.machine_key_slots),
         item=ItemRef(id=point.item.id, name=point.item.name),
-        vault=VaultRef(id=point.vault.id, name=point.vault.name, url=point.vault_url),
+        vault=_vault_ref(uow.vaults.get(point.vault.id)),
     )
+
+
+def _vault_ref(vault: Vault) -> VaultRef:
+    return VaultRef(id=vault.id, name=vault.name, url=vault.url, bandwidth=vault.bandwidth)

@@ -32,7 +32,8 @@ def renew(uow: UnitOfWork, *, message: Renew) -> Renewed:
         unit = alive.get((beat.fence.job_id, beat.fence.unit))
         verdict = "lost" if unit is None else "cancel" if unit.cancel else "keep"
         verdicts.append(Verdict(job_id=beat.fence.job_id, unit=beat.fence.unit, verdict=verdict))
-    return Renewed(units=tuple(verdicts), drain=not current)
+    bandwidth = {unit.vault_id: unit.bandwidth for unit in alive.values()}
+    return Renewed(units=tuple(verdicts), drain=not current, bandwidth=bandwidth)
 
 
 def _beat(beat: Heartbeat) -> Beat:

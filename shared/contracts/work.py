@@ -17,6 +17,7 @@ from __future__ import annotations
 import msgspec
 
 from shared.model.backup import BackupStats, BackupType, ConflictRule, Notice, RestoreStats, VerifyStats
+from shared.model.bandwidth import UNLIMITED, BandwidthPlan
 
 
 class Doorbell(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,11 +42,12 @@ class Fence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VaultRef(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a vault is; the worker opens it with its own storage credentials."""
+    """Where a vault is, and how fast a machine may use it; the worker opens it with its own storage credentials."""
 
     id: str
     name: str
     url: str
+    bandwidth: BandwidthPlan = UNLIMITED
 
 
 class MachineRef(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +88,7 @@ class BackupInstruction(msgspec.Struct, frozen=True, kw_only=True, tag="backup",
     type: BackupType
     reference: str | None = None
     policy_version: str | None = None
-    zstd_level: int = 1
+    zstd_level: int = 1  # decision 8 says why
 
 
 class PointRef(msgspec.Struct, frozen=True, kw_only=True):
@@ -280,10 +282,14 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Renewed(msgspec.Struct, frozen=True, kw_only=True):
-    """Verdicts in the order asked; ``drain`` means take no new work."""
+    """Verdicts in the order asked; ``drain`` means take no new work.
+
+    ``bandwidth`` has, by vault id, what now holds for every vault that the renewed units use.
+    """
 
     units: tuple[Verdict, ...] = ()
     drain: bool = False
+    bandwidth: dict[str, BandwidthPlan] = {}
 
 
 class Commit(msgspec.Struct, frozen=True, kw_only=True):

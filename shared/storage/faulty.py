@@ -1,5 +1,7 @@
 """Fault injection for any store: fail, delay, tear or lose the reply of the n-th call of a verb, and count the calls.
 
+A crash plays the death of the process that holds the store: from that call on nothing is done any more.
+
 Rule of the file: faults are said beforehand and happen exactly as said; there is no chance in here, so that every
 failing test can be run again.
 """
@@ -9,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TypeVar
 
@@ -23,13 +25,14 @@ _Result = TypeVar("_Result")
 
 
 class Verb(StrEnum):
-    """The calls of a store that can go wrong."""
+    """The calls of a store that can go wrong; ``ANY`` counts all of them together."""
 
     PUT = "put"
     GET = "get"
     SIZE = "size"
     LIST = "list"
     DELETE = "delete"
+    ANY = "any"
 
 
 class FaultKind(StrEnum):
@@ -40,11 +43,19 @@ class FaultKind(StrEnum):
     TEAR = "tear"  # put: half the bytes are stored under the name, then the error; get: half the bytes; list: half
     LOSE_REPLY = "lose-reply"  # done, but the caller gets the error
     CRASH = "crash"  # nothing is done, by this call and by every later call of any verb
+    CRASH_AFTER = "crash-after"  # this call is done, but the caller gets the error, and so does every later call
+    CRASH_TORN = "crash-torn"  # a put stores half the bytes under the name; otherwise like ``CRASH``
+
+
+_CRASHES = frozenset({FaultKind.CRASH, FaultKind.CRASH_AFTER, FaultKind.CRASH_TORN})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """One fault, at the ``nth`` call (from 1) of a verb; ``code`` is the error that the caller gets."""
+    """One fault, at the ``nth`` call (from 1) of a verb; ``code`` is the error that the caller gets.
+
+    A fault of one verb goes before a fault of ``ANY`` at the same call.
+    """
 
     verb: Verb
     nth: int
@@ -71,7 +82,7 @@ class FaultyStore:
 
     @property
     def crashed(self) -> bool:
-        """Whether a ``CRASH`` fault has happened."""
+        """Whether a fault of one of the ``CRASH`` kinds has happened."""
         return self._crashed is not None
 
     def describe(self) -> str:
@@ -80,16 +91,14 @@ class FaultyStore:
 
     def put(self, name: str, parts: Sequence[Buffer]) -> bool:
         """See the port."""
+        fault = self._next(Verb.PUT)
 
         def tear() -> bool:
             data = b"".join(parts)
-            return self._inner.put(name, [data[: len(data) // 2]])
+            self._inner.put(name, [data[: len(data) // 2]])
+            raise SkyharborError("store-unreachable") if fault is None else _error(fault)
 
-        fault = self._next(Verb.PUT)
-        created = self._run(fault, lambda: self._inner.put(name, parts), tear)
-        if fault is not None and fault.kind is FaultKind.TEAR:
-            raise _error(fault)
-        return created
+        return self._run(fault, lambda: self._inner.put(name, parts), tear)
 
     def get(self, name: str, *, offset: int = 0, length: int | None = None) -> bytes:
         """See the port."""
@@ -129,9 +138,15 @@ class FaultyStore:
     def _next(self, verb: Verb) -> Fault | None:
         with self._lock:
             self._calls[verb] += 1
-            fault = self._crashed or self._faults.get((verb, self._calls[verb]))
-            if fault is not None and fault.kind is FaultKind.CRASH:
-                self._crashed = fault
+            self._calls[Verb.ANY] += 1
+            if self._crashed is not None:
+                return self._crashed
+            fault = self._faults.get((verb, self._calls[verb])) or self._faults.get((Verb.ANY, self._calls[Verb.ANY]))
+            if fault is not None and fault.kind in _CRASHES:
+                # Only the call that dies may still have an effect.
+                self._crashed = replace(fault, kind=FaultKind.CRASH)
+                if fault.kind is FaultKind.CRASH_TORN and verb is not Verb.PUT:
+                    return self._crashed
             return fault
 
     def _run(self, fault: Fault | None, whole: Callable[[], _Result], tear: Callable[[], _Result]) -> _Result:
@@ -141,9 +156,9 @@ class FaultyStore:
             case FaultKind.DELAY:
                 self._clock.sleep(fault.seconds)
                 return whole()
-            case FaultKind.TEAR:
+            case FaultKind.TEAR | FaultKind.CRASH_TORN:
                 return tear()
-            case FaultKind.LOSE_REPLY:
+            case FaultKind.LOSE_REPLY | FaultKind.CRASH_AFTER:
                 whole()
         raise _error(fault)
 

@@ -18,7 +18,7 @@ from typing_extensions import Buffer
 
 from shared.clock import SystemClock
 from shared.errors import SkyharborError
-from shared.storage.local_files import link_or_rename, read_range, store_errors, sync_folder, write_all
+from shared.storage.local_files import link_or_rename, read_range, store_errors, sync, sync_folder, write_all
 from shared.storage.local_list import walk
 from shared.storage.names import TEMPORARY, check_name, check_prefix, check_range
 from shared.storage.object_store import ObjectInfo
@@ -143,7 +143,7 @@ class LocalStore:
         descriptor = os.open(temporary, flags, _OBJECT_MODE, dir_fd=root)
         try:
             write_all(descriptor, parts)
-            os.fsync(descriptor)
+            sync(descriptor)
             return link_or_rename(root, descriptor, temporary, name)
         finally:
             os.close(descriptor)
@@ -215,6 +215,6 @@ def _make_folders(path: str) -> None:
     descriptor = os.open(parent, _FOLDER)
     try:
         _make_folder(descriptor, os.path.basename(path))
-        os.fsync(descriptor)
+        sync(descriptor)
     finally:
         os.close(descriptor)

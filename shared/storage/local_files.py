@@ -20,6 +20,9 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
+_NO_SYNC = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS})
+
+_AT_ONCE = 1024 * 1024
 _MOST_PARTS = 512  # below IOV_MAX, which is 1024 on Linux
 _RENAME_NOREPLACE = 1
 
@@ -34,16 +37,22 @@ def store_errors(what: str) -> Iterator[None]:
 
 
 def write_all(descriptor: int, parts: Sequence[Buffer]) -> None:
-    """Write all bytes of all parts in order, however the kernel splits them."""
-    views = [view for view in (memoryview(part).cast("B") for part in parts) if len(view)]
-    first = 0
-    while first < len(views):
-        written = os.writev(descriptor, views[first : first + _MOST_PARTS])
-        while first < len(views) and written >= len(views[first]):
-            written -= len(views[first])
-            first += 1
-        if written:
-            views[first] = views[first][written:]
+    """Write all bytes of all parts in order, however the kernel splits them.
+
+    The parts are asked for one after the other, and written whenever a MiB has come together: parts may take their
+    time, and what was asked for is not held back for long.
+    """
+    views: list[memoryview] = []
+    gathered = 0
+    for part in parts:
+        view = memoryview(part).cast("B")
+        if len(view):
+            views.append(view)
+            gathered += len(view)
+        if len(views) == _MOST_PARTS or gathered >= _AT_ONCE:
+            _write(descriptor, views)
+            views, gathered = [], 0
+    _write(descriptor, views)
 
 
 def read_range(root: int, name: str, offset: int, length: int | None) -> bytes | None:
@@ -102,13 +111,34 @@ def rename_noreplace(root: int, temporary: str, name: str) -> bool:
     raise OSError(number, os.strerror(number))
 
 
+def sync(descriptor: int) -> None:
+    """Make what a file or folder has survive a power cut; ``store-unsafe`` where the file system cannot."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+        raise SkyharborError("store-unsafe", f"the file system cannot sync (fsync: {error.strerror})") from None
+
+
 def sync_folder(root: int, folder: str) -> None:
     """Make the names in a folder survive a power cut; an empty ``folder`` is the root itself."""
     descriptor = os.open(folder or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=root)
     try:
-        os.fsync(descriptor)
+        sync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _write(descriptor: int, views: list[memoryview]) -> None:
+    first = 0
+    while first < len(views):
+        written = os.writev(descriptor, views[first:])
+        while first < len(views) and written >= len(views[first]):
+            written -= len(views[first])
+            first += 1
+        if written:
+            views[first] = views[first][written:]
 
 
 def _read(descriptor: int, offset: int, length: int) -> bytes:

@@ -22,6 +22,10 @@ class ObjectInfo:
     size: int
 
 
+def never_stop() -> None:
+    """Let a waiting decorator wait on: the ``check`` of whoever cannot be told to stop."""
+
+
 class ObjectStore(Protocol):
     """A flat, write-once object store. Every method may be called from several threads at once."""
 
@@ -32,6 +36,7 @@ class ObjectStore(Protocol):
     def put(self, name: str, parts: Sequence[Buffer]) -> bool:
         """Store an object durably, made of ``parts`` in order; create-if-absent, atomically.
 
+        The parts are iterated at most once per call; a backend that can writes each before it asks for the next one.
         Returns True when this call created it and False when an object of that name was there already (which is
         then untouched). When it returns, the object survives a power cut (local: file and directory are synced).
         Killed at any point: either the whole object is there or nothing under that name.

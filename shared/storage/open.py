@@ -1,4 +1,4 @@
-"""From a store URL to a store, and the proof that a store keeps what a vault relies on.
+"""From a store URL to a store.
 
 Rule of the file: the only place that knows all backends; each is imported when its scheme is asked for.
 """
@@ -7,20 +7,34 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
+from collections.abc import Callable
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from shared.errors import SkyharborError
 from shared.storage.local import LocalStore
-from shared.storage.object_store import ObjectStore
-from shared.storage.retrying import RetryingStore
+from shared.storage.object_store import ObjectStore, never_stop
+from shared.storage.retrying import RetryingStore, RetryRule
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 _KEY_PART = re.compile(r"[A-Za-z0-9._-]{1,255}")
 
 
-def open_store(url: str) -> ObjectStore:
+def as_it_is(backend: ObjectStore) -> ObjectStore:
+    """Put nothing around a backend."""
+    return backend
+
+
+def open_store(
+    url: str,
+    *,
+    around: Callable[[ObjectStore], ObjectStore] = as_it_is,
+    rule: RetryRule | None = None,
+    check: Callable[[], None] = never_stop,
+) -> ObjectStore:
     """Open the store at ``file:///folder``, ``s3://bucket/prefix`` or ``memory://name``; contacts and creates nothing.
+
+    ``around`` puts decorators around the backend itself, below the patience, where every single try passes: counting
+    and throttling belong there. ``rule`` and ``check`` are the patience's, which only stores across a network have.
 
     The folder or bucket may be missing: reading then raises ``object-missing``. Raises ``store-url-invalid`` and
     ``store-not-a-folder``.
@@ -28,49 +42,26 @@ def open_store(url: str) -> ObjectStore:
     parts = _split(url)
     match parts.scheme:
         case "file":
-            return LocalStore(_folder(url, parts))
+            return around(LocalStore(_folder(url, parts)))
         case "s3":
-            return _open_s3(url, parts)
+            return RetryingStore(around(_open_s3(url, parts)), rule=rule, check=check)
         case "memory":
             from shared.storage.memory import shared_memory_store
 
-            return shared_memory_store(parts.netloc + parts.path)
+            return around(shared_memory_store(parts.netloc + parts.path))
     raise _invalid(url, "no backend has this scheme")
 
 
-def create_store(url: str) -> ObjectStore:
+def create_store(url: str, *, rule: RetryRule | None = None) -> ObjectStore:
     """Open a store for a new vault: like ``open_store``, but a missing local folder is made (0700)."""
     parts = _split(url)
-    return LocalStore.create(_folder(url, parts)) if parts.scheme == "file" else open_store(url)
+    return LocalStore.create(_folder(url, parts)) if parts.scheme == "file" else open_store(url, rule=rule)
 
 
 def local_folder(url: str) -> str | None:
     """Return the folder of a ``file://`` store, None for any other. Raises ``store-url-invalid``."""
     parts = _split(url)
     return _folder(url, parts) if parts.scheme == "file" else None
-
-
-def probe(store: ObjectStore) -> None:
-    """Prove that the store creates without overwriting, reads back, lists and deletes; leaves nothing there.
-
-    Raises ``store-unsafe`` when it does not, and the store's own errors when it cannot be reached or used.
-    """
-    name = f"probe/{secrets.token_hex(16)}"
-    _expect(store.put(name, [b"first", b" and only"]), "it does not create an object")
-    try:
-        _expect(not store.put(name, [b"second"]), "it overwrites objects although told not to")
-        _expect(store.get(name) == b"first and only", "it does not return what was stored")
-        _expect(store.get(name, offset=6, length=3) == b"and", "it does not return ranges")
-        _expect(store.size(name) == 14, "it does not know sizes")
-        _expect([info.name for info in store.list("probe/") if info.name == name] == [name], "it does not list objects")
-    finally:
-        removed = store.delete(name)
-    _expect(removed and store.size(name) is None, "it does not delete objects")
-
-
-def _expect(fact: bool, otherwise: str) -> None:
-    if not fact:
-        raise SkyharborError("store-unsafe", otherwise)
 
 
 def _split(url: str) -> SplitResult:
@@ -103,7 +94,7 @@ def _open_s3(url: str, parts: SplitResult) -> ObjectStore:
         from shared.storage.s3 import S3Store
     except ModuleNotFoundError:
         raise _invalid(url, "this installation is without S3; install skyharbor[s3]") from None
-    return RetryingStore(S3Store(parts.netloc, prefix))
+    return S3Store(parts.netloc, prefix)
 
 
 def _is_key_part(part: str) -> bool:

@@ -18,6 +18,18 @@ VERSION = 1
 HEAD = struct.Struct("<8sHBB4x16s32s")
 HEAD_SIZE = HEAD.size  # 64
 
+UNREADABLE = (
+    ValueError,  # also text that is not UTF-8
+    struct.error,
+    IndexError,
+    KeyError,
+    TypeError,
+    OverflowError,  # a number that no column can hold
+    RecursionError,  # nested deeper than anything that was ever written
+    msgspec.MsgspecError,
+)
+"""Everything that decoding raises when bytes are not what they must be."""
+
 
 @contextmanager
 def blamed_on(name: str) -> Iterator[None]:
@@ -28,7 +40,7 @@ def blamed_on(name: str) -> Iterator[None]:
         if error.code != "object-damaged":
             raise
         raise SkyharborError("object-damaged", f"{name}: {error.detail}", object=name) from None
-    except (ValueError, struct.error, IndexError, KeyError, TypeError, msgspec.MsgspecError) as error:
+    except UNREADABLE as error:
         raise SkyharborError("object-damaged", f"{name}: {error}", object=name) from None
 
 

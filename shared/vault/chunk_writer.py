@@ -42,17 +42,20 @@ class ChunkWriter:
         self._uploader = Uploader(vault.store, on_durable, threads=in_flight)
         self._data = PackStream(keys, self._uploader, vault_id=vault.id, kind=layout.KIND_DATA, target=data_pack)
 
-    def add_segment(self, ids: Sequence[bytes], chunks: Sequence[Buffer], *, whole: memoryview | None = None) -> None:
+    def add_segment(
+        self, ids: Sequence[bytes], chunks: Sequence[Buffer], *, whole: memoryview | None = None, effort: int = 0
+    ) -> None:
         """Compress chunks together in this thread and append them to the open data pack.
 
-        The ids must be those of the chunks; ``whole`` is the chunks as one buffer, where there is one.
+        The ids must be those of the chunks; ``whole`` is the chunks as one buffer, where there is one;
+        ``effort`` is how many levels of zstd above the point's own they are worth.
         1-4 MiB in all is best; waits while enough full packs are on their way.
         """
         self._uploader.check()
         if len(ids) != len(chunks):
             raise ValueError("every chunk needs its id")
         if chunks:
-            self._data.append(ids, encode_segment(chunks, self._level, whole=whole))
+            self._data.append(ids, encode_segment(chunks, self._level + effort, whole=whole))
 
     def check(self) -> None:
         """Raise the first failure of a put, if there was one."""

@@ -15,6 +15,9 @@ from shared.errors import SkyharborError
 Bytes = bytes | bytearray | memoryview
 
 _LENGTH = struct.Struct("<Q")
+_MOST_PER_BYTE = 32 * 1024
+"""What a frame can hold for each of its bytes: a block of at most 128 KiB takes four or more (RFC 8878, 3.1.1.2)."""
+
 _WORTH_NUMERATOR, _WORTH_DENOMINATOR = 97, 100
 
 
@@ -56,12 +59,14 @@ def compress_if_worth(data: Bytes, level: int) -> bytes | None:
 def expand(packed: Bytes, size: int) -> bytes:
     """Return the content of ``packed``, which must be exactly ``size`` bytes; ``object-damaged`` otherwise.
 
-    Nothing is allocated before the frame itself has declared that very size.
+    Nothing is allocated before the frame itself has declared that very size and is large enough to hold it.
     """
     try:
         # The declared size is checked first: the library allocates what the frame declares.
         if zstandard.frame_content_size(packed) != size:
             raise SkyharborError("object-damaged", "a compressed block does not have its declared size")
+        if size > len(packed) * _MOST_PER_BYTE:
+            raise SkyharborError("object-damaged", "a compressed block declares more than it can hold")
         content = _CONTEXTS.decompressor.decompress(packed) if size else b""
     except zstandard.ZstdError as error:
         raise SkyharborError("object-damaged", f"a compressed block does not expand: {error}") from None

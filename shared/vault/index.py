@@ -140,6 +140,14 @@ class ChunkIndex:
                 tables = [*big, merge(small)] if len(small) > 1 else [merge(tables)]
             self._tables = tuple(tables)
 
+    def recover(self, table: ChunkTable) -> None:
+        """Add the chunks of a pack that no index segment covers; the next one that is written includes them.
+
+        Before a writer begins.
+        """
+        self.recovered += (table,)
+        self.add(table)
+
     def drop_missing_packs(self, vault: Vault) -> list[str]:
         """Forget chunks in packs that are not in the store with their right size, or are marked as damaged.
 

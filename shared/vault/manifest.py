@@ -15,9 +15,11 @@ from shared.crypto.domain_keys import DomainKeys
 from shared.errors import SkyharborError
 from shared.vault import layout
 from shared.vault.binary import VERSION, blamed_on
+from shared.vault.chunk_table import ID_SIZE
 from shared.vault.compression import compress_sized, expand_sized
 from shared.vault.layout import PointName
 from shared.vault.manifest_header import HEAD, MAGIC, PointHeader, open_header, read_point_slots
+from shared.vault.pack_format import MAX_PACK
 from shared.vault.point import PackRef, PageRef, PointBody
 from shared.vault.vault import Slot, Vault
 
@@ -61,7 +63,19 @@ def decode_manifest(data: bytes, *, vault_id: str, point: PointName, keys: Domai
             raise SkyharborError("object-damaged", "this manifest belongs to another point")
         view = memoryview(data)
         body = keys.metadata_cipher(opened.salt).open(0, view[opened.plain_end :], bytes(view[: opened.plain_end]))
-        return msgspec.msgpack.decode(expand_sized(body, _LIMIT), type=Manifest)
+        manifest = msgspec.msgpack.decode(expand_sized(body, _LIMIT), type=Manifest)
+        _check(manifest)
+        return manifest
+
+
+def _check(manifest: Manifest) -> None:
+    """Raise ``object-damaged`` for impossible pages and packs: readers use these names and numbers as they are."""
+    for page in manifest.pages:
+        if not page.chunks or len(page.chunks) % ID_SIZE or page.entries < 1:
+            raise SkyharborError("object-damaged", f"the page that begins with {page.first!r} makes no sense")
+    for pack in manifest.packs:
+        if layout.parse_pack(pack.name) is None or not 0 <= pack.size <= MAX_PACK:
+            raise SkyharborError("object-damaged", f"{pack.name[:100]!r} of {pack.size} bytes is not a pack")
 
 
 def read_manifest(vault: Vault, point: PointName, keys: DomainKeys) -> Manifest:

@@ -57,10 +57,12 @@ def _directory(
     read: Callable[[int, int], bytes], name: str, size: int, *, keys: DomainKeys, vault_id: str
 ) -> ChunkTable:
     kind, _ = _parsed(name)
+    if size < HEAD_SIZE + TRAILER_SIZE:
+        raise SkyharborError("object-damaged", "the pack is cut short")
     salt = read_head(read(0, HEAD_SIZE), MAGIC, kind=kind, vault_id=vault_id)
     tail_start = max(HEAD_SIZE, size - _TAIL)
     tail = read(tail_start, size - tail_start)
-    if size < HEAD_SIZE + TRAILER_SIZE or len(tail) != size - tail_start:
+    if len(tail) != size - tail_start:
         raise SkyharborError("object-damaged", "the pack does not have its size")
     length, count, magic = TRAILER.unpack(tail[-TRAILER_SIZE:])
     if magic != END_MAGIC or not TAG_SIZE <= length <= size - HEAD_SIZE - TRAILER_SIZE:

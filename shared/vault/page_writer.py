@@ -35,17 +35,13 @@ class PageWriter:
         self.references = 0
         self._keys, self._reserve, self._refer, self._append, self._level = keys, reserve, refer, append, level
         self._builder = PageBuilder()
-        self._needed: list[bytes] = []
         self._ids: list[bytes] = []
         self._pieces: list[bytes] = []
         self._size = 0
 
-    def add(self, entry: Entry) -> None:
-        """Take the next entry."""
-        page = self._builder.add(entry)
-        if entry.chunks:
-            self._needed.append(entry.chunks)
-        if page:
+    def add(self, entries: Sequence[Entry]) -> None:
+        """Take the next entries."""
+        for page in self._builder.add(entries):
             self._store(page)
 
     @property
@@ -65,7 +61,7 @@ class PageWriter:
         ValueError inside of a page, and unless they come next in order.
         """
         self._builder.skip(entries[0].path)
-        self._store(Page(entries[0].path, len(entries), encode_page(entries)))
+        self._store(Page(entries[0].path, len(entries), b"", encode_page(entries)))
 
     def finish(self) -> None:
         """Store what is left as the last page."""
@@ -91,5 +87,4 @@ class PageWriter:
                 self.flush()
         self.pages.append(PageRef(page.first, b"".join(ids), page.entries))
         self.references += len(ids)
-        self._refer(b"".join([*self._needed, *ids]))
-        self._needed = []
+        self._refer(b"".join([page.chunks, *ids]))

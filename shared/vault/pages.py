@@ -7,21 +7,23 @@ only, so an insertion changes its own page and perhaps the next, and all other p
 from __future__ import annotations
 
 import sys
-import zlib
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, NamedTuple
+from zlib import crc32
 
 import msgspec
 
 from shared.errors import SkyharborError
+from shared.vault.binary import UNREADABLE
 from shared.vault.chunk_table import ID_SIZE
-from shared.vault.entry import Entry, sort_key
+from shared.vault.entry import Entry, EntryKind, sort_key
 
 MIN_ENTRIES = 64
 MAX_ENTRIES = 1024
 _CUT_MASK = 255  # a page ends at one path in 256 on average, once it has MIN_ENTRIES
 _MAX_BYTES = 256 * 1024
+_KINDS = bytes(EntryKind)
 _FIXED = 64  # about what the columns of fixed width take per entry
 PIECE = 1024 * 1024
 """Pages are stored in pieces of at most this many bytes: one huge file's list of chunks needs several."""
@@ -66,10 +68,11 @@ class Columns(msgspec.Struct, array_like=True, kw_only=True):
 
 
 class Page(NamedTuple):
-    """A page to be stored: the path of its first entry, their number, its bytes."""
+    """A page to be stored: the path of its first entry, their number, all ids of their chunks, its bytes."""
 
     first: bytes
     entries: int
+    chunks: bytes
     data: bytes
 
 
@@ -81,23 +84,31 @@ class PageBuilder:
         self._bytes = 0
         self._last: bytes | None = None
 
-    def add(self, entry: Entry) -> Page | None:
-        """Take the next entry; return the page that it completes, if it does.
+    def add(self, entries: Sequence[Entry]) -> Iterator[Page]:
+        """Take the next entries; yield the pages that they complete.
 
         ValueError unless entries come in ``sort_key`` order, each path once.
         """
-        key = sort_key(entry.path)
-        if self._last is not None and key <= self._last:
-            raise ValueError(f"entries must come in order: {entry.path!r}")
-        self._last = key
-        self._entries.append(entry)
-        self._bytes += len(entry.path) + len(entry.chunks) + _FIXED
-        if entry.xattrs:
-            self._bytes += sum(len(name) + len(value) for name, value in entry.xattrs)
-        count = len(self._entries)
-        if count >= MAX_ENTRIES or self._bytes >= _MAX_BYTES or (count >= MIN_ENTRIES and _cuts(entry.path)):
-            return self.finish()
-        return None
+        last, held, size = self._last, self._entries, self._bytes
+        for entry in entries:
+            path = entry.path
+            key = sort_key(path)
+            if last is not None and key <= last:
+                raise ValueError(f"entries must come in order: {path!r}")
+            last = key
+            held.append(entry)
+            size += len(path) + len(entry.chunks) + _FIXED
+            if entry.xattrs:
+                size += sum(len(name) + len(value) for name, value in entry.xattrs)
+            count = len(held)
+            if (count >= MIN_ENTRIES and (not crc32(path) & _CUT_MASK or count >= MAX_ENTRIES)) or size >= _MAX_BYTES:
+                yield self._page(held)
+                held, size = [], 0
+        self._last, self._entries, self._bytes = last, held, size
+
+    def _page(self, entries: list[Entry]) -> Page:
+        chunks = b"".join([entry.chunks for entry in entries])
+        return Page(entries[0].path, len(entries), chunks, encode_page(entries))
 
     @property
     def empty(self) -> bool:
@@ -115,7 +126,7 @@ class PageBuilder:
         """Return what is left as the last page, None if nothing is."""
         if not self._entries:
             return None
-        page = Page(self._entries[0].path, len(self._entries), encode_page(self._entries))
+        page = self._page(self._entries)
         self._entries, self._bytes = [], 0
         return page
 
@@ -154,7 +165,8 @@ def decode_columns(data: bytes) -> Columns:
         if page.version != 1:
             raise SkyharborError("object-damaged", f"a page has version {page.version}, this reader knows 1")
         _check(page)
-    except (msgspec.MsgspecError, ValueError) as error:
+        _check_nodes(page)
+    except UNREADABLE as error:
         raise SkyharborError("object-damaged", f"a page cannot be decoded: {error}") from None
     return page
 
@@ -185,6 +197,16 @@ def _check(page: Columns) -> None:
     sparse = (page.targets, page.rdevs, page.links, page.xattrs, page.holes, page.flags)
     if any(row >= rows for column in sparse for row, _ in column):
         raise ValueError("a sparse column has a row that the page does not have")
+
+
+def _check_nodes(page: Columns) -> None:
+    """Raise ValueError for nodes that no system can have: a restore hands these values on as they are."""
+    if page.kinds.translate(None, _KINDS):
+        raise ValueError("a node has a kind that does not exist")
+    if any(b"\0" in target for _, target in page.targets):
+        raise ValueError("the target of a symbolic link has a zero byte")
+    if any(not name or b"\0" in name for _, pairs in page.xattrs for name, _ in pairs):
+        raise ValueError("an extended attribute has an impossible name")
 
 
 def _rows(page: Columns) -> list[Entry]:
@@ -225,10 +247,6 @@ def _fill(entries: list[Entry], page: Columns) -> None:
         entries[row].holes = holes
     for row, flags in page.flags:
         entries[row].flags = flags
-
-
-def _cuts(path: bytes) -> bool:
-    return not zlib.crc32(path) & _CUT_MASK
 
 
 def _chunk_count(chunks: bytes) -> int:

@@ -21,31 +21,15 @@ from shared.vault import layout
 from shared.vault.binary import blamed_on
 from shared.vault.layout import PointName
 from shared.vault.manifest_header import MAX_HEADER, read_point_slots
+from shared.vault.vault_header import FORMAT, VaultHeader, decode_header, encode_header
 
-FORMAT = 1
-_MAGIC = "skyharbor-vault"
+__all__ = ["FORMAT", "MachineCard", "Slot", "Vault", "VaultHeader", "create_vault", "open_vault"]
+
 _MAX_JSON = 1024 * 1024
 _POINTS_ASKED = 64
-_NO_HEADER = frozenset({"object-missing", "object-damaged"})
+_USELESS = frozenset({"object-missing", "object-damaged"})
 
 Slot = Mapping[str, str | int]
-
-
-class VaultHeader(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``vault.json`` says. ``id`` is a UUID as text; ``created_at`` RFC 3339 in UTC."""
-
-    magic: str
-    format: int
-    id: str
-    name: str
-    created_at: str
-    mandatory_flags: tuple[str, ...] = ()
-    optional_flags: tuple[str, ...] = ()
-
-    @property
-    def id_bytes(self) -> bytes:
-        """The id as the 16 bytes that binary headers carry."""
-        return uuid.UUID(self.id).bytes
 
 
 class MachineCard(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,7 +83,7 @@ class Vault:
 
         The caller vouches for the id: it must know from elsewhere that this is the vault it means.
         """
-        return self.store.put(layout.VAULT, [_header_bytes(msgspec.structs.replace(self.header, name=name))])
+        return self.store.put(layout.VAULT, [encode_header(msgspec.structs.replace(self.header, name=name))])
 
     def machine_cards(self) -> list[MachineCard]:
         """Return the newest readable card of every machine, sorted by machine id; damaged ones are passed over."""
@@ -136,8 +120,8 @@ def create_vault(store: ObjectStore, *, name: str, clock: Clock = SystemClock())
             raise SkyharborError("vault-exists", store.describe())
         raise SkyharborError("vault-not-empty", f"{store.describe()} holds {info.name}")
     now = clock.now().isoformat()
-    header = VaultHeader(magic=_MAGIC, format=FORMAT, id=str(uuid.uuid4()), name=name, created_at=now)
-    if not store.put(layout.VAULT, [_header_bytes(header)]):
+    header = VaultHeader(id=str(uuid.uuid4()), name=name, created_at=now)
+    if not store.put(layout.VAULT, [encode_header(header)]):
         raise SkyharborError("vault-exists", store.describe())
     return header
 
@@ -151,9 +135,9 @@ def open_vault(store: ObjectStore, *, clock: Clock = SystemClock()) -> Vault:
     ``object-damaged`` when ``vault.json`` cannot be understood and there is no point to ask.
     """
     try:
-        return Vault(store=store, header=_read_header(store.get(layout.VAULT, length=_MAX_JSON)), clock=clock)
+        return Vault(store=store, header=decode_header(store.get(layout.VAULT, length=_MAX_JSON)), clock=clock)
     except SkyharborError as error:
-        if error.code not in _NO_HEADER:
+        if error.code not in _USELESS:
             raise
         lost = error
     header = _header_from_points(store, clock)
@@ -162,31 +146,6 @@ def open_vault(store: ObjectStore, *, clock: Clock = SystemClock()) -> Vault:
     how = "is missing" if lost.code == "object-missing" else f"cannot be used ({lost.detail})"
     problem = f"{layout.VAULT} {how}; the vault's id was taken from the header of a recovery point"
     return Vault(store=store, header=header, clock=clock, problems=(problem,))
-
-
-class _Format(msgspec.Struct):
-    magic: str
-    format: int
-
-
-def _read_header(data: bytes) -> VaultHeader:
-    with blamed_on(layout.VAULT):
-        # A newer format may have other fields: look at the version before anything else.
-        said = msgspec.json.decode(data, type=_Format)
-        if said.magic != _MAGIC:
-            raise SkyharborError("object-damaged", "this is not a vault's header")
-        if said.format != FORMAT:
-            raise SkyharborError("vault-unsupported", f"the vault has format {said.format}, this reader knows {FORMAT}")
-        header = msgspec.json.decode(data, type=VaultHeader)
-        if header.mandatory_flags:
-            raise SkyharborError("vault-unsupported", f"the vault needs {', '.join(header.mandatory_flags)}")
-        if str(uuid.UUID(header.id)) != header.id:
-            raise SkyharborError("object-damaged", "the vault's id is not a UUID")
-        return header
-
-
-def _header_bytes(header: VaultHeader) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(header), indent=2) + b"\n"
 
 
 def _header_from_points(store: ObjectStore, clock: Clock) -> VaultHeader | None:
@@ -203,12 +162,12 @@ def _header_from_points(store: ObjectStore, clock: Clock) -> VaultHeader | None:
             said = read_point_slots(store.get(layout.point_name(point), length=MAX_HEADER))
             vault_id = str(uuid.UUID(said.vault))
         except (SkyharborError, ValueError) as error:
-            if isinstance(error, SkyharborError) and error.code not in _NO_HEADER:
+            if isinstance(error, SkyharborError) and error.code not in _USELESS:
                 raise
             continue
         if (said.vault, said.machine, said.item, said.point) == (vault_id, *point):
             now = clock.now().isoformat()
-            return VaultHeader(magic=_MAGIC, format=FORMAT, id=vault_id, name="", created_at=now)
+            return VaultHeader(id=vault_id, name="", created_at=now)
     return None
 
 
@@ -229,11 +188,10 @@ def _newest_cards(store: ObjectStore, prefix: str) -> list[MachineCard]:
 
 def _read_card(store: ObjectStore, name: str) -> MachineCard | None:
     try:
-        card = msgspec.json.decode(store.get(name, length=_MAX_JSON), type=MachineCard)
-    except msgspec.MsgspecError:
-        return None
+        with blamed_on(name):
+            card = msgspec.json.decode(store.get(name, length=_MAX_JSON), type=MachineCard)
     except SkyharborError as error:
-        if error.code != "object-missing":
+        if error.code not in _USELESS:
             raise
         return None
     return card if name.startswith(f"{layout.MACHINES}{card.id}.") else None

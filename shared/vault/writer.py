@@ -98,13 +98,16 @@ class PointWriter:
             self._chunks_new += sum(answers)
         return answers
 
-    def add_segment(self, ids: Sequence[bytes], chunks: Sequence[Buffer], *, whole: memoryview | None = None) -> None:
+    def add_segment(
+        self, ids: Sequence[bytes], chunks: Sequence[Buffer], *, whole: memoryview | None = None, effort: int = 0
+    ) -> None:
         """Compress chunks together in this thread and append them to the open data pack.
 
-        The ids must be those of the chunks; ``whole`` is the chunks as one buffer, where there is one.
+        The ids must be those of the chunks; ``whole`` is the chunks as one buffer, where there is one;
+        ``effort`` is how many levels of zstd above the point's own they are worth.
         1-4 MiB in all is best; waits while two full packs are on their way.
         """
-        self._data.add_segment(ids, chunks, whole=whole)
+        self._data.add_segment(ids, chunks, whole=whole, effort=effort)
 
     def adopt(self, pack: FinishedPack) -> None:
         """Take note of a durable pack: of this process, or of another one that reserved its chunks here."""
@@ -133,10 +136,10 @@ class PointWriter:
 
     # ── from one thread ──────────────────────────────────────────────────────────────────────────────
 
-    def add_entry(self, entry: Entry) -> None:
-        """Take the next entry, in ``sort_key`` order (ValueError otherwise). Its chunks may still be on their way."""
-        self._references += len(entry.chunks) // 32
-        self._pages.add(entry)
+    def add_entries(self, entries: Sequence[Entry]) -> None:
+        """Take the next entries, in ``sort_key`` order (ValueError otherwise); their chunks may be on their way."""
+        self._references += sum([len(entry.chunks) for entry in entries]) // 32
+        self._pages.add(entries)
 
     def add_page(self, page: PageRef, packs: Iterable[PackInfo]) -> None:
         """Take a page of an earlier point as it is; ``packs`` hold its pieces and all chunks of its entries.

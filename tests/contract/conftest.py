@@ -9,12 +9,17 @@ from collections.abc import Iterator
 import pytest
 
 from shared.clock import SystemClock
+from shared.model.bandwidth import BandwidthPlan
 from shared.storage.faulty import Fault, FaultKind, FaultyStore, Verb
 from shared.storage.local import LocalStore
 from shared.storage.memory import MemoryStore
+from shared.storage.metered import MeteredStore
 from shared.storage.object_store import ObjectStore
-from shared.storage.open import probe
+from shared.storage.probe import probe
+from shared.storage.read_only import ReadOnlyStore
 from shared.storage.retrying import RetryingStore, RetryRule
+from shared.storage.throttle import Throttle
+from shared.storage.throttled import ThrottledStore
 from tests.support.seaweed import Seaweed, SeaweedAccess, find_weed
 
 QUICK = RetryRule(attempts=12, first_pause=0.001, longest_pause=0.002)
@@ -41,6 +46,11 @@ def s3_store(access: SeaweedAccess) -> ObjectStore:
     return S3Store("exam", secrets.token_hex(8), config=access.config())  # type: ignore[arg-type]
 
 
+def quick(folder: str) -> Throttle:
+    """A throttle with a limit that nobody notices."""
+    return Throttle.following(os.path.join(folder, "bucket"), BandwidthPlan(upload=1 << 30, download=1 << 30))
+
+
 def unreliable() -> ObjectStore:
     """A store that loses the reply of every fifth call and fails every seventh, behind the patience that hides it."""
     lost = [Fault(verb=verb, nth=n, kind=FaultKind.LOSE_REPLY) for verb in Verb for n in range(1, 400, 5)]
@@ -49,7 +59,18 @@ def unreliable() -> ObjectStore:
     return RetryingStore(FaultyStore(MemoryStore(), [*lost, *failed, *torn]), rule=QUICK, clock=SystemClock())
 
 
-@pytest.fixture(params=["memory", "local", "unreliable", "s3", "s3-patient"])
+class TwoDoors:
+    """One store whose readers come through a door that lets nothing in."""
+
+    def __init__(self, inner: ObjectStore) -> None:
+        reading = ReadOnlyStore(inner)
+        self.describe, self.get, self.size, self.list = reading.describe, reading.get, reading.size, reading.list
+        self.put, self.delete, self.close = inner.put, inner.delete, reading.close
+
+
+@pytest.fixture(
+    params=["memory", "local", "unreliable", "metered", "read-only", "throttled", "s3", "s3-as-a-unit-has-it"]
+)
 def store(request: pytest.FixtureRequest, tmp_path: object) -> Iterator[ObjectStore]:
     match request.param:
         case "memory":
@@ -58,9 +79,16 @@ def store(request: pytest.FixtureRequest, tmp_path: object) -> Iterator[ObjectSt
             opened = LocalStore.create(os.path.join(str(tmp_path), "store"))
         case "unreliable":
             opened = unreliable()
+        case "metered":
+            opened = MeteredStore(MemoryStore())
+        case "read-only":
+            opened = TwoDoors(MemoryStore())
+        case "throttled":
+            opened = ThrottledStore(LocalStore.create(os.path.join(str(tmp_path), "store")), quick(str(tmp_path)))
         case "s3":
             opened = s3_store(request.getfixturevalue("seaweed"))
         case _:
-            opened = RetryingStore(s3_store(request.getfixturevalue("seaweed")))
+            backend = s3_store(request.getfixturevalue("seaweed"))
+            opened = RetryingStore(MeteredStore(ThrottledStore(backend, quick(str(tmp_path)))))
     yield opened
     opened.close()

@@ -16,7 +16,8 @@ import pytest
 from shared.errors import SkyharborError
 from shared.storage.local import LocalStore
 from shared.storage.local_files import rename_noreplace
-from shared.storage.open import create_store, open_store, probe
+from shared.storage.open import create_store, open_store
+from shared.storage.probe import probe
 
 NAME = "packs/d/ab/object"
 NOBODY = 65534
@@ -72,6 +73,27 @@ def test_a_put_that_does_not_create_leaves_no_temporary_file(root: Path) -> None
     store = LocalStore.create(str(root))
     assert [store.put(NAME, [b"x"]), store.put(NAME, [b"y"])] == [True, False]
     assert files_below(root) == [NAME]
+
+
+class Watching(list[bytes]):
+    """Parts that look, each time one is asked for, at how much has been written."""
+
+    def __init__(self, root: Path, parts: list[bytes]) -> None:
+        super().__init__(parts)
+        self._root = root
+        self.seen: list[int] = []
+
+    def __iter__(self) -> Iterator[bytes]:
+        for part in super().__iter__():
+            self.seen.append(sum(path.stat().st_size for path in (self._root / "tmp").iterdir()))
+            yield part
+
+
+def test_a_part_is_asked_for_when_those_before_it_are_written(root: Path) -> None:
+    parts = Watching(root, [b"x" * (1 << 20)] * 4 + [b"y"] * 3)
+    LocalStore.create(str(root)).put(NAME, parts)
+    assert parts.seen == [0, 1 << 20, 2 << 20, 3 << 20, *[4 << 20] * 3]
+    assert (root / NAME).stat().st_size == (4 << 20) + 3
 
 
 def test_temporary_files_are_never_listed_and_removed_after_a_day(root: Path) -> None:

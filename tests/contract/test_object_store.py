@@ -10,7 +10,7 @@ import pytest
 
 from shared.errors import SkyharborError
 from shared.storage.object_store import ObjectInfo, ObjectStore
-from shared.storage.open import probe
+from shared.storage.probe import probe
 
 PACK = "packs/d/0a/" + "ab" * 32
 

@@ -14,6 +14,7 @@ from shared.crypto.keyring import read_key_file
 from shared.crypto.slots import Slot, open_slots
 from shared.errors import SkyharborError
 from shared.storage.open import open_store
+from shared.storage.read_only import ReadOnlyStore
 from shared.vault.layout import PointName, parse_point, point_name
 from shared.vault.manifest import read_point_slots
 from shared.vault.vault import MachineCard, Vault, open_vault
@@ -59,7 +60,7 @@ def unlock(*, store: str, machine: str, proof: Proof) -> Unlocked:
     Raises ``vault-missing``, ``not-found`` (no such machine), ``bad-request`` (several machines of that name),
     ``wrong-passphrase``, ``key-missing``, ``object-damaged`` and the store's errors. Writes nothing.
     """
-    vault = open_vault(open_store(store))
+    vault = open_vault(ReadOnlyStore(open_store(store)))
     card = _find(vault, machine)
     if isinstance(proof, KeyFile):
         dek = read_key_file(proof.path, machine_id=card.id)

@@ -23,11 +23,12 @@ _PATIENCE = 10.0
 class Chief:
     """The worker's view: started on first use, and again should it ever end. Safe to share between threads.
 
-    ``environment`` is the whole environment of the program and its hands.
+    ``environment`` is the whole environment of the program and its hands; they log to ``log_file`` or stderr.
     """
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], *, log_file: str | None = None) -> None:
         self._environment = environment
+        self._log_file = [log_file] if log_file else []
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._line: socket.socket | None = None
@@ -62,7 +63,7 @@ class Chief:
         self._line, theirs = socket.socketpair()
         with theirs:
             fd = theirs.fileno()
-            command = [sys.executable, "-m", "workers.hands", str(fd)]
+            command = [sys.executable, "-m", "workers.hands", str(fd), *self._log_file]
             self._process = subprocess.Popen(command, pass_fds=[fd], stdin=subprocess.DEVNULL, env=self._environment)
         return self._line
 

@@ -9,7 +9,6 @@ Rule of the file: every failure of a call becomes a message; the line's end is t
 
 from __future__ import annotations
 
-import contextlib
 import os
 import queue
 import socket
@@ -24,7 +23,7 @@ from shared.clock import SystemClock
 from shared.contracts.work import FilesSource
 from shared.crypto.domain_keys import DomainKeys
 from shared.errors import SkyharborError
-from shared.storage.open import open_store
+from shared.storage.throttle import Throttle
 from shared.vault.chunk_finder import TableFinder
 from shared.vault.chunk_reader import ChunkReader
 from shared.vault.chunk_writer import ChunkWriter
@@ -55,6 +54,7 @@ from workers.engine.file_writing import FileWriting
 from workers.engine.folders import Folders
 from workers.engine.ports import Source, Stop, StopReason, Unreadable
 from workers.engine.reading import FileReading, Read
+from workers.engine.unit_store import unit_store
 
 OpenSource = Callable[[FilesSource, Sequence[str]], Source]
 Call = ReadBatch | ReadPart | Flush | WriteBatch
@@ -86,7 +86,9 @@ def serve(connection: socket.socket, open_source: OpenSource) -> None:
     if not isinstance(work, BackupWork | RestoreWork):
         return
     desk = _Desk(line)
-    with contextlib.closing(open_store(work.vault_url)) as store:
+    throttle = Throttle.following(work.throttle, work.bandwidth)
+    read_only = isinstance(work, RestoreWork)
+    with unit_store(work.vault_url, throttle=throttle, check=desk.check, read_only=read_only) as store:
         vault = Vault(store=store, header=work.vault, clock=SystemClock())
         match work:
             case BackupWork():
@@ -102,6 +104,12 @@ class _Desk:
         self.line = line
         self._calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._hung_up = threading.Event()
+
+    def check(self) -> None:
+        """Raise ``Stop`` when the worker has hung up: nobody waits for what would be put. Any thread."""
+        if self._hung_up.is_set():
+            raise Stop(StopReason.LOST)
 
     def run(self, craft: _Craft) -> None:
         """Answer calls until the worker hangs up."""
@@ -128,6 +136,7 @@ class _Desk:
                 self._answers.put(message.wanted)
             elif not isinstance(message, BackupWork | RestoreWork):
                 self._calls.put(message)
+        self._hung_up.set()
         craft.stop()
         self._answers.put(None)
         self._calls.put(None)
@@ -159,9 +168,11 @@ class _Reader:
         """Ask the worker."""
         return [wanted == 1 for wanted in self._desk.ask(Reserve(b"".join(ids)))]
 
-    def add_segment(self, ids: Sequence[bytes], chunks: Sequence[Buffer], *, whole: memoryview | None = None) -> None:
+    def add_segment(
+        self, ids: Sequence[bytes], chunks: Sequence[Buffer], *, whole: memoryview | None = None, effort: int = 0
+    ) -> None:
         """Store chunks in a pack of this hand."""
-        self._chunks.add_segment(ids, chunks, whole=whole)
+        self._chunks.add_segment(ids, chunks, whole=whole, effort=effort)
 
     def answer(self, call: Call) -> msgspec.Struct:
         """Read, or make durable what was read."""

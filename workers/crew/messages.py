@@ -9,15 +9,21 @@ import msgspec
 
 from shared.contracts.work import FilesSource
 from shared.model.backup import ConflictRule, Notice
+from shared.model.bandwidth import BandwidthPlan
 from shared.vault.entry import Entry
 from shared.vault.vault import VaultHeader
 from workers.engine.file_writing import Job, Written
 
 
 class BackupWork(msgspec.Struct, frozen=True, kw_only=True, tag=True, array_like=True):
-    """The first message to a hand: read from this source into this vault. ``dek`` never leaves the machine."""
+    """The first message to a hand: read from this source into this vault. ``dek`` never leaves the machine.
+
+    ``throttle`` is the path of the vault's throttle on this machine, ``bandwidth`` the plan until its file says more.
+    """
 
     vault_url: str
+    throttle: str
+    bandwidth: BandwidthPlan
     vault: VaultHeader
     dek: bytes
     source: FilesSource
@@ -29,6 +35,8 @@ class RestoreWork(msgspec.Struct, frozen=True, kw_only=True, tag=True, array_lik
     """The first message to a hand of a restore: write from this vault into this target, the folder of that node."""
 
     vault_url: str
+    throttle: str
+    bandwidth: BandwidthPlan
     vault: VaultHeader
     dek: bytes
     target: str

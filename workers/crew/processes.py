@@ -29,6 +29,7 @@ from workers.crew.line import Line
 from workers.crew.messages import (
     BackupWork,
     BatchRead,
+    BatchWritten,
     Flush,
     FromHand,
     PackDurable,
@@ -128,11 +129,16 @@ class WritingProcesses(_Hands):
     def __init__(self, chief: Chief, work: RestoreWork, finder: ChunkFinder, *, count: int) -> None:
         super().__init__(chief, work, count=count)
         self._finder = finder
+        self.bytes_read = 0
 
     def write(self, jobs: Sequence[Job]) -> Future[Written]:
         """See the port."""
         table = table_bytes(self._finder.table_of(b"".join([job.entry.chunks for job in jobs])))
-        return self._call(lambda number: WriteBatch(number, list(jobs), table), lambda reply: reply.written)
+        return self._call(lambda number: WriteBatch(number, list(jobs), table), self._note)
+
+    def _note(self, reply: BatchWritten) -> Written:
+        self.bytes_read += reply.written.bytes_read
+        return reply.written
 
 
 class _Hand:
@@ -203,8 +209,11 @@ class _Hand:
         if isinstance(message, Trouble):
             failure = Unreadable(message.notice) if message.notice else SkyharborError(message.code, message.detail)
             future.set_exception(failure)
-        else:
+            return
+        try:
             future.set_result(result(message))
+        except Exception as error:  # noqa: BLE001 - a reply that makes no sense fails its call, and nobody waits for ever
+            future.set_exception(error)
 
 
 def _read(given: list[Entry], reply: BatchRead) -> Read:

@@ -19,7 +19,7 @@ from shared.vault.layout import PointName, point_name
 from shared.vault.point import Sealed
 from shared.vault.reader import PointReader
 from shared.vault.vault import Vault
-from workers.engine.healing import restore_header, tell_lost
+from workers.engine.healing import complete_index, restore_header, tell_lost
 from workers.engine.lead import Lead
 from workers.engine.notices import Notices
 from workers.engine.part import BackupOptions, Gear, Muster, PartRun
@@ -63,6 +63,8 @@ def run_backup(
     # Before anything is compared: what the store has lost counts as unknown, so it is read and stored again.
     lost = index.drop_missing_packs(vault)
     reference = open_reference(vault, keys, index, instruction, notices)
+    if reference is not None:
+        complete_index(index, vault, keys, reference, lost)
     if lost:
         tell_lost(frozenset(lost), vault, keys, instruction, reference, notices)
     gear = Gear(source=source, vault=vault, keys=keys, index=index, clock=clock, options=options, muster=muster)

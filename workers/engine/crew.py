@@ -51,6 +51,11 @@ class ReadingCrew(Crew, Protocol):
 class WritingCrew(Crew, Protocol):
     """The crew of a restore."""
 
+    @property
+    def bytes_read(self) -> int:
+        """What was fetched from the vault besides what the point's own reader knows of."""
+        ...
+
     def write(self, jobs: Sequence[Job]) -> Future[Written]:
         """Write files into the target; see ``FileWriting.write``."""
         ...
@@ -87,7 +92,9 @@ class ReadingThreads:
 
 
 class WritingThreads:
-    """Threads in this process."""
+    """Threads in this process, which read through the point's own reader."""
+
+    bytes_read = 0
 
     def __init__(self, writing: FileWriting, *, count: int) -> None:
         self.limit = count + 2

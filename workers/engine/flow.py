@@ -354,41 +354,47 @@ class Flow:
             self._writer.add_page(item.page, item.packs)
             return
         # The page before it ended elsewhere than it used to: until cuts fall together again, entry by entry.
-        for entry in item.columns.entries():
-            self._writer.add_entry(entry)
+        self._writer.add_entries(item.columns.entries())
 
     def _emit_block(self, block: _Block) -> None:
         for batch in block.batches:
             self._settle(batch)
         for place, large in block.large:
             self._settle_large(block, place, large)
-        add, count = self._writer.add_entry, self.tally.count
-        for place, (entry, change) in enumerate(zip(block.entries, block.changes, strict=True)):
-            if entry is None:
-                if place not in block.further_names:
-                    continue
-                entry, change = self._further_name(*block.further_names[place], change)
-                if entry is None:
-                    continue
-            elif place in block.first_names:
-                self._homes[block.first_names[place]] = entry.path
+        if block.first_names or block.further_names or block.elsewhere:
+            self._name(block)
             if self._links is not None:
-                self._note_link(block, place, entry, self._links)
-            add(entry)
-            count(entry, change)
+                self._note_links(block, self._links)
+        kept = [
+            (entry, change) for entry, change in zip(block.entries, block.changes, strict=True) if entry is not None
+        ]
+        self._writer.add_entries([entry for entry, _ in kept])
+        self.tally.count(kept)
 
-    def _note_link(self, block: _Block, place: int, entry: Entry, log: LinkLog) -> None:
-        """Tell the log of an entry whose node has several names, unless another node stands there by now."""
-        trusted = place in block.elsewhere
-        if trusted:
-            node = block.elsewhere[place]
-        elif place in block.first_names:
-            node = block.first_names[place]
-        elif place in block.further_names and (entry.link or _node(entry) == block.further_names[place][0]):
-            node = block.further_names[place][0]
-        else:
-            return
-        log.note(self.tally.files + self.tally.directories, node, names=self._names[node], trusted=trusted)
+    def _name(self, block: _Block) -> None:
+        """Settle the names of nodes that have several, in order."""
+        for place, entry in enumerate(block.entries):
+            if place in block.further_names:
+                block.entries[place], block.changes[place] = self._further_name(
+                    *block.further_names[place], block.changes[place]
+                )
+            elif place in block.first_names and entry is not None:
+                self._homes[block.first_names[place]] = entry.path
+
+    def _note_links(self, block: _Block, log: LinkLog) -> None:
+        """Tell the log of entries whose nodes have several names, unless another node stands there by now."""
+        at = self.tally.files + self.tally.directories
+        for place, entry in enumerate(block.entries):
+            if entry is None:
+                continue
+            trusted = place in block.elsewhere
+            node = block.elsewhere[place] if trusted else block.first_names.get(place)
+            if place in block.further_names:
+                node = block.further_names[place][0]
+                node = node if entry.link or _node(entry) == node else None
+            if node is not None:
+                log.note(at, node, names=self._names[node], trusted=trusted)
+            at += 1
 
     def _settle(self, batch: _Batch) -> None:
         """Put the results of a batch into their places. Once is enough."""

@@ -6,10 +6,14 @@ still has.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from shared.contracts.work import BackupInstruction
 from shared.crypto.domain_keys import DomainKeys
 from shared.errors import SkyharborError
 from shared.model.backup import Notice
+from shared.vault.index import ChunkIndex
+from shared.vault.index_loading import pack_table
 from shared.vault.manifest import read_manifest
 from shared.vault.point import PackRef
 from shared.vault.reader import PointReader
@@ -18,6 +22,23 @@ from workers.engine.notices import Notices
 
 UNUSABLE = frozenset({"object-missing", "object-damaged"})
 """Codes of a point that cannot be read, as opposed to a store that cannot be reached."""
+
+
+def complete_index(
+    index: ChunkIndex, vault: Vault, keys: DomainKeys, reference: PointReader, lost: Collection[str]
+) -> None:
+    """Read the directories of packs that the last point names and no index segment covers, as when one was deleted.
+
+    Otherwise all that they hold would be read and stored a second time, without a word. ``lost`` packs are left alone.
+    """
+    covered = index.pack_names()
+    for pack in reference.packs:
+        if pack.name not in covered and pack.name not in lost:
+            try:
+                index.recover(pack_table(vault, pack, keys)[0])
+            except SkyharborError as error:
+                if error.code not in UNUSABLE:
+                    raise
 
 
 def restore_header(vault: Vault, instruction: BackupInstruction, notices: Notices) -> None:

@@ -34,6 +34,9 @@ _TYPES = {
     EntryKind.BLOCK_DEVICE: stat.S_IFBLK,
 }
 
+_NO_TARGET = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+"""Reasons for which a directory right in the target cannot be made that hold for everything else as well."""
+
 _PRIVATE = 0o700
 _UNFINISHED = 0o1700
 """A mode that nobody gives to a directory: its attributes are still to come. It is given in the moment of making."""
@@ -198,7 +201,7 @@ class Landing:
                 made, where = self._make_folder(folder, name, entry, only_above=only_above)
             except OSError as error:
                 raise_if_full(error)
-                if not folder:
+                if not folder and error.errno in _NO_TARGET:
                     raise SkyharborError("target-invalid", f"{name!r} cannot be made: {reason(error)}") from error
                 self._notices.say(path, "not-restored", f"{reason(error)}; neither is anything below it")
             else:

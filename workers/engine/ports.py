@@ -6,7 +6,7 @@ Rule of the file: Protocols and the values that cross them; no behaviour.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import NamedTuple, Protocol
 
 from shared.contracts.work import Progress, Shards
@@ -141,6 +141,14 @@ class OpenedFile(Protocol):
         ...
 
 
+class Haste(Enum):
+    """How a quick reading of a small file went."""
+
+    NO = 0  # there is something special about the file: ``open`` finds out
+    READ = 1
+    WAITED = 2  # read, but from the disk: the page cache did not have it
+
+
 class Source(Protocol):
     """What is protected, as a tree of entries."""
 
@@ -160,12 +168,16 @@ class Source(Protocol):
         """Return a node that is no file with its xattrs, flags and link target. Any thread. Raises ``Unreadable``."""
         ...
 
-    def read_whole(self, entry: Entry, room: memoryview) -> bool:
+    def read_whole(self, entry: Entry, room: memoryview) -> Haste:
         """Read a small regular file the quick way into ``room`` (its size and one byte more) and complete its entry.
 
-        True only when the file was, after it was read, the very node that the scan met, unchanged, and has no holes;
-        False in every other case, whatever the reason: ``open`` then finds out. Any thread.
+        Only when the file was, after it was read, the very node that the scan met, unchanged, and has no holes; ``NO``
+        in every other case, whatever the reason. Any thread.
         """
+        ...
+
+    def warm(self, entries: Iterable[Entry]) -> None:
+        """Have the content of small files fetched into the page cache, without waiting for it. Any thread."""
         ...
 
     def open(self, entry: Entry) -> OpenedFile:

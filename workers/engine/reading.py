@@ -27,7 +27,7 @@ from shared.model.backup import Notice
 from shared.vault.entry import Entry, EntryKind
 from workers.engine.chunker import Cutter
 from workers.engine.notices import shown, unreadable
-from workers.engine.ports import OpenedFile, ReadRange, Source, Stop, StopReason, Unreadable
+from workers.engine.ports import Haste, OpenedFile, ReadRange, Source, Stop, StopReason, Unreadable
 
 LARGE_FILE = 1024 * 1024
 """Files from this size on are cut by content; smaller ones are one chunk."""
@@ -37,6 +37,8 @@ RANGE = 64 * 1024 * 1024
 at every 64 MiB costs deduplication of shifted content about one chunk in 25."""
 
 _SEGMENT = 4 * 1024 * 1024
+_FOR_LARGE = 1
+"""Large files get one level of zstd more: small ones gain more by lying together than by a higher level."""
 _YOUNG_NS = 20_000_000
 """File systems' clocks tick as seldom as every 10 ms: what changed right before it was read may change again unseen."""
 
@@ -50,7 +52,9 @@ class ChunkSink(Protocol):
         """Return for every id whether the caller must store it: True at most once per id and point."""
         ...
 
-    def add_segment(self, ids: Sequence[bytes], chunks: Sequence[Buffer], *, whole: memoryview | None = None) -> None:
+    def add_segment(
+        self, ids: Sequence[bytes], chunks: Sequence[Buffer], *, whole: memoryview | None = None, effort: int = 0
+    ) -> None:
         """Store chunks together; ``whole`` is the same bytes as one buffer, where there is one."""
         ...
 
@@ -106,21 +110,23 @@ class _Segment:
         begin, size = 0, 0
         for number, chunk in enumerate(chunks):
             if size and size + len(chunk) > _SEGMENT:
-                self._hand_over(ids[begin:number], chunks[begin:number])
+                self._hand_over(ids[begin:number], chunks[begin:number], effort=_FOR_LARGE)
                 begin, size = number, 0
             size += len(chunk)
-        self._hand_over(ids[begin:], chunks[begin:])
+        self._hand_over(ids[begin:], chunks[begin:], effort=_FOR_LARGE)
         return ids
 
-    def _hand_over(self, ids: Sequence[bytes], chunks: Sequence[memoryview], whole: memoryview | None = None) -> None:
+    def _hand_over(
+        self, ids: Sequence[bytes], chunks: Sequence[memoryview], whole: memoryview | None = None, effort: int = 0
+    ) -> None:
         if not ids:
             return
         answers = self._sink.reserve(ids)
         if all(answers):
-            self._sink.add_segment(ids, chunks, whole=chunks[0] if len(chunks) == 1 else whole)
+            self._sink.add_segment(ids, chunks, whole=chunks[0] if len(chunks) == 1 else whole, effort=effort)
         elif any(answers):
             wanted = [place for place, new in enumerate(answers) if new]
-            self._sink.add_segment([ids[place] for place in wanted], [chunks[place] for place in wanted])
+            self._sink.add_segment([ids[at] for at in wanted], [chunks[at] for at in wanted], effort=effort)
         self.passed += sum(map(len, chunks))
 
 
@@ -135,6 +141,7 @@ class FileReading:
         self._cutters: queue.SimpleQueue[Cutter] = queue.SimpleQueue()
         self._rooms: queue.SimpleQueue[memoryview] = queue.SimpleQueue()
         self._stopping = threading.Event()
+        self._cold = False
 
     def stop(self) -> None:
         """Make every call under way end at its next step, and every later one at once."""
@@ -147,10 +154,15 @@ class FileReading:
         segment = _Segment(self._keys, self._sink, room)
         young = int(self._clock.now().timestamp() * 1e9) - _YOUNG_NS
         read_whole, space, fill, keep = self._source.read_whole, segment.space, segment.fill, result.entries.append
+        waits = 0
+        if self._cold:
+            self._source.warm([entry for entry in entries if entry.kind == _FILE and 0 < entry.size < LARGE_FILE])
         for entry in entries:
             size = entry.size
             # One byte more than there should be, to notice when there is more.
-            if entry.kind == _FILE and size < LARGE_FILE and read_whole(entry, space(size + 1)):
+            how = read_whole(entry, space(size + 1)) if entry.kind == _FILE and size < LARGE_FILE else Haste.NO
+            if how is not Haste.NO:
+                waits += how is Haste.WAITED
                 if size:
                     entry.chunks = fill(size)
                 done = entry
@@ -165,6 +177,8 @@ class FileReading:
             if done.ctime_ns > young:
                 done.ctime_ns = 0  # not to be trusted: the next run reads it again
             keep(done)
+        # Warmed files hardly wait, so a few that do are enough to go on warming.
+        self._cold = waits > len(entries) // (100 if self._cold else 10)
         self._check()
         segment.flush()
         self._rooms.put(room)

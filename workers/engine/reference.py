@@ -17,6 +17,7 @@ from shared.vault.pages import Columns
 from shared.vault.point import PageRef
 
 _DIRECTORY = int(EntryKind.DIRECTORY)
+_UNUSABLE = frozenset({"object-missing", "object-damaged"})
 
 
 class Reference:
@@ -88,6 +89,8 @@ class Reference:
         try:
             self.page = next(self._pages, None)
         except SkyharborError as error:
+            if error.code not in _UNUSABLE:
+                raise  # a store that cannot be reached is no reason to read everything
             self.problem = error
 
 

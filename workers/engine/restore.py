@@ -38,9 +38,9 @@ from workers.engine.notices import Notices, reason
 from workers.engine.ports import Control
 from workers.engine.selection import Selection
 
-_WINDOW_FILES = 8192
-_WINDOW_BYTES = 512 * 1024 * 1024
-_WINDOW_ACTIONS = 8192
+_WINDOW_FILES = 32768  # some 20 MiB of entries
+_WINDOW_BYTES = 2 * 1024 * 1024 * 1024
+_WINDOW_ACTIONS = 32768
 _BATCH_FILES = 256
 _BATCH_BYTES = 4 * 1024 * 1024
 _MOST = 4  # times these, before a batch ends inside of a segment
@@ -150,8 +150,7 @@ class _Run:
             raise
         finally:
             self._crew.close()
-        # Pages, and what this process itself has written; the crew has told what it read.
-        self._stats.bytes_read += self._reader.bytes_read - read_before
+        self._stats.bytes_read = self._reader.bytes_read - read_before + self._crew.bytes_read
         self._stats.warnings = self._notices.count
         return RestoreDone(stats=self._stats, warnings=self._notices.listed())
 
@@ -185,7 +184,9 @@ class _Run:
     def _content(self, path: bytes) -> Entry | None:
         """Return the entry that carries the content of a hard-linked node."""
         first = next(self._reader.entries_or_errors(path), None)
-        return first if isinstance(first, Entry) and first.path == path and not first.link else None
+        if not isinstance(first, Entry) or first.path != path or first.link or first.kind == EntryKind.DIRECTORY:
+            return None
+        return first
 
     def _submit(self) -> None:
         """Have the window written."""
@@ -233,7 +234,7 @@ class _Run:
                 files_total=body.files if whole else 0,
                 bytes_done=stats.bytes_restored,
                 bytes_total=body.bytes if whole else 0,
-                bytes_transferred=stats.bytes_read,
+                bytes_transferred=self._reader.bytes_read + self._crew.bytes_read,
             )
         )
 

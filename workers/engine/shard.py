@@ -14,7 +14,7 @@ from shared.model.backup import BackupType
 from shared.vault.index import ChunkIndex
 from shared.vault.reader import PointReader
 from shared.vault.vault import Vault
-from workers.engine.healing import UNUSABLE
+from workers.engine.healing import UNUSABLE, complete_index
 from workers.engine.links import LinkLog
 from workers.engine.notices import Notices
 from workers.engine.part import Gear, PartRun
@@ -36,9 +36,11 @@ def run_shard(gear: Gear, order: ShardOrder, fence: Fence, *, control: Control) 
 
     Raises what ``run_backup`` raises; what was stored by then is found again by the next attempt.
     """
-    gear.index.drop_missing_packs(gear.vault)
+    lost = gear.index.drop_missing_packs(gear.vault)
     notices = Notices()
     reader = open_reference(gear.vault, gear.keys, gear.index, order.backup, notices)
+    if reader is not None:
+        complete_index(gear.index, gear.vault, gear.keys, reader, lost)
     report = fly_part(gear, order.backup, order.span, reader=reader, control=control, notices=notices)
     return seal_report(report, keys=gear.keys, fence=fence)
 

@@ -5,6 +5,8 @@ Rule of the file: counting only; "files" are all entries but directories, as eve
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from enum import IntEnum
 
 import msgspec
@@ -79,17 +81,16 @@ class Tally:
         self.uids |= counts.uids
         self.gids |= counts.gids
 
-    def count(self, entry: Entry, change: Change) -> None:
-        """Count an entry of the point."""
-        self.uids.add(entry.uid)
-        self.gids.add(entry.gid)
-        if entry.kind == _DIRECTORY:
-            self.directories += 1
-            return
-        self.files += 1
-        self._by_change[change] += 1
-        if not entry.link:
-            self.bytes += entry.size
+    def count(self, entries: Sequence[tuple[Entry, Change]]) -> None:
+        """Count entries of the point."""
+        self.uids.update([entry.uid for entry, _ in entries])
+        self.gids.update([entry.gid for entry, _ in entries])
+        files = [(entry, change) for entry, change in entries if entry.kind != _DIRECTORY]
+        self.directories += len(entries) - len(files)
+        self.files += len(files)
+        self.bytes += sum([entry.size for entry, _ in files if not entry.link])
+        for change, number in Counter([change for _, change in files]).items():
+            self._by_change[change] += number
 
     def count_page(self, columns: Columns) -> None:
         """Count all entries of a page, none of them a further name of another one, as unchanged."""

@@ -51,6 +51,7 @@ class _Check:
         self._bad_packs: dict[str, str] = {}
         self._blamed: set[str] = set()  # packs that problems were reported for
         self._lost: set[bytes] = set()
+        self._page_lost = False
 
     def run(self) -> VerifyDone:
         """Packs first, then the files that need them."""
@@ -111,6 +112,7 @@ class _Check:
         for entry in self._reader.entries_or_errors():
             if isinstance(entry, SkyharborError):
                 self._blame(entry)
+                self._page_lost = True
                 self._problem(b"", f"a page of entries, with files nobody can name any more: {entry.detail}")
             elif entry.kind != EntryKind.DIRECTORY:
                 yield entry
@@ -119,13 +121,23 @@ class _Check:
         self._stats.files_checked += len(window)
         ids = b"".join([entry.chunks for entry in window])
         self._stats.chunks_checked += len(ids) // 32
-        if self._why_lost(ids) is None and not self._lost:
+        if self._why_lost(ids) is None and not self._lost and not self._page_lost:
             return
         for entry in window:
-            reason = f"a name of {shown(entry.link)}" if entry.link in self._lost else self._why_lost(entry.chunks)
+            reason = self._why_first_name_lost(entry) if entry.link else self._why_lost(entry.chunks)
             if reason is not None:
                 self._lost.add(entry.path)
                 self._problem(entry.path, reason)
+
+    def _why_first_name_lost(self, entry: Entry) -> str | None:
+        if entry.link in self._lost:
+            return f"a name of {shown(entry.link)}"
+        if not self._page_lost:
+            return None
+        # The first name may have been on the page that is lost: what a restore would look for.
+        first = next(self._reader.entries_or_errors(entry.link), None)
+        there = isinstance(first, Entry) and first.path == entry.link and not first.link
+        return None if there else f"a name of {shown(entry.link)}, whose entry cannot be read"
 
     def _why_lost(self, ids: bytes) -> str | None:
         try:

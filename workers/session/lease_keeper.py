@@ -15,13 +15,14 @@ Rule of the file: it never touches a vault and never ends a unit; it only says s
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import structlog
 
 from shared.clock import Clock
 from shared.contracts.work import Fence, Granted, Heartbeat, Progress, Renew, Renewed
 from shared.errors import SkyharborError
+from shared.model.bandwidth import BandwidthPlan
 from workers.engine.ports import Stop, StopReason
 
 log = structlog.get_logger()
@@ -32,6 +33,7 @@ _TICK = 0.25
 
 RenewCall = Callable[[Renew], Renewed]
 CommitCall = Callable[[Fence], None]
+BandwidthCall = Callable[[Mapping[str, BandwidthPlan]], None]
 
 
 class Tenure:
@@ -87,10 +89,18 @@ class LeaseKeeper:
     """Renews the leases of all units that this process holds, in a thread of its own."""
 
     def __init__(
-        self, renew: RenewCall, *, worker: str, session: str, clock: Clock, on_drain: Callable[[], None]
+        self,
+        renew: RenewCall,
+        *,
+        worker: str,
+        session: str,
+        clock: Clock,
+        on_drain: Callable[[], None],
+        on_bandwidth: BandwidthCall = lambda _: None,
     ) -> None:
         self._renew = renew
         self._on_drain = on_drain
+        self._on_bandwidth = on_bandwidth
         self._draining = False
         self._worker = worker
         self._session = session
@@ -163,6 +173,7 @@ class LeaseKeeper:
         verdicts = {(answer.job_id, answer.unit): answer.verdict for answer in reply.units}
         for tenure in tenures:
             self._apply(tenure, verdicts.get((tenure.fence.job_id, tenure.fence.unit)), asked_at)
+        self._on_bandwidth(reply.bandwidth)
         if reply.drain and not self._draining:
             log.warning("told-to-drain")
             self.drain()

@@ -12,7 +12,7 @@ from shared.contracts.work import FilesSource
 from shared.model.backup import Notice
 from shared.vault.entry import Entry
 from workers.engine.notices import shown, unreadable
-from workers.engine.ports import Found, Survey, Unreadable
+from workers.engine.ports import Found, Haste, Survey, Unreadable
 from workers.engine.span import EVERYTHING, Span
 from workers.sources.excludes import Excludes
 from workers.sources.names import names_of
@@ -54,7 +54,11 @@ class FilesAdapter:
         except OSError as error:
             raise Unreadable(unreadable(entry.path, error)) from error
 
-    def read_whole(self, entry: Entry, room: memoryview) -> bool:
+    def warm(self, entries: Iterable[Entry]) -> None:
+        """Have the content of files fetched into the page cache."""
+        self._nodes.warm(entries)
+
+    def read_whole(self, entry: Entry, room: memoryview) -> Haste:
         """Read a small file in one go, if there is nothing special about it (see the port)."""
         return self._nodes.read_whole(entry, room)
 

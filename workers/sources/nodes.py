@@ -13,10 +13,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from shared.vault.entry import Entry, EntryKind, kind_of
 from workers.engine.node_flags import read_flags
+from workers.engine.ports import Haste
 from workers.engine.seen import entry_of, is_unchanged
 from workers.engine.xattrs import path_node, read_xattrs
 
@@ -35,24 +37,34 @@ class Nodes:
         """Return a descriptor for a regular file or whatever now stands in its place (the caller looks)."""
         return self._open(entry.path, _READ, entry.device, entry.inode)
 
-    def read_whole(self, entry: Entry, room: memoryview) -> bool:
+    def read_whole(self, entry: Entry, room: memoryview) -> Haste:
         """Read a small file in one go; see the port. The look after the read proves that it was this very file."""
         try:
             fd = _open_quietly(b"/" + entry.path, _READ)
         except OSError:
-            return False
+            return Haste.NO
         try:
-            got = os.readv(fd, (room,))
+            how, got = _read_noting(fd, room)
             xattrs, flags = read_xattrs(fd), read_flags(fd)
             info = os.fstat(fd)
         except OSError:
-            return False
+            return Haste.NO
         finally:
             os.close(fd)
         if got != entry.size or not is_unchanged(info, entry) or info.st_blocks * 512 < got:
-            return False
+            return Haste.NO
         entry.xattrs, entry.flags = xattrs, flags
-        return True
+        return how
+
+    def warm(self, entries: Iterable[Entry]) -> None:
+        """Ask the kernel for the content of files, all at once: a disk is quicker when it knows what comes next."""
+        for entry in entries:
+            with suppress(OSError):
+                fd = _open_quietly(b"/" + entry.path, _READ)
+                try:
+                    os.posix_fadvise(fd, 0, entry.size, os.POSIX_FADV_WILLNEED)
+                finally:
+                    os.close(fd)
 
     def open_folder(self, path: bytes, device: int, inode: int) -> int:
         """Return a descriptor for listing a directory; OSError when it is none any more."""
@@ -131,6 +143,21 @@ def _open_quietly(path: bytes, flags: int, folder: int | None = None) -> int:
         if error.errno != errno.EPERM:
             raise
         return os.open(path, flags, dir_fd=folder)
+
+
+def _read_noting(fd: int, room: memoryview) -> tuple[Haste, int]:
+    """Read from the page cache if it has the file, and otherwise from the disk."""
+    try:
+        got = os.preadv(fd, (room,), 0, os.RWF_NOWAIT)
+    except BlockingIOError:
+        return Haste.WAITED, os.preadv(fd, (room,), 0)
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP:
+            raise
+        return Haste.READ, os.preadv(fd, (room,), 0)
+    if got < len(room) - 1:  # what the cache had of it, or a file that shrank
+        return Haste.WAITED, got + os.preadv(fd, (room[got:],), got)
+    return Haste.READ, got
 
 
 def is_regular(info: os.stat_result) -> bool:

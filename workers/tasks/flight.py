@@ -27,12 +27,14 @@ from shared.contracts.work import (
     RestoreInstruction,
     ShardDone,
     ShardInstruction,
+    VaultRef,
     VerifyInstruction,
 )
 from shared.crypto.domain_keys import DomainKeys
 from shared.crypto.keyring import Keyring
 from shared.errors import SkyharborError
-from shared.storage.open import local_folder, open_store
+from shared.storage.open import local_folder
+from shared.storage.throttle import Throttle
 from shared.vault.chunk_finder import ChunkFinder
 from shared.vault.index import ChunkIndex
 from shared.vault.reader import PointReader
@@ -46,6 +48,7 @@ from workers.engine.ports import Control, Formation, Source, Stop, StopReason
 from workers.engine.restore import restore_point
 from workers.engine.shard import run_shard, shard_order
 from workers.engine.sharding import SHARD_ENTRIES, Sharding
+from workers.engine.unit_store import unit_store
 from workers.engine.verify import verify_point
 
 log = structlog.get_logger()
@@ -53,9 +56,10 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Hangar:
-    """What every flight of this process needs: the keys, a place for caches, and the source adapters.
+    """What every flight of this process needs: the keys, a place for caches, the source adapters and the throttles.
 
     ``open_source`` takes a source and the absolute folders that it must not enter; the ``muster``s bring crews.
+    ``throttle`` returns the one of a vault, under the plan that came with the vault.
     Backups of at least ``shard_entries`` entries are shared with other workers.
     """
 
@@ -65,6 +69,7 @@ class Hangar:
     clock: Clock
     muster_readers: Callable[[BackupWork, PointWriter], ReadingCrew]
     muster_writers: Callable[[RestoreWork, ChunkFinder], WritingCrew]
+    throttle: Callable[[VaultRef], Throttle]
     shard_entries: int = SHARD_ENTRIES
 
 
@@ -108,7 +113,7 @@ def _run(granted: Granted, control: Control, hangar: Hangar, formation: Formatio
         case RestoreInstruction():
             return _restore(instruction, control, hangar)
         case VerifyInstruction():
-            with _opened(instruction.point.vault.url) as vault:
+            with _opened(instruction.point.vault, control, hangar) as vault:
                 return verify_point(
                     _open_point(vault, instruction.point, hangar), full=instruction.full, control=control
                 )
@@ -120,7 +125,7 @@ def _backup(
     instruction: BackupInstruction, fence: Fence, control: Control, hangar: Hangar, formation: Formation | None
 ) -> Outcome:
     keys = DomainKeys.derive(hangar.keyring.get(instruction.machine.id))
-    with _geared(instruction, keys, hangar) as gear:
+    with _geared(instruction, keys, control, hangar) as gear:
         return run_backup(
             source=gear.source,
             vault=gear.vault,
@@ -139,17 +144,19 @@ def _backup(
 def _shard(instruction: ShardInstruction, fence: Fence, control: Control, hangar: Hangar) -> Outcome:
     keys = DomainKeys.derive(hangar.keyring.get(instruction.backup.machine.id))
     order = shard_order(instruction, fence, keys)
-    with _geared(order.backup, keys, hangar) as gear:
+    with _geared(order.backup, keys, control, hangar) as gear:
         return ShardDone(result=run_shard(gear, order, fence, control=control))
 
 
 @contextlib.contextmanager
-def _geared(instruction: BackupInstruction, keys: DomainKeys, hangar: Hangar) -> Iterator[Gear]:
+def _geared(instruction: BackupInstruction, keys: DomainKeys, control: Control, hangar: Hangar) -> Iterator[Gear]:
     """Put together what a backup or a part of one works with."""
     leave_out = _not_to_enter(instruction.vault.url)
-    with _opened(instruction.vault.url) as vault:
+    with _opened(instruction.vault, control, hangar) as vault:
         work = BackupWork(
             vault_url=instruction.vault.url,
+            throttle=hangar.throttle(instruction.vault).path,
+            bandwidth=instruction.vault.bandwidth,
             vault=vault.header,
             dek=hangar.keyring.get(instruction.machine.id),
             source=instruction.source,
@@ -169,12 +176,14 @@ def _geared(instruction: BackupInstruction, keys: DomainKeys, hangar: Hangar) ->
 
 def _restore(instruction: RestoreInstruction, control: Control, hangar: Hangar) -> Outcome:
     point = instruction.point
-    with _opened(point.vault.url) as vault:
+    with _opened(point.vault, control, hangar, read_only=True) as vault:
 
         def muster(finder: ChunkFinder, target: str) -> WritingCrew:
             there = os.stat(target)
             work = RestoreWork(
                 vault_url=point.vault.url,
+                throttle=hangar.throttle(point.vault).path,
+                bandwidth=point.vault.bandwidth,
                 vault=vault.header,
                 dek=hangar.keyring.get(point.machine.id),
                 target=target,
@@ -200,10 +209,12 @@ def _not_to_enter(vault_url: str) -> Sequence[str]:
 
 
 @contextlib.contextmanager
-def _opened(url: str) -> Iterator[Vault]:
-    """Open a vault for one unit: a store kept open would hold descriptors, and its disk, for as long as we live."""
-    with contextlib.closing(open_store(url)) as store:
-        yield open_vault(store)
+def _opened(ref: VaultRef, control: Control, hangar: Hangar, *, read_only: bool = False) -> Iterator[Vault]:
+    with unit_store(ref.url, throttle=hangar.throttle(ref), check=control.check, read_only=read_only) as store:
+        vault = open_vault(store)
+        if vault.id != ref.id:
+            raise SkyharborError("vault-swapped", f"{store.describe()} holds the vault {vault.id}, not {ref.id}")
+        yield vault
 
 
 def _open_point(vault: Vault, point: PointRef, hangar: Hangar) -> PointReader:

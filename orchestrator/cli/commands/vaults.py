@@ -1,4 +1,4 @@
-"""vault create, list, show, verify: the places where recovery points are kept."""
+"""vault create, list, show, limit, verify: the places where recovery points are kept."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from uuid import uuid4
 
 import typer
 
-from orchestrator.cli import formats
+from orchestrator.cli import bandwidth, formats
 from orchestrator.cli.client import Tower, at
 from orchestrator.cli.failures import job_exit_code
+from orchestrator.cli.option_order import CommandInOrder, in_order
 from orchestrator.cli.progress import view_for_terminal
 from orchestrator.cli.session import Session
 from orchestrator.cli.waiting import Job, wait_for
-from shared.errors import ExitCode
+from shared.errors import ExitCode, SkyharborError
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The vault's name or id.")]
 
@@ -25,6 +26,7 @@ def commands() -> typer.Typer:
     group.command("create")(create)
     group.command("list")(list_vaults)
     group.command("show")(show)
+    group.command("limit", cls=CommandInOrder)(limit)
     group.command("verify")(verify)
     return group
 
@@ -36,7 +38,7 @@ def create(
         str, typer.Option(metavar="URL", help="file:///folder or s3://bucket/prefix; empty or not there yet.")
     ],
 ) -> None:
-    """Make a new, empty vault in a store."""
+    """Make a new, empty vault in a store, once the store has proved that it keeps its promises."""
     session = Session.of(ctx)
     vault = session.tower().post("/vaults", {"name": name, "url": store})
     if session.out.json:
@@ -83,9 +85,44 @@ def show(ctx: typer.Context, name: Name) -> None:
             ("points", formats.count(vault.get("points"))),
             ("stored", formats.size(vault.get("bytes_stored"))),
             ("slots", formats.count(vault.get("capacity"))),
+            *bandwidth.lines(vault.get("bandwidth")),
             ("created", formats.moment(vault.get("created_at"))),
         ]
     )
+
+
+def limit(
+    ctx: typer.Context,
+    name: Name,
+    upload: Annotated[
+        list[str] | None, typer.Option(metavar="RATE", help="Towards the vault: 20MiB/s, 100Mbit/s; 0 is unlimited.")
+    ] = None,
+    download: Annotated[list[str] | None, typer.Option(metavar="RATE", help="From the vault.")] = None,
+    window: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HOURS",
+            help="Hours with limits of their own, the --upload and --download behind it, such as"
+            ' "mon-fri 08:00-18:00 Europe/Berlin" or "daily 22:00-06:00 UTC".'
+            " May be repeated; the first open window decides.",
+        ),
+    ] = None,
+    none: Annotated[bool, typer.Option("--none", help="Lift every limit.")] = False,
+) -> None:
+    """Say how fast each machine may use a vault. Replaces what was said before; running jobs follow within 15 s.
+
+    What stands before the first --window holds outside of windows.
+    """
+    session = Session.of(ctx)
+    given = list(in_order(ctx, {"upload": upload, "download": download, "window": window}))
+    if bool(given) == none:
+        raise SkyharborError("bad-request", "give limits, or --none to lift them", hint="See 'vault limit --help'.")
+    changed = {"bandwidth": None if none else bandwidth.plan(given)}
+    vault = session.tower().patch(at("vaults", name), changed)
+    if session.out.json:
+        session.out.document(vault)
+    else:
+        session.out.fields([("vault", vault["name"]), *bandwidth.lines(vault["bandwidth"])])
 
 
 def verify(

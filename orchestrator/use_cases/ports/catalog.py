@@ -23,6 +23,7 @@ from orchestrator.domain.inventory import (
 from orchestrator.domain.job_states import PointState
 from orchestrator.domain.paging import Page, PageRequest
 from orchestrator.domain.policy import PolicySpec
+from shared.model.bandwidth import BandwidthPlan
 
 
 class Machines(Protocol):
@@ -54,6 +55,10 @@ class Vaults(Protocol):
 
     def get(self, ref: str) -> Vault:
         """Return a vault."""
+        ...
+
+    def limit(self, vault_id: str, plan: BandwidthPlan) -> None:
+        """Replace the vault's bandwidth plan."""
         ...
 
     def page(self, request: PageRequest) -> Page[Vault]:

@@ -74,7 +74,7 @@ class Glass:
                 writer.add_segment(ids, [content])
             entries.append(entry(b"data/" + name, EntryKind.FILE, chunks=b"".join(ids), size=len(content)))
         for one in sorted(entries, key=lambda one: sort_key(one.path)):
-            writer.add_entry(one)
+            writer.add_entries([one])
         body = PointBody(
             machine_name="m1", item_name=item, paths=("/data",), type=BackupType.FULL, reference=None, job_id="j",
             epoch=1, claim_id="c", started_at="2026-11-22T10:00:00+00:00", sealed_at="2026-11-22T10:00:05+00:00",

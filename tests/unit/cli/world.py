@@ -145,7 +145,7 @@ class Server:
             def log_message(self, *_: object) -> None:
                 """Keep the test's stderr to the product."""
 
-            do_GET = do_POST = do_DELETE = _serve  # noqa: N815 - the names that the library calls
+            do_GET = do_POST = do_PATCH = do_DELETE = _serve  # noqa: N815 - the names that the library calls
 
         return Handler
 

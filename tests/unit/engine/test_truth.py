@@ -13,7 +13,7 @@ from shared.errors import SkyharborError
 from tests.support.trees import Node, nasty, plant
 from tests.unit.engine.rig import Recorder, Rig
 from workers.engine.backup import BackupOptions
-from workers.engine.ports import Stop
+from workers.engine.ports import Haste, Stop
 from workers.engine.span import EVERYTHING
 from workers.sources.files import FilesAdapter
 
@@ -35,7 +35,7 @@ class Meddling:
         return self._inner.names_of_owners(uids, gids)
 
     def read_whole(self, *_):
-        return False  # the careful way is what is tested here
+        return Haste.NO  # the careful way is what is tested here
 
     def open(self, entry):
         if self._before:

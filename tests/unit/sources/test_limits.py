@@ -12,6 +12,7 @@ from shared.errors import SkyharborError
 from shared.model.backup import Notice
 from tests.support.trees import Node, plant
 from tests.unit.engine.rig import Rig
+from workers.engine.ports import Haste
 from workers.engine.seen import entry_of
 from workers.sources.files import FilesAdapter
 
@@ -80,7 +81,7 @@ def test_a_read_for_which_there_is_no_memory_fails_the_backup(tmp_path):
 
     class Starved(FilesAdapter):
         def read_whole(self, *_):
-            return False
+            return Haste.NO
 
         def open(self, entry):
             return _NoMemory(super().open(entry))

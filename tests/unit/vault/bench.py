@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
@@ -99,7 +101,7 @@ class Bench:
             ids = [self.keys.chunk_id(chunk) for chunk in chunks]
             new = [at for at, wanted in enumerate(writer.reserve(ids)) if wanted]
             writer.add_segment([ids[at] for at in new], [chunks[at] for at in new])
-            writer.add_entry(file_entry(path, b"".join(ids), size=len(content)))
+            writer.add_entries([file_entry(path, b"".join(ids), size=len(content))])
 
     def write(self, number: int, tree: Tree) -> Sealed:
         """Seal a point of this tree."""
@@ -133,6 +135,14 @@ def new_bench(store: ObjectStore | None = None) -> Bench:
     store = MemoryStore() if store is None else store
     create_vault(store, name="test")
     return Bench(open_vault(store))
+
+
+def rewritten_header(data: bytes, **changes: object) -> bytes:
+    """Return ``vault.json`` as another version would have written it: with other fields, and a check that fits them."""
+    fields = {**json.loads(data), **changes}
+    del fields["check"]
+    canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    return json.dumps({**fields, "check": hashlib.sha256(canonical.encode()).hexdigest()[:32]}).encode()
 
 
 def outcome_of(call: Callable[[], Result]) -> Result | SkyharborError:

@@ -178,6 +178,6 @@ def test_a_slow_store_holds_the_readers_back_instead_of_filling_memory() -> None
     assert len(accepted) <= 2
     gate.opened.set()
     feeder.join()
-    writer.add_entry(file_entry(b"a", b"".join(KEYS.chunk_id(b"%d" % number) for number in range(5))))
+    writer.add_entries([file_entry(b"a", b"".join(KEYS.chunk_id(b"%d" % number) for number in range(5)))])
     writer.seal(body=body(), validate=never_stop)
     assert bench.read(1) == {b"a": b"01234"}

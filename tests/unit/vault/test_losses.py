@@ -13,7 +13,18 @@ from shared.vault import layout
 from shared.vault.pack_presence import mark_damaged
 from shared.vault.pack_reading import prove_pack
 from shared.vault.vault import create_vault, open_vault
-from tests.unit.vault.bench import ITEM, KEYS, MACHINE, SLOTS, Bench, body, never_stop, new_bench, point_id
+from tests.unit.vault.bench import (
+    ITEM,
+    KEYS,
+    MACHINE,
+    SLOTS,
+    Bench,
+    body,
+    never_stop,
+    new_bench,
+    point_id,
+    rewritten_header,
+)
 
 SEED = random.Random(7)
 TREE = {b"%d" % number: SEED.randbytes(700) for number in range(5)}
@@ -124,13 +135,16 @@ def test_a_machine_without_points_misses_no_index() -> None:
 # ── vault.json ───────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("harm", ["gone", "damaged"])
+@pytest.mark.parametrize("harm", ["gone", "damaged", "one bit"])
 def test_a_vault_without_a_usable_header_is_opened_by_its_points(harm: str) -> None:
     bench = new_bench()
     bench.write(1, TREE)
     assert isinstance(bench.store, MemoryStore)
     if harm == "gone":
         bench.store.delete(layout.VAULT)
+    elif harm == "one bit":
+        wrong = bench.vault.id.translate(str.maketrans("02468ace", "13579bdf"))
+        bench.store.tamper(layout.VAULT, bench.store.get(layout.VAULT).replace(bench.vault.id.encode(), wrong.encode()))
     else:
         bench.store.tamper(layout.VAULT, b"{")
     vault = open_vault(bench.store)
@@ -173,7 +187,7 @@ def test_a_vault_that_needs_a_newer_reader_is_not_opened_by_its_points() -> None
     bench = new_bench()
     bench.write(1, TREE)
     assert isinstance(bench.store, MemoryStore)
-    bench.store.tamper(layout.VAULT, bench.store.get(layout.VAULT).replace(b'"format": 1', b'"format": 2'))
+    bench.store.tamper(layout.VAULT, rewritten_header(bench.store.get(layout.VAULT), format=2))
     with pytest.raises(SkyharborError) as caught:
         open_vault(bench.store)
     assert caught.value.code == "vault-unsupported"

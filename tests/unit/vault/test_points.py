@@ -118,7 +118,7 @@ def test_bytes_that_are_not_what_their_id_says_are_not_handed_out() -> None:
     writer = bench.writer(1)
     writer.reserve([claimed])
     writer.add_segment([claimed], [b"another"])
-    writer.add_entry(file_entry(b"a", claimed))
+    writer.add_entries([file_entry(b"a", claimed)])
     writer.seal(body=body(), validate=never_stop)
     with pytest.raises(SkyharborError, match="not what its id says"):
         bench.read(1)
@@ -140,7 +140,7 @@ def test_under_reads_only_the_pages_it_needs() -> None:
         # Attributes that do not compress, so that the pages fill several segments.
         entry = file_entry(b"dir-%03d/file-%03d" % (number // 100, number % 100))
         entry.xattrs = ((b"user.noise", os.urandom(1000)),)
-        writer.add_entry(entry)
+        writer.add_entries([entry])
     writer.seal(body=body(), validate=never_stop)
     reader = bench.reader(1, index=bench.index())
     found = [entry.path for entry in reader.entries(b"dir-031")]
@@ -158,8 +158,8 @@ def test_an_inserted_entry_moves_only_its_neighbours() -> None:
 
 def paged(names: list[bytes]) -> list:
     builder = PageBuilder()
-    pages = [builder.add(file_entry(name)) for name in names]
-    return [page for page in [*pages, builder.finish()] if page]
+    pages = [*builder.add([file_entry(name) for name in names]), builder.finish()]
+    return [page for page in pages if page]
 
 
 def test_a_page_never_has_more_than_its_most_entries() -> None:
@@ -174,17 +174,17 @@ def test_a_file_with_very_many_chunks_comes_back() -> None:
     assert writer.reserve([chunk]) == [True]
     writer.add_segment([chunk], [b"x"])
     huge = file_entry(b"huge", chunk * 100_000, size=100_000)
-    writer.add_entry(huge)
+    writer.add_entries([huge])
     writer.seal(body=body(), validate=never_stop)
     assert list(bench.reader(1).entries()) == [huge]
 
 
 def test_entries_out_of_order_are_refused() -> None:
     writer = new_bench().writer(1)
-    writer.add_entry(file_entry(b"b"))
+    writer.add_entries([file_entry(b"b")])
     for path in (b"a", b"b"):
         with pytest.raises(ValueError, match="in order"):
-            writer.add_entry(file_entry(path))
+            writer.add_entries([file_entry(path)])
     writer.abort()
 
 
@@ -234,7 +234,7 @@ def test_many_threads_fill_one_point() -> None:
     for thread in threads:
         thread.join()
     for path in sorted(tree, key=sort_key):
-        writer.add_entry(file_entry(path, KEYS.chunk_id(tree[path])))
+        writer.add_entries([file_entry(path, KEYS.chunk_id(tree[path]))])
     writer.seal(body=body(), validate=never_stop)
     assert bench.read(1) == bench.read(1, index=bench.index()) == tree
 
@@ -264,7 +264,7 @@ def test_a_point_cannot_name_a_chunk_that_nobody_stored() -> None:
     bench = new_bench()
     asked: list[str] = []
     writer = bench.writer(1)
-    writer.add_entry(file_entry(b"a", KEYS.chunk_id(b"never stored")))
+    writer.add_entries([file_entry(b"a", KEYS.chunk_id(b"never stored"))])
     with pytest.raises(SkyharborError, match="never stored"):
         writer.seal(body=body(), validate=lambda: asked.append("the tower"))
     writer.abort()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from typing import Any
 
 import pytest
 
@@ -12,8 +13,9 @@ from shared.storage.memory import MemoryStore
 from shared.vault import layout
 from shared.vault.layout import PointName
 from shared.vault.vault import Vault, create_vault, open_vault
+from shared.vault.vault_header import VaultHeader
 from tests.support.clock import FakeClock
-from tests.unit.vault.bench import ITEM, MACHINE, new_bench, point_id
+from tests.unit.vault.bench import ITEM, MACHINE, new_bench, outcome_of, point_id, rewritten_header
 
 
 def refusal(code: str):
@@ -70,7 +72,7 @@ def test_of_many_who_make_a_vault_at_once_one_succeeds() -> None:
 def rewritten(**changes: object) -> MemoryStore:
     store = MemoryStore()
     create_vault(store, name="main")
-    store.tamper(layout.VAULT, json.dumps({**json.loads(store.get(layout.VAULT)), **changes}).encode())
+    store.tamper(layout.VAULT, rewritten_header(store.get(layout.VAULT), **changes))
     return store
 
 
@@ -88,6 +90,37 @@ def test_an_unknown_optional_flag_is_no_obstacle() -> None:
 def test_a_header_that_makes_no_sense_is_damaged(changes: dict[str, object]) -> None:
     with refusal("object-damaged"):
         open_vault(rewritten(**changes))
+
+
+def test_a_header_in_which_one_bit_has_changed_is_not_believed() -> None:
+    store = MemoryStore()
+    create_vault(store, name="main")
+    sound = store.get(layout.VAULT)
+    believed = []
+    for position in range(8 * len(sound)):
+        changed = bytearray(sound)
+        changed[position // 8] ^= 1 << position % 8
+        store.tamper(layout.VAULT, bytes(changed))
+        header = outcome_of(lambda: open_vault(store).header)
+        if isinstance(header, SkyharborError):
+            assert header.code == "object-damaged", position
+        else:
+            believed.append(header)
+    # White space, and the name of the check itself.
+    assert (set(believed), len(believed) < len(sound)) == ({VaultHeader(**json_without_check(sound))}, True)
+
+
+def json_without_check(data: bytes) -> dict[str, Any]:
+    fields = json.loads(data)
+    del fields["check"]
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+
+
+def test_a_header_from_before_there_were_checks_is_believed() -> None:
+    store = MemoryStore()
+    header = create_vault(store, name="main")
+    store.tamper(layout.VAULT, json.dumps(json_without_check(store.get(layout.VAULT))).encode())
+    assert open_vault(store).header == header
 
 
 def test_the_newest_card_of_a_machine_counts() -> None:
