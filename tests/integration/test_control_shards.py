@@ -22,6 +22,7 @@ from shared.contracts.work import (
     Heartbeat,
     Hello,
     Outcome,
+    Progress,
     Release,
     Renew,
     ShardDone,
@@ -59,8 +60,11 @@ def rescued(plane: ControlPlane) -> Rescued:
         return rescue(uow, storm_age=0, chance=lambda: 0.0)
 
 
-def verdicts(plane: ControlPlane, *granted: Granted, worker: str = "w2", session: str = "s2") -> list[str]:
-    beats = tuple(Heartbeat(fence=one.fence) for one in granted)
+def verdicts(
+    plane: ControlPlane, *granted: Granted, worker: str = "w2", session: str = "s2", files: int = 0
+) -> list[str]:
+    progress = Progress(files_done=files, files_total=90, bytes_done=10 * files)
+    beats = tuple(Heartbeat(fence=one.fence, progress=progress) for one in granted)
     with plane.uow() as uow:
         return [v.verdict for v in renew(uow, message=Renew(worker=worker, session=session, units=beats)).units]
 
@@ -268,6 +272,17 @@ def test_a_job_in_shards_holds_its_slots_once(plane: ControlPlane, lead: Granted
     help_out(plane)
     assert plane.slots_in_use() == before
     assert max(int(str(used)) for used in before.values()) == 1
+
+
+def test_the_progress_of_a_job_is_that_of_all_its_units(plane: ControlPlane, lead: Granted) -> None:
+    one, two = help_out(plane), help_out(plane)
+    verdicts(plane, lead, worker="w1", session="s1", files=30)
+    verdicts(plane, one, files=7)
+    verdicts(plane, two, files=5)
+    plane.complete(one, ShardDone(result=b"of one"))
+    progress = plane.job(lead.fence.job_id).progress
+    assert progress is not None
+    assert (progress["files_done"], progress["files_total"], progress["bytes_done"]) == (42, 90, 420)
 
 
 def test_nothing_is_offered_any_more_once_the_job_is_committing(plane: ControlPlane, lead: Granted) -> None:
