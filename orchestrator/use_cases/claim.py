@@ -42,7 +42,7 @@ def claim(uow: UnitOfWork, *, message: Claim) -> Granted | None:
     granted = None
     if message.lead is None and (message.doorbell is None or message.doorbell.unit == 0):
         granted = _claim_job(uow, message)
-    if granted is None and (message.doorbell is None or message.doorbell.unit > 0):
+    if granted is None and message.shards and (message.doorbell is None or message.doorbell.unit > 0):
         granted = _claim_shard(uow, message)
     uow.commit()
     return granted

@@ -223,13 +223,15 @@ class Welcome(msgspec.Struct, frozen=True, kw_only=True):
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """Ask for work: the unit of a doorbell, or with none whatever is admitted and unclaimed (the idle poll).
 
-    With ``lead``, the fence of a lead, ask for one of its own shards that nobody has.
+    With ``lead``, the fence of a lead, ask for one of its own shards that nobody has. Without ``shards`` the poll is
+    for a whole job only.
     """
 
     worker: str
     session: str
     doorbell: Doorbell | None = None
     lead: Fence | None = None
+    shards: bool = True
 
 
 class Granted(msgspec.Struct, frozen=True, kw_only=True):

@@ -135,6 +135,11 @@ def test_a_job_is_handed_out_before_a_shard(plane: ControlPlane, lead: Granted) 
     assert isinstance(second.instruction, ShardInstruction)
 
 
+def test_who_asks_for_whole_jobs_gets_no_shard(plane: ControlPlane, lead: Granted) -> None:
+    assert plane.claim(worker="w2", session="s2", shards=False) is None
+    assert plane.shards(lead).free == 2
+
+
 def test_the_lead_hears_how_many_others_live(plane: ControlPlane) -> None:
     for worker in ("w1", "w2", "w3"):
         plane.claim(worker=worker, session=f"s-{worker}")

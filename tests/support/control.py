@@ -135,10 +135,13 @@ class ControlPlane:
         with self.uow() as uow:
             return admit(uow)
 
-    def claim(self, doorbell: Doorbell | None = None, *, worker: str = "w1", session: str = "s1") -> Granted | None:
+    def claim(
+        self, doorbell: Doorbell | None = None, *, worker: str = "w1", session: str = "s1", shards: bool = True
+    ) -> Granted | None:
         """Claim as a worker."""
+        message = Claim(worker=worker, session=session, doorbell=doorbell, shards=shards)
         with self.uow() as uow:
-            return claim(uow, message=Claim(worker=worker, session=session, doorbell=doorbell))
+            return claim(uow, message=message)
 
     def start(self, item: str = "i1", **options: BackupType) -> Granted:
         """Ask for a backup, admit it and claim it."""

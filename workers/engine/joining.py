@@ -37,18 +37,25 @@ ReadAgain = Callable[[Entry], Entry | None]
 
 
 class Joining:
-    """Takes the parts in order. One thread.
+    """Takes the parts in order. One thread. ``check`` is called before every page that is looked at, and may raise.
 
     ``bytes`` is by how much the parts counted too much or too little: a node with several names counts once.
     """
 
     def __init__(
-        self, vault: Vault, keys: DomainKeys, index: ChunkIndex, writer: PointWriter, read_again: ReadAgain
+        self,
+        vault: Vault,
+        keys: DomainKeys,
+        index: ChunkIndex,
+        writer: PointWriter,
+        read_again: ReadAgain,
+        check: Callable[[], None],
     ) -> None:
         self.bytes = 0
         self._vault, self._keys, self._index = vault, keys, index
         self._writer = writer
         self._read_again = read_again
+        self._check = check
         # By node, the first entry that has its content. It grows with the number of nodes linked across parts.
         self._homes: dict[Node, Entry] = {}
         self._moved: dict[Node, bytes | None] = {}  # whereto names of this part link now; None: nowhere
@@ -59,14 +66,17 @@ class Joining:
         self._writer.join(report.part, self._pages(report))
 
     def _pages(self, report: PartReport) -> Iterator[PageRef | Sequence[Entry]]:
-        part = report.part
+        part, rows = report.part, _by_page(report)
+        if not rows:
+            yield from part.pages
+            return
         finder = ChunkFinder(self._vault, self._keys, part.packs, self._index)
         chunks = ChunkReader(finder, SegmentSource(self._vault, self._keys, keep=_KEEP), self._keys)
-        rows = _by_page(report)
         for number, page in enumerate(part.pages):
             if number not in rows:
                 yield page
                 continue
+            self._check()
             before = _entries(page, chunks)
             after: list[Entry | None] = list(before)
             for row, link in rows[number]:

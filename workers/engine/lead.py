@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from shared.contracts.work import BackupDone, BackupInstruction, Fence
+from shared.contracts.work import MOST_PAYLOAD, BackupDone, BackupInstruction, Fence
 from shared.errors import SkyharborError
 from shared.model.backup import Notice
 from shared.vault.entry import Entry
@@ -33,7 +33,7 @@ from workers.engine.ports import Control, Formation, Leg
 from workers.engine.pulse import Pulse
 from workers.engine.sealing import Sealing
 from workers.engine.shard import fly_part
-from workers.engine.shard_messages import PartReport, ShardOrder, open_order, open_report, seal_order, seal_report
+from workers.engine.shard_messages import PartReport, ShardOrder, open_report, seal_order
 from workers.engine.sharding import spans_of_pages, spans_of_survey
 from workers.engine.span import Span
 from workers.engine.tally import Tally
@@ -61,16 +61,17 @@ class Lead:
         self._control = control
         self._formation = formation
         self._spans = self._plan()
+        orders = [ShardOrder(backup=instruction, span=span) for span in self._spans[1:]]
+        self._orders = [self._sealed(unit, order) for unit, order in enumerate(orders, 1)]
 
     @property
     def shares(self) -> bool:
-        """Whether there are parts for others."""
-        return len(self._spans) > 1
+        """Whether there are parts for others, and what has to be said of them fits into what the tower takes."""
+        return len(self._orders) > 0 and max(map(len, self._orders)) <= MOST_PAYLOAD
 
     def fly(self, sealing: Sealing, notices: Notices) -> BackupDone:
         """Have all parts flown, and seal the point. Raises what ``run_backup`` raises, ``worker-lost`` besides."""
-        orders = [ShardOrder(backup=self._instruction, span=span) for span in self._spans[1:]]
-        self._formation.offer([self._sealed(unit, order) for unit, order in enumerate(orders, 1)])
+        self._formation.offer(self._orders)
         reports = {0: self._fly(self._spans[0], self._control)}
         self._gather(reports)
         return self._join([reports[unit] for unit in range(len(self._spans))], sealing, notices)
@@ -123,9 +124,8 @@ class Lead:
 
     def _fly_leg(self, leg: Leg) -> PartReport:
         try:
-            order = open_order(leg.payload, keys=self._gear.keys, fence=self._name(leg.unit))
-            report = self._fly(order.span, leg.control)
-            self._formation.finish(leg, seal_report(report, keys=self._gear.keys, fence=self._name(leg.unit)))
+            report = self._fly(self._spans[leg.unit], leg.control)
+            self._formation.finish(leg, b"")  # nobody but the lead will ask, and the lead has it
             return report
         finally:
             self._formation.drop(leg)
@@ -138,7 +138,7 @@ class Lead:
     def _join(self, reports: Sequence[PartReport], sealing: Sealing, notices: Notices) -> BackupDone:
         writer, tally, said = self._gear.writer(self._instruction), Tally(), set[Notice]()
         again = _Again(self._gear, writer, tally, notices)
-        joining = Joining(self._gear.vault, self._gear.keys, self._gear.index, writer, again.read)
+        joining = Joining(self._gear.vault, self._gear.keys, self._gear.index, writer, again.read, self._control.check)
         try:
             for report in reports:
                 self._control.check()

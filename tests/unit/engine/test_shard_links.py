@@ -164,7 +164,7 @@ def test_entries_that_say_different_things_are_never_linked(tree):
     ]
     forged = LinkLog()
     forged.note(5, (1, 1), names=2)  # whatever is there, it has other bytes in the other part
-    joining = Joining(rig.vault, rig.keys, gear.index, writer := gear.writer(instruction), lambda _: None)
+    joining = Joining(rig.vault, rig.keys, gear.index, writer := gear.writer(instruction), lambda _: None, lambda: None)
     for report in reports:
         joining.add(msgspec.structs.replace(report, links=forged.incomplete()))
     assert writer.finish_part().pages == (*reports[0].part.pages, *reports[1].part.pages)
