@@ -6,14 +6,18 @@ import random
 import msgspec
 import pytest
 
+from shared.contracts.work import Fence, FilesSource
 from shared.errors import SkyharborError
-from shared.model.backup import BackupType
+from shared.model.backup import BackupType, Notice
 from tests.support.compare import differences
 from tests.support.trees import Node, nasty, plant, settle
 from tests.support.wing import Wing
 from tests.unit.engine.rig import Rig
 from workers.engine.backup import BackupOptions
+from workers.engine.shard_messages import ShardOrder, open_order, seal_order
 from workers.engine.sharding import Sharding
+from workers.engine.span import EVERYTHING, Span
+from workers.sources.files import FilesAdapter
 
 ABOVE = 0
 SMALL = BackupOptions(sharding=Sharding(entries=8, survey_folders=12))
@@ -192,3 +196,31 @@ def test_what_finished_parts_stored_is_found_by_the_next_attempt(tmp_path):
     with pytest.raises(SkyharborError):
         rig.backup(tree, options=SMALL, wing=wing)
     assert rig.backup(tree).stats.chunks_new <= 3  # pages end elsewhere
+
+
+def test_what_several_parts_say_of_the_same_folder_is_said_once(tree):
+    class Complaining(FilesAdapter):
+        """Every part has to pass the same unreadable folder, and each has a complaint of its own."""
+
+        def scan(self, span=EVERYTHING):
+            yield from super().scan(span)
+            yield Notice("/above", "unreadable", "Permission denied")
+            yield Notice("/" + repr(span.begin), "vanished", "gone")
+
+    rig, wing = Rig(), Wing(helpers=2, helped=lambda _: False)
+    source = Complaining(FilesSource(paths=(tree,)))
+    done = rig.backup(tree, source=source, options=SMALL, wing=wing)
+    codes = [notice.code for notice in done.warnings]
+    assert (codes.count("unreadable"), codes.count("vanished")) == (1, len(wing.offered) + 1)
+    assert done.stats.warnings == len(codes)
+
+
+def test_words_about_one_shard_are_never_taken_for_those_of_another():
+    keys, fence = Rig().keys, Fence(job_id="job", unit=1, epoch=4, claim_id="c")
+    order = ShardOrder(backup=Rig().instruction("/x"), span=Span(b"a", b"b"))
+    sealed = seal_order(order, keys=keys, fence=fence)
+    assert open_order(sealed, keys=keys, fence=msgspec.structs.replace(fence, claim_id="another")) == order
+    for other in ({"unit": 2}, {"epoch": 5}, {"job_id": "other"}):
+        with pytest.raises(SkyharborError) as error:
+            open_order(sealed, keys=keys, fence=msgspec.structs.replace(fence, **other))
+        assert error.value.code == "object-damaged"
