@@ -1,6 +1,6 @@
 # One command per wish; `make help` lists them. Everything happens inside this checkout and its .venv.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lint types contracts bench bench-quick up down lock clean
+.PHONY: help setup demo test soak check format lint types contracts bench bench-quick up down lock clean
 PY := .venv/bin/python
 SRC ?=
 ARGS ?=
@@ -19,6 +19,9 @@ demo: setup  ## the main job on a real tree, from nothing to break-glass (SRC=/s
 # Many tests wait for leases, clocks and processes: three at a time keep two cores busy.
 test: setup  ## the whole test suite, with real servers of its own
 	@$(PY) -m pytest --numprocesses 3 --dist loadscope
+
+soak: setup  ## what takes minutes: a million names, thousands of random trees
+	@$(PY) -m pytest -m soak -rs
 
 check: setup format lint types contracts test  ## what CI runs
 

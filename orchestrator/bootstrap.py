@@ -194,6 +194,12 @@ class LocalStack:
 
         return Home(os.path.realpath(home)).keyring
 
+    def cache_folder(self, home: str) -> str:
+        """Say where the worker keeps what it can fetch again."""
+        from orchestrator.embedded.home import Home
+
+        return Home(os.path.realpath(home)).cache
+
 
 def refuse_foreign_packages() -> None:
     """End the process when one of our packages would be imported from somewhere else than the others.

@@ -6,6 +6,7 @@ Rule of the file: the composition root of the hands; beside ``bootstrap`` the on
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -31,11 +32,18 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, _reap)
+    gc.collect()
+    gc.freeze()  # what is here now is shared with all hands: no collection needs to touch, and so copy, it
     while True:
         message, fds, _, _ = socket.recv_fds(line, 1, 1)
         if not message:
             return
-        if os.fork() == 0:
+        try:
+            hand = os.fork()
+        except OSError:  # no memory, no processes left: the worker sees the end of the line
+            log.exception("fork-failed")
+            hand = -1
+        if hand == 0:
             line.close()
             _be_a_hand(socket.socket(fileno=fds[0]))
         os.close(fds[0])

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from orchestrator.api.auth import OPERATOR
 from orchestrator.api.edge import Listing, Moment, NamedOut, Paging, Received, Ref, Text, Use, named
-from orchestrator.domain.inventory import Item
+from orchestrator.domain.inventory import Item, Source
 from orchestrator.use_cases.items import (
     add_item,
     get_item,
@@ -20,6 +20,7 @@ from orchestrator.use_cases.items import (
     resume_item,
     with_next_fires,
 )
+from shared.contracts.work import ExcludeRules
 from shared.model.backup import BackupType
 
 routes = APIRouter(tags=["items"])
@@ -52,11 +53,26 @@ Glob = Annotated[Text, AfterValidator(_usable)]
 """A pattern of what is left out."""
 
 
+class Rules(Received):
+    """What else is left out.
+
+    The content of tagged caches, and of folders beside a file of one of the names ``if_present``; what has the nodump
+    attribute; files of more bytes than ``larger_than``; other file systems.
+    """
+
+    caches: bool = False
+    if_present: Annotated[list[Text], Field(default_factory=list)]
+    nodump: bool = False
+    larger_than: Annotated[int, Field(ge=1, lt=2**63)] | None = None
+    one_file_system: bool = False
+
+
 class FilesSource(Received):
-    """Absolute paths on the machine, and glob patterns of what is left out."""
+    """Absolute paths on the machine, and what is left out: glob patterns and rules."""
 
     paths: Annotated[list[Text], Field(min_length=1)]
     excludes: Annotated[list[Glob], Field(default_factory=list)]
+    rules: Annotated[Rules, Field(default_factory=Rules)]
 
 
 class NewItem(Received):
@@ -78,11 +94,22 @@ class LastPointOut(BaseModel):
     type: BackupType
 
 
+class RulesOut(BaseModel):
+    """What is left out for what it is."""
+
+    caches: bool
+    if_present: list[str]
+    nodump: bool
+    larger_than: int | None
+    one_file_system: bool
+
+
 class SourceOut(BaseModel):
     """What of the machine is read."""
 
     paths: list[str]
     excludes: list[str]
+    rules: RulesOut
 
 
 class ItemOut(BaseModel):
@@ -114,6 +141,7 @@ def add(application: Use, body: NewItem) -> ItemOut:
             vault=body.vault,
             paths=body.source.paths,
             excludes=body.source.excludes,
+            rules=_rules(body.source.rules),
             policy=body.policy,
         )
     return _out(item)
@@ -166,9 +194,34 @@ def _out(item: Item) -> ItemOut:
         machine=named(item.machine),
         vault=named(item.vault),
         policy=item.policy,
-        source=SourceOut(paths=list(item.source.paths), excludes=list(item.source.excludes)),
+        source=_source_out(item.source),
         paused_at=item.paused_at,
         created_at=item.created_at,
         last_point=LastPointOut(id=last.id, sealed_at=last.sealed_at, type=last.type) if last else None,
         next_fire_at=item.next_fire_at,
+    )
+
+
+def _rules(received: Rules) -> ExcludeRules:
+    return ExcludeRules(
+        caches=received.caches,
+        if_present=tuple(received.if_present),
+        nodump=received.nodump,
+        larger_than=received.larger_than,
+        one_file_system=received.one_file_system,
+    )
+
+
+def _source_out(source: Source) -> SourceOut:
+    rules = source.rules
+    return SourceOut(
+        paths=list(source.paths),
+        excludes=list(source.excludes),
+        rules=RulesOut(
+            caches=rules.caches,
+            if_present=list(rules.if_present),
+            nodump=rules.nodump,
+            larger_than=rules.larger_than,
+            one_file_system=rules.one_file_system,
+        ),
     )

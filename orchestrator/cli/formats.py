@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
+from decimal import Decimal
+
+from shared.errors import SkyharborError
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+_SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,6})?)\s*(?:([kmgt])(i?b)?|b)?", re.ASCII | re.IGNORECASE)
 
 
 def size(count: object) -> str:
@@ -17,6 +22,18 @@ def size(count: object) -> str:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1024
     raise AssertionError("the loop always returns")
+
+
+def bytes_of(text: str) -> int:
+    """Return how many bytes a person means: ``500M``, ``1.5GiB``, ``2MB``, ``1000``. ``bad-request`` for anything else.
+
+    As everywhere in GNU's programs K, M, G, T (or KiB, …) are powers of 1024 and KB, MB, GB, TB are powers of 1000.
+    """
+    found = _SIZE.fullmatch(text.strip())
+    if found is None:
+        raise SkyharborError("bad-request", f"{text!r} is no size: write a number and K, M, G or T, such as 500M")
+    number, letter, rest = found.groups("")
+    return int(Decimal(number) * (1000 if rest.lower() == "b" else 1024) ** ("bkmgt".index(letter.lower() or "b")))
 
 
 def moment(text: object) -> str:

@@ -66,6 +66,10 @@ class Stack(Protocol):
         """Return the folder of the worker's keyring of this home; it may not exist yet."""
         ...
 
+    def cache_folder(self, home: str) -> str:
+        """Return the folder of the worker's scratch cache of this home; it may not exist yet."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Listing:

@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from orchestrator.domain.job_states import PointState
+from shared.contracts.work import ExcludeRules
 from shared.model.backup import BackupType
 from shared.model.bandwidth import UNLIMITED, BandwidthPlan
+
+_NO_RULES = ExcludeRules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +55,11 @@ class Vault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """What of a machine is read: absolute paths without trailing slash, and glob patterns left out."""
+    """What of a machine is read: absolute paths without trailing slash; what of it is left out: globs and rules."""
 
     paths: tuple[str, ...]
     excludes: tuple[str, ...] = ()
+    rules: ExcludeRules = _NO_RULES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -72,6 +72,16 @@ def check_path(path: str, *, field: str) -> str:
     return "/" + "/".join(parts)
 
 
+def check_file_name(name: str, *, field: str) -> str:
+    """Return the name of a file in a folder: no path, no ``.`` and ``..``."""
+    check_text(name, field=field, longest=255)
+    if not name or "/" in name or name in (".", ".."):
+        raise SkyharborError(
+            "bad-request", f"{name!r} is not the name of a file: write it without its path", field=field
+        )
+    return name
+
+
 def printable(text: str) -> str:
     r"""Return text from a worker in a form that can be kept: what cannot is shown as ``\xNN`` or ``\uNNNN``."""
     return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()

@@ -94,6 +94,11 @@ class Home:
         """The worker's own state."""
         return os.path.join(self.path, "worker")
 
+    @property
+    def cache(self) -> str:
+        """The worker's scratch cache, as the worker itself names it in its state."""
+        return os.path.join(self.worker, "cache")
+
     def log(self, name: str) -> str:
         """The log file of the process called ``name``."""
         return os.path.join(self.logs, f"{name}.log")

@@ -5,6 +5,9 @@ Rule of the file: a removed item is out of sight unless asked for; its row stays
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import msgspec
 from sqlalchemy import RowMapping
 from sqlalchemy.exc import IntegrityError
 
@@ -12,6 +15,7 @@ from orchestrator.domain.inventory import Item, LastPoint, Named, Source
 from orchestrator.domain.paging import Page, PageRequest, decode_cursor
 from orchestrator.store.base import Rows, inline, statement, to_json
 from orchestrator.store.paging import cut
+from shared.contracts.work import ExcludeRules
 from shared.errors import SkyharborError
 from shared.model.backup import BackupType
 
@@ -56,7 +60,7 @@ class ItemRows(Rows):
                 machine_id=machine_id,
                 vault_id=vault_id,
                 policy=policy,
-                source=to_json({"paths": list(source.paths), "excludes": list(source.excludes)}),
+                source=to_json(_written(source)),
             )
         except IntegrityError as error:
             raise SkyharborError("already-exists", f"there is an item named {name!r}") from error
@@ -120,10 +124,25 @@ def _item(row: RowMapping) -> Item:
         machine=Named(row["machine_id"], row["machine_name"]),
         vault=Named(row["vault_id"], row["vault_name"]),
         policy=row["policy"],
-        source=Source(paths=tuple(row["source"]["paths"]), excludes=tuple(row["source"]["excludes"])),
+        source=_read(row["source"]),
         created_at=row["created_at"],
         paused_at=row["paused_at"],
         removed_at=row["removed_at"],
         last_point=point,
         next_fire_at=row["next_fire_at"],
+    )
+
+
+def _written(source: Source) -> dict[str, object]:
+    rules = msgspec.to_builtins(source.rules)
+    return {"paths": list(source.paths), "excludes": list(source.excludes), "rules": rules}
+
+
+def _read(written: Mapping[str, object]) -> Source:
+    """Return a source; one that was written before there were rules has none."""
+    rules = msgspec.convert(written.get("rules", {}), ExcludeRules)
+    return Source(
+        paths=msgspec.convert(written["paths"], tuple[str, ...]),
+        excludes=msgspec.convert(written["excludes"], tuple[str, ...]),
+        rules=rules,
     )

@@ -114,7 +114,7 @@ def _backup(uow: UnitOfWork, job: Job) -> BackupInstruction:
         machine=MachineRef(id=machine.id, name=machine.name, key_slots=machine.key_slots),
         item=ItemRef(id=item.id, name=item.name),
         vault=_vault_ref(vault),
-        source=FilesSource(paths=item.source.paths, excludes=item.source.excludes),
+        source=FilesSource(paths=item.source.paths, excludes=item.source.excludes, rules=item.source.rules),
         type=wanted if reference is not None else BackupType.FULL,
         reference=reference.id if reference is not None else None,
         policy_version=job.policy_version,

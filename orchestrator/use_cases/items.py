@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from orchestrator.domain.inventory import Item, Source
-from orchestrator.domain.names import check_name, check_path, check_text
+from orchestrator.domain.names import check_file_name, check_name, check_path, check_text
 from orchestrator.domain.paging import Page, PageRequest
 from orchestrator.domain.policy import PolicySpec
 from orchestrator.domain.retry import after_cancel
 from orchestrator.domain.schedule import next_fire
 from orchestrator.use_cases.policies import get_policy
 from orchestrator.use_cases.ports import UnitOfWork
+from shared.contracts.work import ExcludeRules
 from shared.errors import SkyharborError
 from shared.model.ids import new_id
 
@@ -33,6 +34,7 @@ def add_item(
     vault: str,
     paths: Sequence[str],
     excludes: Sequence[str] = (),
+    rules: ExcludeRules = ExcludeRules(),
     policy: str | None = None,
 ) -> Item:
     """Protect something. ``machine`` and ``vault`` are names or ids, ``policy`` is a name.
@@ -44,7 +46,7 @@ def add_item(
         raise SkyharborError(
             "bad-request", f"{workload!r} is not a workload; this version knows files", field="workload"
         )
-    source = _source(paths, excludes)
+    source = _source(paths, excludes, rules)
     machine_id, vault_id = uow.machines.get(machine).id, uow.vaults.get(vault).id
     if policy is not None and uow.policies.newest(policy) is None:
         raise SkyharborError("not-found", f"there is no policy {policy!r}")
@@ -137,10 +139,20 @@ def remove_item(uow: UnitOfWork, *, actor: str, ref: str) -> None:
     uow.commit()
 
 
-def _source(paths: Sequence[str], excludes: Sequence[str]) -> Source:
+def _source(paths: Sequence[str], excludes: Sequence[str], rules: ExcludeRules) -> Source:
     if not 1 <= len(paths) <= MOST_PATHS or len(excludes) > MOST_PATHS:
         raise SkyharborError(
             "bad-request", f"give 1 to {MOST_PATHS} paths and at most as many excludes", field="source"
         )
     checked = dict.fromkeys(check_path(path, field="source") for path in paths)
-    return Source(paths=tuple(checked), excludes=tuple(check_text(pattern, field="source") for pattern in excludes))
+    if len(rules.if_present) > MOST_PATHS:
+        raise SkyharborError("bad-request", f"give at most {MOST_PATHS} names of tags", field="source")
+    for name in rules.if_present:
+        check_file_name(name, field="source")
+    if rules.larger_than is not None and not 1 <= rules.larger_than < 2**63:
+        raise SkyharborError("bad-request", "give a size of 1 byte or more, or none for no limit", field="source")
+    return Source(
+        paths=tuple(checked),
+        excludes=tuple(check_text(pattern, field="source") for pattern in excludes),
+        rules=rules,
+    )

@@ -65,11 +65,25 @@ class ItemRef(msgspec.Struct, frozen=True, kw_only=True):
     name: str
 
 
+class ExcludeRules(msgspec.Struct, frozen=True, kw_only=True):
+    """What is left out for what it is, whatever it is called; ``workers.sources.rules`` says what each rule means.
+
+    ``if_present`` are plain file names, ``larger_than`` is in bytes. The defaults leave nothing out.
+    """
+
+    caches: bool = False
+    if_present: tuple[str, ...] = ()
+    nodump: bool = False
+    larger_than: int | None = None
+    one_file_system: bool = False
+
+
 class FilesSource(msgspec.Struct, frozen=True, kw_only=True, tag="files", tag_field="workload"):
     """Paths on the machine: absolute, no trailing slash. Excludes are glob patterns (see the files source)."""
 
     paths: tuple[str, ...]
     excludes: tuple[str, ...] = ()
+    rules: ExcludeRules = ExcludeRules()
 
 
 class BackupInstruction(msgspec.Struct, frozen=True, kw_only=True, tag="backup", tag_field="kind"):

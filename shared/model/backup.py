@@ -36,7 +36,8 @@ class BackupStats(msgspec.Struct, kw_only=True):
 
     ``bytes_scanned`` is the logical size looked at, ``bytes_read`` what was read from the source,
     ``bytes_transferred`` what went to the vault (packs, index and manifest, compressed and encrypted),
-    ``bytes_stored`` what of it stays there.
+    ``bytes_stored`` what of it stays there. ``excluded`` is how many nodes the item's rules left out; what is below a
+    directory that was left out is not looked at, so it is not counted.
     """
 
     files: int = 0
@@ -51,6 +52,7 @@ class BackupStats(msgspec.Struct, kw_only=True):
     bytes_stored: int = 0
     chunks_new: int = 0
     chunks_reused: int = 0
+    excluded: int = 0
     warnings: int = 0
 
 

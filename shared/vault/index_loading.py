@@ -7,14 +7,15 @@ be reached does.
 from __future__ import annotations
 
 import contextlib
-import os
-import tempfile
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from shared.crypto.domain_keys import DomainKeys
 from shared.errors import SkyharborError
 from shared.vault import layout
 from shared.vault.chunk_table import ChunkTable
+from shared.vault.index_cache import IndexCache
 from shared.vault.index_segment import decode_index
 from shared.vault.manifest import read_manifest
 from shared.vault.pack_reading import read_directory, scan_frames
@@ -38,17 +39,18 @@ class LoadedTables:
 def load_tables(vault: Vault, machine_id: str, keys: DomainKeys, *, cache_dir: str | None) -> LoadedTables:
     """Return all tables of the machine's index; see ``ChunkIndex.load``."""
     loaded = LoadedTables()
-    cache = _Cache(cache_dir, vault.id, machine_id)
-    names = [info.name for info in vault.store.list(layout.index_prefix(machine_id))]
-    segments = [name for name in names if layout.is_digest(name.rsplit("/", 1)[1])]
-    for name in segments:
+    cache = IndexCache(cache_dir, vault.id, machine_id)
+    listed = vault.store.list(layout.index_prefix(machine_id))
+    segments = [info for info in listed if layout.is_digest(info.name.rsplit("/", 1)[1])]
+    # The largest speak of most data: there is room in the cache for the small ones beside them.
+    for info in sorted(segments, key=lambda info: (-info.size, info.name)):
         try:
-            loaded.tables.append(_load_one(vault, name, keys, machine_id, cache))
+            loaded.tables.append(_load_one(vault, info.name, keys, machine_id, cache))
         except SkyharborError as error:
             if error.code not in _BROKEN:
                 raise
             loaded.problems.append(f"index segment skipped: {error.detail}")
-    cache.keep_only(names)
+    cache.tidy()
     if not segments and vault.points(machine_id):
         # Without this the next backup would store everything a second time, silently.
         loaded.problems.append(f"there are points but no index segment in {layout.index_prefix(machine_id)}")
@@ -70,16 +72,25 @@ def pack_table(vault: Vault, pack: PackRef, keys: DomainKeys) -> tuple[ChunkTabl
         return scan_frames(vault.store, pack.name, pack.size, keys=keys, vault_id=vault.id), error.detail
 
 
-def _load_one(vault: Vault, name: str, keys: DomainKeys, machine_id: str, cache: _Cache) -> ChunkTable:
+def _load_one(vault: Vault, name: str, keys: DomainKeys, machine_id: str, cache: IndexCache) -> ChunkTable:
     cached = cache.get(name)
     if cached is not None:
         # A rotten cache file is not the vault's problem: fetch again.
         with contextlib.suppress(SkyharborError):
-            return decode_index(cached, name=name, keys=keys, vault_id=vault.id, machine_id=machine_id)
-    data = vault.store.get(name)
-    table = decode_index(data, name=name, keys=keys, vault_id=vault.id, machine_id=machine_id)
-    cache.put(name, data)
+            table = decode_index(cached, name=name, keys=keys, vault_id=vault.id, machine_id=machine_id)
+            cache.settle(name, cached, data=_data_bytes(table), new=False)
+            return table
+    fetched = vault.store.get(name)
+    table = decode_index(fetched, name=name, keys=keys, vault_id=vault.id, machine_id=machine_id)
+    cache.settle(name, fetched, data=_data_bytes(table), new=True)
     return table
+
+
+def _data_bytes(table: ChunkTable) -> int:
+    """Return how many bytes of protected data a table speaks of: not those of pages, which are the vault's own."""
+    kinds = [layout.parse_pack(info.name) for info in table.packs]
+    of_data = np.array([kind is not None and kind[0] == layout.KIND_DATA for kind in kinds], dtype=bool)
+    return int(table.segments["raw"][of_data[table.segments["pack"]]].sum(dtype=np.uint64))
 
 
 def _recover(vault: Vault, machine_id: str, keys: DomainKeys, loaded: LoadedTables) -> None:
@@ -109,45 +120,3 @@ def _recover(vault: Vault, machine_id: str, keys: DomainKeys, loaded: LoadedTabl
             loaded.recovered.append(table)
         if problem:
             loaded.problems.append(f"pack directory not readable: {problem}")
-
-
-class _Cache:
-    """Index segments as files under ``<cache_dir>/<vault>/<machine>``; every failure means 'not cached'."""
-
-    def __init__(self, cache_dir: str | None, vault_id: str, machine_id: str) -> None:
-        self._folder = None if cache_dir is None else os.path.join(cache_dir, vault_id, machine_id)
-        if self._folder is not None:
-            with contextlib.suppress(OSError):
-                os.makedirs(self._folder, mode=0o700, exist_ok=True)
-
-    def get(self, name: str) -> bytes | None:
-        if self._folder is None:
-            return None
-        try:
-            with open(os.path.join(self._folder, name.rsplit("/", 1)[1]), "rb") as file:
-                return file.read()
-        except OSError:
-            return None
-
-    def put(self, name: str, data: bytes) -> None:
-        if self._folder is None:
-            return
-        with contextlib.suppress(OSError):
-            handle, temporary = tempfile.mkstemp(prefix=".new-", dir=self._folder)
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(data)
-                os.replace(temporary, os.path.join(self._folder, name.rsplit("/", 1)[1]))
-            except OSError:
-                os.unlink(temporary)
-                raise
-
-    def keep_only(self, names: list[str]) -> None:
-        """Remove files of segments that the vault no longer lists."""
-        if self._folder is None:
-            return
-        listed = {name.rsplit("/", 1)[1] for name in names}
-        with contextlib.suppress(OSError):
-            for entry in os.listdir(self._folder):
-                if layout.is_digest(entry) and entry not in listed:
-                    os.unlink(os.path.join(self._folder, entry))

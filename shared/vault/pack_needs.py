@@ -12,7 +12,7 @@ from shared.vault.chunk_table import ID_SIZE, PackInfo
 from shared.vault.index import ChunkIndex
 from shared.vault.point import PackRef
 
-_RETRY_AT = 16_384 * ID_SIZE
+_LOOK_AT = 16_384 * ID_SIZE
 
 
 class PackNeeds:
@@ -21,18 +21,17 @@ class PackNeeds:
     def __init__(self, index: ChunkIndex) -> None:
         self._index = index
         self._packs: set[PackRef] = set()
-        self._waiting: list[bytes] = []  # ids whose pack is not durable yet
+        self._waiting: list[bytes] = []  # ids not looked up yet, or whose pack is not durable yet
         self._waiting_size = 0
-        self._retry_at = _RETRY_AT
+        self._look_at = _LOOK_AT
 
     def refer(self, ids: bytes) -> None:
         """Note that the point needs these chunks."""
-        missing = self._resolve(ids)
-        if missing:
-            self._waiting.append(missing)
-            self._waiting_size += len(missing)
-            if self._waiting_size > self._retry_at:
-                self._retry()
+        # Looked up in bulk: one search for many thousand ids costs a fraction of many small ones.
+        self._waiting.append(ids)
+        self._waiting_size += len(ids)
+        if self._waiting_size > self._look_at:
+            self._look()
 
     def add(self, packs: Iterable[PackInfo]) -> None:
         """Note that the point needs these packs."""
@@ -47,16 +46,16 @@ class PackNeeds:
 
         Raises ``internal`` when a chunk is in no pack: its writer failed without saying so.
         """
-        self._retry()
+        self._look()
         if self._waiting_size:
             raise SkyharborError("internal", f"{self._waiting_size // ID_SIZE} chunks of the point were never stored")
         return tuple(sorted(self._packs, key=lambda pack: pack.name))
 
-    def _retry(self) -> None:
+    def _look(self) -> None:
         missing = self._resolve(b"".join(self._waiting))
         self._waiting, self._waiting_size = [missing], len(missing)
         # Twice what could not be settled now: the total work stays linear however long a pack takes.
-        self._retry_at = max(_RETRY_AT, 2 * len(missing))
+        self._look_at = max(_LOOK_AT, 2 * len(missing))
 
     def _resolve(self, ids: bytes) -> bytes:
         if not ids:

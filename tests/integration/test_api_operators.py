@@ -6,18 +6,27 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from orchestrator.store.schema import head
 from orchestrator.use_cases.application import Application
 from shared.clock import SystemClock
-from shared.contracts.work import Failed
+from shared.contracts.work import BackupInstruction, Failed
 from shared.model.backup import BackupStats, Notice
 from shared.model.ids import new_id
 from tests.support.control import SLOTS, ControlPlane, sealed
 from tests.support.postgres import database_url, postgres_server  # noqa: F401
 from tests.unit.api.served import clients
 
+NO_RULES = {"caches": False, "if_present": [], "nodump": False, "larger_than": None, "one_file_system": False}
+RULES = {
+    "caches": True,
+    "if_present": [".nobackup", ".git"],
+    "nodump": True,
+    "larger_than": 2**40,
+    "one_file_system": True,
+}
 POLICY = "name: nightly\nschedules:\n  - cron: '0 2 * * *'\n    zone: Europe/Berlin\n"
 
 
@@ -78,12 +87,38 @@ def test_an_item_shows_what_was_asked_for(api: httpx.Client) -> None:
     assert shown == {
         "workload": "files",
         "policy": None,
-        "source": {"paths": ["/etc"], "excludes": ["*.o"]},
+        "source": {"paths": ["/etc"], "excludes": ["*.o"], "rules": NO_RULES},
         "paused_at": None,
         "last_point": None,
         "next_fire_at": None,
     }
     assert item["created_at"].endswith("Z")
+
+
+def test_the_rules_of_an_item_are_kept_and_given_to_the_worker(api: httpx.Client, plane: ControlPlane) -> None:
+    plane.machine()
+    plane.vault()
+    body = {"name": "i1", "workload": "files", "machine": "m1", "vault": "v1"}
+    source = {"paths": ["/etc"], "excludes": ["*.o"], "rules": RULES}
+    ok(api.post("/items", json={**body, "source": source}), 201)
+    instruction = plane.start().instruction
+    assert isinstance(instruction, BackupInstruction)
+    assert ok(api.get("/items/i1"))["source"] == source
+    assert msgspec.json.decode(msgspec.json.encode(instruction.source)) == {"workload": "files", **source}
+
+
+def test_an_item_of_before_there_were_rules_has_none(api: httpx.Client, plane: ControlPlane) -> None:
+    item = add_everything(api)
+    plane.sql("UPDATE item SET source = source - 'rules' WHERE id = :id", id=item["id"])
+    assert ok(api.get("/items/etc")) == item
+
+
+@pytest.mark.parametrize("name", ["a/b", ".", "..", "x" * 256])
+def test_a_tag_that_is_no_file_name_is_refused(api: httpx.Client, name: str) -> None:
+    add_everything(api)
+    body = {"name": "other", "workload": "files", "machine": "web", "vault": "main"}
+    source = {"paths": ["/etc"], "rules": {"if_present": [name]}}
+    assert ok(api.post("/items", json={**body, "source": source}), 422)["code"] == "bad-request"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ same tree.
 from __future__ import annotations
 
 import os
-import socket
 import stat
 import time
 from collections.abc import Sequence
@@ -15,12 +14,14 @@ from dataclasses import dataclass, field
 
 from hypothesis import strategies as st
 
+from tests.support.chattr import chattr
+
 IS_ROOT = os.geteuid() == 0
 
 
 @dataclass(frozen=True)
 class Node:
-    """One node: ``kind`` is dir, file, symlink, fifo, socket, link or device."""
+    """One node: ``kind`` is dir, file, symlink, fifo, socket, link, device (character) or block."""
 
     path: bytes
     kind: str = "file"
@@ -32,10 +33,12 @@ class Node:
     xattrs: tuple[tuple[str, bytes], ...] = ()
     size: int | None = None  # a sparse file of this size: ``pieces`` are its data
     pieces: tuple[tuple[int, bytes], ...] = field(default=())
+    rdev: tuple[int, int] = (1, 3)
+    flags: str = ""  # letters of chattr
 
 
 def plant(root: os.PathLike[str] | str, nodes: Sequence[Node]) -> str:
-    """Make the tree below ``root`` (made as well) and return its path. Directories' times are set last."""
+    """Make the tree below ``root`` (made as well) and return its path. Directories' times come late, flags last."""
     base = os.fsencode(root)
     os.makedirs(base, exist_ok=True)
     for node in nodes:
@@ -43,6 +46,9 @@ def plant(root: os.PathLike[str] | str, nodes: Sequence[Node]) -> str:
     for node in reversed(nodes):
         _dress(base + b"/" + node.path, node)
     os.utime(base, ns=(1_500_000_000_000_000_001, 1_500_000_000_000_000_001))
+    for node in nodes:
+        if node.flags:
+            chattr(base + b"/" + node.path, node.flags)
     return os.fsdecode(base)
 
 
@@ -63,17 +69,11 @@ def _make(path: bytes, node: Node, base: bytes) -> None:
         case "fifo":
             os.mkfifo(path)
         case "socket":
-            folder, name = os.path.split(path)
-            here = os.open(".", os.O_RDONLY)
-            os.chdir(folder)
-            try:
-                with socket.socket(socket.AF_UNIX) as end:
-                    end.bind(name)
-            finally:
-                os.fchdir(here)
-                os.close(here)
+            os.mknod(path, 0o600 | stat.S_IFSOCK)
         case "device":
-            os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+            os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(*node.rdev))
+        case "block":
+            os.mknod(path, 0o600 | stat.S_IFBLK, os.makedev(*node.rdev))
         case "link":
             os.link(base + b"/" + node.target, path, follow_symlinks=False)
 

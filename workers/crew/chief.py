@@ -13,7 +13,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
-from contextlib import suppress
 
 from shared.errors import SkyharborError
 
@@ -63,7 +62,7 @@ class Chief:
         self._line, theirs = socket.socketpair()
         with theirs:
             fd = theirs.fileno()
-            command = [sys.executable, "-m", "workers.hands", str(fd), *self._log_file]
+            command = [sys.executable, "-P", "-m", "workers.hands", str(fd), *self._log_file]
             self._process = subprocess.Popen(command, pass_fds=[fd], stdin=subprocess.DEVNULL, env=self._environment)
         return self._line
 
@@ -71,6 +70,9 @@ class Chief:
         if self._line is not None:
             self._line.close()
         if self._process is not None:
-            with suppress(subprocess.TimeoutExpired):
+            try:
                 self._process.wait(_PATIENCE)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
         self._line = self._process = None

@@ -4,11 +4,16 @@ One thread works, one listens, so that the end of the unit is noticed in the mid
 asks the worker, which keeps the index, whether a chunk is new; packs are filled, encrypted and put here. A restore's
 hand is told with each batch where the chunks are.
 
-Rule of the file: every failure of a call becomes a message; the line's end is the hand's.
+When the worker hangs up, whatever is under way ends at its next step. What does not (a put over a slow line, a read
+from a file server that is gone) gets a moment, and then ends with the process: a hand may be killed at any time, so
+nothing is lost by that, and nothing is put once the worker has seen the hand end.
+
+Rule of the file: every failure becomes a message, that of beginning too; the line's end is the hand's.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import socket
@@ -39,6 +44,7 @@ from workers.crew.messages import (
     BatchWritten,
     Done,
     Flush,
+    Here,
     PackDurable,
     PartRead,
     ReadBatch,
@@ -60,6 +66,7 @@ OpenSource = Callable[[FilesSource, Sequence[str]], Source]
 Call = ReadBatch | ReadPart | Flush | WriteBatch
 
 _FILE = int(EntryKind.FILE)
+_GRACE = 2.0  # seconds
 _KEEP = 12 * 1024 * 1024  # of expanded segments: batches end where segments do
 
 
@@ -86,15 +93,28 @@ def serve(connection: socket.socket, open_source: OpenSource) -> None:
     if not isinstance(work, BackupWork | RestoreWork):
         return
     desk = _Desk(line)
-    throttle = Throttle.following(work.throttle, work.bandwidth)
-    read_only = isinstance(work, RestoreWork)
-    with unit_store(work.vault_url, throttle=throttle, check=desk.check, read_only=read_only) as store:
+    with contextlib.ExitStack() as opened:
+        desk.run(_craft(work, desk, open_source, opened))
+
+
+def _craft(
+    work: BackupWork | RestoreWork, desk: _Desk, open_source: OpenSource, opened: contextlib.ExitStack
+) -> _Craft:
+    """Open what the work takes; what cannot be opened is told to whoever calls."""
+    try:
+        throttle = Throttle.following(work.throttle, work.bandwidth)
+        read_only = isinstance(work, RestoreWork)
+        store = opened.enter_context(
+            unit_store(work.vault_url, throttle=throttle, check=desk.check, read_only=read_only)
+        )
         vault = Vault(store=store, header=work.vault, clock=SystemClock())
         match work:
             case BackupWork():
-                desk.run(_Reader(desk, work, vault, open_source(work.source, work.leave_out)))
+                return _Reader(desk, work, vault, open_source(work.source, work.leave_out))
             case RestoreWork():
-                desk.run(_Writer(work, vault))
+                return _Writer(work, vault)
+    except Exception as error:  # noqa: BLE001 - told to the worker, which fails the unit
+        return _Unable(error)
 
 
 class _Desk:
@@ -105,6 +125,7 @@ class _Desk:
         self._calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._hung_up = threading.Event()
+        self._ended = threading.Event()
 
     def check(self) -> None:
         """Raise ``Stop`` when the worker has hung up: nobody waits for what would be put. Any thread."""
@@ -115,12 +136,14 @@ class _Desk:
         """Answer calls until the worker hangs up."""
         threading.Thread(target=self._listen, args=(craft,), name="listen", daemon=True).start()
         try:
+            self.line.send(Here(os.getpid()))
             while (call := self._calls.get()) is not None:
                 self.line.send(_reply(craft, call))
         except (Stop, OSError):
             pass  # the worker has hung up
         finally:
             craft.end()
+            self._ended.set()
 
     def ask(self, question: Reserve) -> bytes:
         """Ask the worker and wait for its answer; ``Stop`` when it has hung up."""
@@ -131,15 +154,19 @@ class _Desk:
         return answer
 
     def _listen(self, craft: _Craft) -> None:
-        while (message := self.line.receive()) is not None:
-            if isinstance(message, Reserved):
-                self._answers.put(message.wanted)
-            elif not isinstance(message, BackupWork | RestoreWork):
-                self._calls.put(message)
-        self._hung_up.set()
-        craft.stop()
-        self._answers.put(None)
-        self._calls.put(None)
+        try:
+            while (message := self.line.receive()) is not None:
+                if isinstance(message, Reserved):
+                    self._answers.put(message.wanted)
+                elif not isinstance(message, BackupWork | RestoreWork):
+                    self._calls.put(message)
+        finally:
+            self._hung_up.set()
+            craft.stop()
+            self._answers.put(None)
+            self._calls.put(None)
+            if not self._ended.wait(_GRACE):
+                os._exit(1)
 
 
 def _reply(craft: _Craft, call: Call) -> msgspec.Struct:
@@ -153,6 +180,23 @@ def _reply(craft: _Craft, call: Call) -> msgspec.Struct:
         raise
     except Exception as error:  # noqa: BLE001 - told to the worker, which fails the unit
         return Trouble(call.number, "internal", f"{type(error).__name__}: {error}")
+
+
+class _Unable:
+    """Could not even begin."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def answer(self, call: Call) -> msgspec.Struct:  # noqa: ARG002 - the protocol's signature
+        """Say why not."""
+        raise self._error
+
+    def stop(self) -> None:
+        """See the protocol."""
+
+    def end(self) -> None:
+        """See the protocol."""
 
 
 class _Reader:
@@ -182,7 +226,7 @@ class _Reader:
                 return _told(call, ctimes, self._reading.read(call.entries))
             case ReadPart():
                 part = self._reading.read_range(call.entry, call.offset, call.length)
-                return PartRead(call.number, part.entry, part.ids, part.data, part.ended)
+                return PartRead(call.number, part.entry, part.ids, part.data, part.ended, part.young)
             case Flush():
                 self._chunks.flush()
                 return Done(call.number)

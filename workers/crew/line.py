@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 _LENGTH = struct.Struct("<I")
+_DROPPED = 64 * 1024
 _In = TypeVar("_In")
 
 
@@ -41,9 +42,24 @@ class Line(Generic[_In]):
         return None if body is None else self._decoder.decode(body)
 
     def hang_up(self) -> None:
-        """End the conversation for both sides; a ``receive`` under way returns None."""
+        """Say nothing more: the other end reads the end of the line, and what it still says is received here.
+
+        A ``send`` under way in another thread fails.
+        """
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+
+    def cut(self) -> None:
+        """Hang up and hear nothing more either: a ``receive`` under way returns None."""
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
+
+    def await_end(self) -> None:
+        """Wait until the other process has let go of the line, which its end does; what it still says is dropped."""
+        room = bytearray(_DROPPED)
+        with suppress(OSError):
+            while self._socket.recv_into(room):
+                pass
 
     def close(self) -> None:
         """Let go of the socket. Nobody may be using it."""

@@ -83,6 +83,12 @@ class Flush(msgspec.Struct, frozen=True, tag=True, array_like=True):
 ToHand = BackupWork | RestoreWork | ReadBatch | ReadPart | Reserved | Flush | WriteBatch
 
 
+class Here(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """The first message of a hand: its process, for a worker that has to end it by force."""
+
+    pid: int
+
+
 class Reserve(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """May I store these chunks? Ids, 32 bytes each."""
 
@@ -119,6 +125,7 @@ class PartRead(msgspec.Struct, frozen=True, tag=True, array_like=True):
     ids: bytes
     data: tuple[tuple[int, int], ...]
     ended: bool
+    young: bool
 
 
 class BatchWritten(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -143,4 +150,4 @@ class Trouble(msgspec.Struct, frozen=True, tag=True, array_like=True):
     notice: Notice | None = None
 
 
-FromHand = Reserve | PackDurable | BatchRead | PartRead | BatchWritten | Done | Trouble
+FromHand = Here | Reserve | PackDurable | BatchRead | PartRead | BatchWritten | Done | Trouble

@@ -1,18 +1,23 @@
 """The crews of processes, seen from the worker: the engine's crews over hands that a chief forks.
 
 Hands are called for when there is work for them, and each call goes to the least busy one. Per hand, one thread here
-listens: it answers reservations, takes note of packs and completes the futures.
+listens: it answers reservations, takes note of packs and completes the futures. Another one speaks, so that a hand that
+does not listen (somebody has stopped the process) never holds up the unit, which could not be cancelled then.
 
 Rule of the file: a hand that ends too early fails what it had in hand, and with that the unit; the next attempt finds
-what was stored.
+what was stored. Whoever has closed a crew knows that its hands have ended.
 """
 
 from __future__ import annotations
 
 import itertools
+import os
+import queue
+import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
 
@@ -32,6 +37,7 @@ from workers.crew.messages import (
     BatchWritten,
     Flush,
     FromHand,
+    Here,
     PackDurable,
     PartRead,
     ReadBatch,
@@ -48,7 +54,7 @@ from workers.engine.reading import Read
 
 _ID = 32
 _CALLS_PER_HAND = 2
-_PATIENCE = 30.0
+_PATIENCE = 5.0  # seconds; a hand gives itself less
 
 Say = Callable[[msgspec.Struct], None]
 
@@ -63,20 +69,25 @@ class _Hands:
         self._count = count
         self._hands: list[_Hand] = []
         self._numbers = itertools.count()
+        self._closed = False
 
     def stop(self) -> None:
-        """See the port. Waits until the hands have put their last pack, within reason."""
-        for hand in self._hands:
-            hand.hang_up()
+        """See the port. Returns when the hands have ended."""
         self.close()
 
     def close(self) -> None:
-        """See the port."""
-        for hand in self._hands:
-            hand.close()
-        self._hands = []
+        """See the port. Returns when the hands have ended; what they do not end themselves is ended by force."""
+        self._closed = True
+        hands, self._hands = self._hands, []
+        for hand in hands:
+            hand.hang_up()
+        until = time.monotonic() + _PATIENCE
+        for hand in hands:
+            hand.close(patience=until - time.monotonic())
 
     def _call(self, say: Callable[[int], msgspec.Struct], result: Callable[[Any], Any]) -> Future[Any]:
+        if self._closed:
+            raise RuntimeError("the crew was stopped or closed")
         number = next(self._numbers)
         return self._next_hand().call(number, say(number), result)
 
@@ -150,7 +161,10 @@ class _Hand:
         self._lock = threading.Lock()
         self._waiting: dict[int, tuple[Future[Any], Callable[[Any], Any]]] = {}
         self._ended: BaseException | None = None
-        self._thread = threading.Thread(target=self._listen, name="hand", daemon=True)
+        self._pid: int | None = None
+        self._outbox: queue.SimpleQueue[msgspec.Struct | None] = queue.SimpleQueue()
+        self._listener = threading.Thread(target=self._listen, name="hand-listen", daemon=True)
+        self._speaker = threading.Thread(target=self._speak, name="hand-speak", daemon=True)
 
     @property
     def busy(self) -> int:
@@ -159,9 +173,9 @@ class _Hand:
 
     def begin(self, work: msgspec.Struct) -> None:
         """Say what it is about."""
-        self._thread.start()
-        with suppress(OSError):  # then the listener ends, and every call fails
-            self._line.send(work)
+        self._listener.start()
+        self._speaker.start()
+        self._outbox.put(work)
 
     def call(self, number: int, message: msgspec.Struct, result: Callable[[Any], Any]) -> Future[Any]:
         """Send a call; its future becomes ``result`` of the reply."""
@@ -171,19 +185,31 @@ class _Hand:
                 future.set_exception(self._ended)
                 return future
             self._waiting[number] = future, result
-        with suppress(OSError):  # then the listener ends, and with it the future
-            self._line.send(message)
+        self._outbox.put(message)
         return future
 
     def hang_up(self) -> None:
         """End what it does."""
         self._line.hang_up()
 
-    def close(self) -> None:
-        """Hang up and wait for its end."""
-        self._line.hang_up()
-        self._thread.join(_PATIENCE)
+    def close(self, *, patience: float) -> None:
+        """Wait for its end, after ``hang_up``; kill it when that takes longer than so many seconds."""
+        self._listener.join(max(0.0, patience))
+        if self._listener.is_alive() and self._pid is not None:
+            # The number is its own as long as it has not let go of the line.
+            with suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
+            self._listener.join(_PATIENCE)
+        self._line.cut()
+        self._outbox.put(None)
+        self._listener.join()
+        self._speaker.join()
         self._line.close()
+
+    def _speak(self) -> None:
+        with suppress(OSError):  # the listener learns of it as well, and fails the calls
+            while (message := self._outbox.get()) is not None:
+                self._line.send(message)
 
     def _listen(self) -> None:
         ended: BaseException = SkyharborError("hand-lost", "a process of this worker ended before its work did")
@@ -197,23 +223,30 @@ class _Hand:
             self._ended = ended
             waiting, self._waiting = self._waiting, {}
         for future, _ in waiting.values():
-            with suppress(InvalidStateError):
-                future.set_exception(ended)
+            future.set_exception(ended)
+        self._line.await_end()
 
     def _take(self, message: FromHand) -> None:
+        if isinstance(message, Here):
+            self._pid = message.pid
+            return
         if isinstance(message, Reserve | PackDurable):
-            self._take_other(message, self._line.send)
+            self._take_other(message, self._outbox.put)
             return
         with self._lock:
             future, result = self._waiting.pop(message.number)
-        if isinstance(message, Trouble):
-            failure = Unreadable(message.notice) if message.notice else SkyharborError(message.code, message.detail)
-            future.set_exception(failure)
-            return
         try:
-            future.set_result(result(message))
-        except Exception as error:  # noqa: BLE001 - a reply that makes no sense fails its call, and nobody waits for ever
+            future.set_result(_outcome(message, result))
+        except Exception as error:  # noqa: BLE001 - raised by the future
             future.set_exception(error)
+
+
+def _outcome(message: Any, result: Callable[[Any], Any]) -> Any:
+    if not isinstance(message, Trouble):
+        return result(message)
+    if message.notice is not None:
+        raise Unreadable(message.notice)
+    raise SkyharborError(message.code, message.detail)
 
 
 def _read(given: list[Entry], reply: BatchRead) -> Read:
@@ -232,4 +265,4 @@ def _read(given: list[Entry], reply: BatchRead) -> Read:
 
 
 def _range(reply: PartRead) -> ReadRange:
-    return ReadRange(reply.entry, reply.ids, reply.data, reply.ended)
+    return ReadRange(reply.entry, reply.ids, reply.data, reply.ended, reply.young)

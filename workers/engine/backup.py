@@ -27,7 +27,7 @@ from workers.engine.ports import Control, Formation, Source
 from workers.engine.sealing import Sealing, outcome
 from workers.engine.shard import open_reference
 
-__all__ = ["BackupOptions", "run_backup"]
+__all__ = ["BackupOptions", "Muster", "run_backup"]
 
 
 def run_backup(

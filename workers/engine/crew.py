@@ -16,7 +16,10 @@ from workers.engine.reading import FileReading, Read
 
 
 class Crew(Protocol):
-    """What all crews have in common. Used by one thread; what goes wrong in a call is raised by its future."""
+    """What all crews have in common. Used by one thread; what goes wrong in a call is raised by its future.
+
+    After ``stop`` or ``close`` nothing but these two may be called: RuntimeError.
+    """
 
     @property
     def limit(self) -> int:

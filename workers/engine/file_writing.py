@@ -51,7 +51,8 @@ class Written(msgspec.Struct, array_like=True):
     renamed: list[tuple[bytes, bytes, bytes]] = []
     """Path, folder and name of files that were written under another name, for theirs was taken."""
     closing: list[tuple[bytes, bytes, bytes, int]] = []
-    """Path, folder, name and flags of files that must not be closed to changes before the whole restore is done."""
+    """Path, folder, name and flags of files that must not be closed to changes before the whole restore is done, and
+    of those that were there and may lack some."""
 
     def say(self, path: bytes, code: str, message: str) -> None:
         """Add a notice about an entry's path."""
@@ -117,6 +118,8 @@ class FileWriting:
                 )
         except OSError:
             return False  # nothing there, or the writing will meet the reason again and tell it
+        if kept and self._rule is ConflictRule.OVERWRITE and job.entry.flags & ~FIRST:
+            written.closing.append((job.entry.path, job.folder, job.name, job.entry.flags & ~FIRST))
         written.skipped += kept
         return kept
 

@@ -409,6 +409,8 @@ class Flow:
                 self._look_again(block, place, entry)
         for notice in result.notices:
             self._notices.add(notice)
+        # Blocks and batches know each other: untied here, they go at once and not with some later collection.
+        batch.entries, batch.places = [], []
 
     def _look_again(self, block: _Block, place: int, entry: Entry | None) -> None:
         """Draw conclusions from how a node turned out to be when it was read."""

@@ -143,7 +143,7 @@ class Landing:
     def close_to_changes(self) -> None:
         """Set the flags that forbid changes, once nothing has to be changed any more. The last thing of a restore."""
         for path, (folder, name), flags in reversed(self._closing):
-            lost = ["immutable or append-only flag"]
+            lost = ["flags"]
             with suppress(OSError), self._folders.held(folder) as at:
                 node = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
                 try:

@@ -55,6 +55,8 @@ class LargeFile:
         entry = parts[0].entry
         entry.chunks = b"".join([part.ids for part in parts])
         entry.holes = holes_between(_joined(data), entry.size)
+        if any(part.young for part in parts):
+            entry.ctime_ns = 0  # not to be trusted: the next run reads it again
         return entry
 
 

@@ -21,6 +21,15 @@ FIRST = int(NodeFlag.NO_COPY_ON_WRITE | NodeFlag.COMPRESSED | NodeFlag.NO_COMPRE
 """What has to be set while the node is empty."""
 LAST = int(NodeFlag.IMMUTABLE | NodeFlag.APPEND_ONLY)
 """What forbids changes."""
+INHERITED = int(
+    NodeFlag.SECURE_DELETE
+    | NodeFlag.UNDELETE
+    | NodeFlag.SYNC
+    | NodeFlag.NO_DUMP
+    | NodeFlag.NO_ATIME
+    | NodeFlag.DIRECTORY_SYNC
+)
+"""What new nodes get from their directory, without those flags by which a target decides how it stores them."""
 
 
 def read_flags(fd: int) -> int:
@@ -28,16 +37,16 @@ def read_flags(fd: int) -> int:
     return _ask(fd) & KEPT
 
 
-def set_flags(fd: int, wanted: int) -> list[str]:
-    """Set these flags besides what is set; return the names of those that cannot be set here."""
+def set_flags(fd: int, wanted: int, *, without: int = 0) -> list[str]:
+    """Set flags and take others away, unless they are wanted; return the names of those where that is impossible."""
     now = _ask(fd)
-    missing = wanted & ~now
-    if not missing or _try(fd, now | missing):
+    right = now & ~without | wanted
+    if right == now or _try(fd, right):
         return []
     lost = []
-    for flag in NodeFlag(missing):
-        if _try(fd, now | flag):
-            now |= flag
+    for flag in NodeFlag(right ^ now):
+        if _try(fd, now ^ flag):
+            now ^= flag
         else:
             lost.append(f"{(flag.name or hex(flag)).lower().replace('_', '-')} flag")
     return lost

@@ -130,6 +130,7 @@ class PartRun:
         )
         self.tally = flow.tally
         flow.run(self._gear.source.scan(self._span))
+        self.tally.excluded = self._gear.source.excluded
         self._pulse.beat(self.tally, last_phase)
         self._await_crew()
 

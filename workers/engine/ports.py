@@ -101,13 +101,15 @@ class ReadRange(NamedTuple):
     """A part of a large file: its chunks, the data found in it, and what the file looked like after it was read.
 
     ``ids`` are those of the chunks, 32 bytes each; ``data`` lists (offset, length) without the holes. ``entry`` has
-    the file's columns, xattrs and flags. ``ended`` says that the file ends in this part.
+    the file's columns, xattrs and flags. ``ended`` says that the file ends in this part, ``young`` that it was changed
+    right before it was read, so that its change time cannot be trusted.
     """
 
     entry: Entry
     ids: bytes
     data: tuple[tuple[int, int], ...]
     ended: bool
+    young: bool
 
 
 class OpenedFile(Protocol):
@@ -152,8 +154,13 @@ class Haste(Enum):
 class Source(Protocol):
     """What is protected, as a tree of entries."""
 
+    @property
+    def excluded(self) -> int:
+        """How many nodes of its span the last scan left out because a rule of the item says so: no reason for a notice."""
+        ...
+
     def scan(self, span: Span = EVERYTHING) -> Iterator[Found | Notice]:
-        """Yield every node of the span, in blocks, in the order of ``sort_key``; notices for what is left out.
+        """Yield every node of the span, in blocks, in the order of ``sort_key``; notices for what is missing.
 
         Raises ``source-missing`` before the first item when a path to protect does not exist, and ``source-failed``
         when this machine has run out of what reading needs. One thread only.

@@ -152,7 +152,7 @@ class FileReading:
         result = Read()
         room = self._room()
         segment = _Segment(self._keys, self._sink, room)
-        young = int(self._clock.now().timestamp() * 1e9) - _YOUNG_NS
+        young = self._young_since()
         read_whole, space, fill, keep = self._source.read_whole, segment.space, segment.fill, result.entries.append
         waits = 0
         if self._cold:
@@ -188,12 +188,13 @@ class FileReading:
     def read_range(self, entry: Entry, offset: int, length: int) -> ReadRange:
         """Read a part of a large file into the vault. Raises ``Unreadable``, and otherwise what ``read`` raises."""
         segment = _Segment(self._keys, self._sink, memoryview(b""))
+        young = self._young_since()
         opened = self._source.open(entry)
         try:
             feed = _Feed(opened, self._check, offset, length)
             ids = self._cut(feed, segment)
             opened.look()
-            return ReadRange(opened.entry, ids, tuple(feed.data), feed.ended)
+            return ReadRange(opened.entry, ids, tuple(feed.data), feed.ended, opened.entry.ctime_ns > young)
         except OSError as error:
             raise Unreadable(unreadable(entry.path, error)) from error
         finally:
@@ -250,6 +251,10 @@ class FileReading:
         finally:
             self._cutters.put(cutter)
         return b"".join(ids)
+
+    def _young_since(self) -> int:
+        """Return the change time from which on a file that is read now is not to be trusted."""
+        return int(self._clock.now().timestamp() * 1e9) - _YOUNG_NS
 
     def _check(self) -> None:
         if self._stopping.is_set():

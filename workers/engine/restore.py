@@ -211,6 +211,7 @@ class _Run:
             self._report()
 
     def _settle(self, call: Future[Written]) -> None:
+        self._control.check()
         while not call.done():
             wait_for([call], timeout=_PATIENCE)
             self._control.check()

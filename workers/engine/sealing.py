@@ -76,6 +76,7 @@ class Sealing:
             files_removed=tally.removed,
             bytes_scanned=tally.bytes,
             bytes_read=tally.bytes_read,
+            excluded=tally.excluded,
             warnings=self._notices.count,
         )
         return PointBody(

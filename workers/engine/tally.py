@@ -34,6 +34,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
     removed: int
     bytes_read: int
+    excluded: int
     by_change: tuple[int, int, int]
     uids: frozenset[int]
     gids: frozenset[int]
@@ -42,7 +43,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
 class Tally:
     """The counts of one run; used by one thread."""
 
-    __slots__ = ("_by_change", "bytes", "bytes_read", "directories", "files", "gids", "removed", "uids")
+    __slots__ = ("_by_change", "bytes", "bytes_read", "directories", "excluded", "files", "gids", "removed", "uids")
 
     def __init__(self) -> None:
         self.files = 0
@@ -52,6 +53,8 @@ class Tally:
         self.removed = 0
         self.bytes_read = 0
         """Read from the source."""
+        self.excluded = 0
+        """Left out by the item's rules."""
         self.uids: set[int] = set()
         self.gids: set[int] = set()
         self._by_change = [0, 0, 0]
@@ -65,6 +68,7 @@ class Tally:
             bytes=self.bytes,
             removed=self.removed,
             bytes_read=self.bytes_read,
+            excluded=self.excluded,
             by_change=(unchanged, changed, new),
             uids=frozenset(self.uids),
             gids=frozenset(self.gids),
@@ -77,6 +81,7 @@ class Tally:
         self.bytes += counts.bytes
         self.removed += counts.removed
         self.bytes_read += counts.bytes_read
+        self.excluded += counts.excluded
         self._by_change = [mine + other for mine, other in zip(self._by_change, counts.by_change, strict=True)]
         self.uids |= counts.uids
         self.gids |= counts.gids

@@ -19,6 +19,7 @@ from workers.sources.names import names_of
 from workers.sources.nodes import Nodes, is_regular
 from workers.sources.opened import OpenedLocalFile
 from workers.sources.roots import roots_of
+from workers.sources.rules import Rules
 from workers.sources.survey import survey
 from workers.sources.walk import Walk
 
@@ -32,20 +33,27 @@ class FilesAdapter:
     """
 
     def __init__(self, source: FilesSource, *, leave_out: Sequence[str] = ()) -> None:
-        roots, self._notices = roots_of(source.paths)
-        self._nodes = Nodes(roots)
-        self._roots, self._excludes = roots, Excludes(source.excludes)
+        self._source = source
+        self._roots = roots_of(source.paths)
+        self._nodes = Nodes(self._roots.walked)
+        self._rules = Rules(source, self._roots.given)
         self._leave_out = [os.fsencode(folder) for folder in leave_out]
 
     def scan(self, span: Span = EVERYTHING) -> Iterator[Found | Notice]:
         """Yield every node of the span in the order of a recovery point (see the port)."""
-        yield from Walk(self._roots, self._excludes, self._nodes, leave_out=self._leave_out, span=span)
+        self._rules = Rules(self._source, self._roots.given)
+        yield from Walk(self._roots.walked, self._rules, self._nodes, leave_out=self._leave_out, span=span)
         if not span.begin:  # what has to be said of the item as a whole is said with the first part
-            yield from self._notices
+            yield from self._roots.notices
 
     def survey(self, most: int) -> Survey:
-        """List upper folders (see the port)."""
-        return survey(self._roots, self._excludes, most=most)
+        """List upper folders (see the port); of the rules, only patterns are looked at."""
+        return survey(self._roots.walked, Excludes(self._source.excludes), most=most)
+
+    @property
+    def excluded(self) -> int:
+        """How many nodes the rules left out of the last scan (see the port)."""
+        return self._rules.excluded
 
     def complete(self, entry: Entry) -> Entry:
         """Return a node that is no regular file with its xattrs and link target."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import threading
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
@@ -32,6 +33,8 @@ class Nodes:
 
     def __init__(self, roots: Sequence[bytes]) -> None:
         self._roots = tuple(roots)
+        self._lock = threading.Lock()
+        self._last = _Walked(b"", -1)
 
     def open_file(self, entry: Entry) -> int:
         """Return a descriptor for a regular file or whatever now stands in its place (the caller looks)."""
@@ -45,13 +48,15 @@ class Nodes:
             return Haste.NO
         try:
             how, got = _read_noting(fd, room)
+            # The number of blocks does not tell: xattrs have blocks too, and some are reserved behind the end.
+            full = not got or os.lseek(fd, 0, os.SEEK_HOLE) >= got
             xattrs, flags = read_xattrs(fd), read_flags(fd)
             info = os.fstat(fd)
         except OSError:
             return Haste.NO
         finally:
             os.close(fd)
-        if got != entry.size or not is_unchanged(info, entry) or info.st_blocks * 512 < got:
+        if got != entry.size or not full or not is_unchanged(info, entry):
             return Haste.NO
         entry.xattrs, entry.flags = xattrs, flags
         return how
@@ -69,6 +74,22 @@ class Nodes:
     def open_folder(self, path: bytes, device: int, inode: int) -> int:
         """Return a descriptor for listing a directory; OSError when it is none any more."""
         return self._open(path, _FOLDER, device, inode)
+
+    def open_below(self, folder: int, name: bytes) -> int:
+        """Return a descriptor for listing a directory inside of an open one; OSError when it is none any more."""
+        return _open_quietly(name, _FOLDER, folder)
+
+    def open_above(self, folder: int, device: int, inode: int) -> int | None:
+        """Return a descriptor for listing the directory above an open one, None when that is another one by now."""
+        try:
+            above = _open_quietly(b"..", _FOLDER, folder)
+        except OSError:
+            return None
+        info = os.fstat(above)
+        if (info.st_dev, info.st_ino) == (device, inode):
+            return above
+        os.close(above)
+        return None
 
     def describe(self, entry: Entry) -> Entry:
         """Return the node with its xattrs and, if it is a symlink, its target; OSError when it is gone.
@@ -122,17 +143,42 @@ class Nodes:
             os.close(folder)
 
     def _walk_to(self, folder: bytes) -> int:
-        """Return a path descriptor of a folder at or below a root, reached without following a symlink below it."""
-        root = next(root for root in self._roots if folder == root or folder.startswith(root.rstrip(b"/") + b"/"))
-        at = os.open(root, _STEP)
-        for part in folder[len(root) :].split(b"/"):
+        """Return a path descriptor of a folder at or below a root, reached without following a symlink below it.
+
+        It goes on from the last such folder where that is above: in trees too deep for a path the next one mostly is.
+        """
+        with self._lock:
+            last, self._last = self._last, _Walked(b"", -1)
+        if last.fd >= 0 and (folder == last.path or folder.startswith(last.path + b"/")):
+            at, done = os.dup(last.fd), len(last.path)
+        else:
+            root = next(root for root in self._roots if folder == root or folder.startswith(root.rstrip(b"/") + b"/"))
+            at, done = os.open(root, _STEP), len(root)
+        for part in folder[done:].split(b"/"):
             if part:
                 try:
                     below = os.open(part, _STEP, dir_fd=at)
                 finally:
                     os.close(at)
                 at = below
+        walked = _Walked(folder, os.dup(at))
+        with self._lock:
+            self._last = walked
         return at
+
+
+class _Walked:
+    """A folder that was reached, open for as long as somebody knows of it."""
+
+    __slots__ = ("fd", "path")
+
+    def __init__(self, path: bytes, fd: int) -> None:
+        self.path = path
+        self.fd = fd
+
+    def __del__(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
 
 
 def _open_quietly(path: bytes, flags: int, folder: int | None = None) -> int:

@@ -48,31 +48,27 @@ class OpenedLocalFile:
         size = self._seen.st_size
         if offset >= size:
             return None
-        if not self._is_sparse():
-            return offset
         try:
             at = os.lseek(self._fd, offset, os.SEEK_DATA)
         except OSError as error:
-            return None if error.errno == errno.ENXIO else offset  # the file system cannot say: everything is data
+            # Either the file system cannot say, and everything is data; or nothing is left, and when that is because
+            # the file was cut meanwhile, reading must find out.
+            return offset if error.errno != errno.ENXIO or os.fstat(self._fd).st_size < size else None
         return at if at < size else None
 
     def data(self, begin: int, end: int) -> list[tuple[int, int]]:
         """Return the (offset, length) ranges that hold data, in order, cut to ``begin`` and ``end``.
 
-        Asked of the file system only when it allocated fewer blocks than the size needs. Ranges end at the size of
-        the last look.
+        The file system is asked every time: the number of blocks does not tell, for xattrs have blocks too, and some
+        are reserved behind the end. Blocks that are reserved and were never written count as hole. Ranges end at the
+        size of the last look.
         """
         end = min(end, self._seen.st_size)
-        if not self._is_sparse():
-            return [(begin, end - begin)] if end > begin else []
         found: list[tuple[int, int]] = []
         while begin < end and (at := self.next_data(begin)) is not None and at < end:
             begin = min(self._next_hole(at), end)
             found.append((at, begin - at))
         return found
-
-    def _is_sparse(self) -> bool:
-        return self._seen.st_blocks * 512 < self._seen.st_size
 
     def _next_hole(self, offset: int) -> int:
         try:

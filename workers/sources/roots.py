@@ -9,14 +9,25 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from shared.errors import SkyharborError
 from shared.model.backup import Notice
 from workers.engine.notices import shown
 
 
-def roots_of(paths: Sequence[str]) -> tuple[list[bytes], list[Notice]]:
-    """Return the trees to walk (absolute raw paths, none below another), and what has to be said about them.
+class Roots(NamedTuple):
+    """The trees to walk, where all the given paths really are, and what has to be said. Absolute raw paths, sorted."""
+
+    walked: list[bytes]
+    """None is below another."""
+    given: list[bytes]
+    """Those, and the given ones that belong to the tree of another."""
+    notices: list[Notice]
+
+
+def roots_of(paths: Sequence[str]) -> Roots:
+    """Return which trees the given paths are.
 
     A path below another one belongs to that one's tree, unless there is a symlink between them: a tree ends there.
     Raises ``source-missing`` for no path at all and for relative ones.
@@ -31,7 +42,8 @@ def roots_of(paths: Sequence[str]) -> tuple[list[bytes], list[Notice]]:
         if place != path
     ]
     every = sorted(set(places.values()))
-    return [path for path in every if not any(is_below(path, other) for other in every)], notices
+    walked = [path for path in every if not any(is_below(path, other) for other in every)]
+    return Roots(walked, every, notices)
 
 
 def is_below(path: bytes, other: bytes) -> bool:

@@ -1,8 +1,8 @@
 """Walks the protected paths depth-first, in the order of a recovery point.
 
 Names are sorted by their bytes within each directory, which gives exactly the order of ``sort_key``; memory grows with
-depth and with the largest directory's list of names, not with the tree. Directories are read through descriptors; in
-very deep trees those of the upper levels are closed and opened again on the way back.
+depth and with the largest directory's list of names, not with the tree. Directories are opened from the one above them
+and read through descriptors; in very deep trees those of the upper levels are closed and opened again on the way back.
 
 Rule of the file: it looks and never reads content. The inner loop runs once per protected file, every time: what can be
 done once per directory or per block is done there.
@@ -25,10 +25,10 @@ from workers.engine.notices import reason, shown, unreadable
 from workers.engine.ports import Found
 from workers.engine.seen import FIRST_TIME, LAST_TIME
 from workers.engine.span import EVERYTHING, Span
-from workers.sources.excludes import Excludes
 from workers.sources.mounts import PSEUDO, filesystem_type
 from workers.sources.nodes import Nodes
 from workers.sources.roots import is_below
+from workers.sources.rules import Rules
 
 _ENCODING = sys.getfilesystemencoding()
 _ERRORS = sys.getfilesystemencodeerrors()
@@ -41,13 +41,20 @@ class _Folder:
 
     __slots__ = ("device", "fd", "inode", "names", "path", "prefix")
 
-    def __init__(self, path: bytes, device: int, inode: int, fd: int) -> None:
+    def __init__(self, path: bytes, device: int, inode: int, fd: int, rules: Rules, span: Span) -> None:
         self.path = path
         self.prefix = path + b"/" if path else b""
         self.device = device
         self.inode = inode
         self.fd: int | None = fd
-        self.names = iter(_names(fd))
+        names = _names(fd)
+        kept = rules.kept(path, names, fd) if rules.judge_folders else names
+        if not span.everything and not span.covers(path):
+            # The rules judge the whole directory; what they left out of it counts where it would have been.
+            gone = [] if kept is names else sorted(set(names).difference(kept))
+            rules.excluded -= sum(not span.holds(self.prefix + name) for name in gone)
+            kept = [name for name in kept if span.reaches(self.prefix + name)]
+        self.names = iter(kept)
 
     def close(self) -> None:
         if self.fd is not None:
@@ -70,7 +77,7 @@ class Walk:
     def __init__(
         self,
         roots: Sequence[bytes],
-        excludes: Excludes,
+        rules: Rules,
         nodes: Nodes,
         *,
         leave_out: Sequence[bytes] = (),
@@ -79,7 +86,7 @@ class Walk:
         self._span = span
         self._on_the_way = bool(span.begin)
         self._roots = sorted(roots, key=lambda root: sort_key(root[1:]))
-        self._excludes = excludes
+        self._rules = rules
         self._nodes = nodes
         self._pseudo: dict[int, bool] = {}
         self._leave_out = leave_out
@@ -164,7 +171,7 @@ class Walk:
                 if below is not None:
                     self._enter(stack, *below)
                 elif not length_hint(stack[-1].names):
-                    stack.pop().close()
+                    self._leave(stack)
                 if len(self._paths) >= _BLOCK or self._notices:
                     yield from self._block()
         finally:
@@ -174,7 +181,7 @@ class Walk:
     def _level(self, folder: _Folder) -> tuple[bytes, os.stat_result] | None:
         """Go on with a directory's names: up to the next directory to enter, which is returned, or a block's worth."""
         fd, prefix, look = self._descriptor(folder), folder.prefix, os.stat
-        excludes = None if self._excludes.empty else self._excludes
+        rules = self._rules if self._rules.judge_nodes else None
         add_path, add_stat = self._paths.append, self._stats.append
         for name in islice(folder.names, _BLOCK):
             try:
@@ -184,7 +191,9 @@ class Walk:
                 continue
             path = prefix + name
             directory = (info.st_mode & 0o170000) == 0o040000
-            if excludes is not None and excludes.cover(b"/" + path, directory=directory):
+            if rules is not None and rules.leave_out(path, info, name, fd):
+                if self._on_the_way:
+                    self._count_once(path)
                 continue
             add_path(path)
             add_stat(info)
@@ -193,26 +202,42 @@ class Walk:
         return None
 
     def _missed(self, path: bytes, error: OSError) -> None:
-        if not self._excludes.cover(b"/" + path, directory=False):
+        if not self._rules.leave_out_unseen(path):
             self._notices.append(unreadable(path, error))
+        elif self._on_the_way:
+            self._count_once(path)
+
+    def _count_once(self, path: bytes) -> None:
+        """Take back that something was left out, when it belongs to an earlier part, which counts it as well."""
+        if not self._span.holds(path):
+            self._rules.excluded -= 1
 
     def _enter(self, stack: list[_Folder], path: bytes, info: os.stat_result) -> None:
         try:
-            fd = self._nodes.open_folder(path, info.st_dev, info.st_ino)
+            if stack:
+                fd = self._nodes.open_below(self._descriptor(stack[-1]), path[len(stack[-1].prefix) :])
+            else:
+                fd = self._nodes.open_folder(path, info.st_dev, info.st_ino)
         except OSError as error:
             self._notices.append(unreadable(path, error))
             return
         try:
-            stack.append(_Folder(path, info.st_dev, info.st_ino, fd))
+            stack.append(_Folder(path, info.st_dev, info.st_ino, fd, self._rules, self._span))
         except OSError as error:
             os.close(fd)
             self._notices.append(unreadable(path, error))
             return
-        if not self._span.everything and not self._span.covers(path):
-            top = stack[-1]
-            top.names = iter([name for name in top.names if self._span.reaches(top.prefix + name)])
+        except SkyharborError:
+            os.close(fd)
+            raise
         if len(stack) > _OPEN_FOLDERS:
             stack[-_OPEN_FOLDERS - 1].close()
+
+    def _leave(self, stack: list[_Folder]) -> None:
+        done = stack.pop()
+        if stack and stack[-1].fd is None and done.fd is not None:
+            stack[-1].fd = self._nodes.open_above(done.fd, stack[-1].device, stack[-1].inode)
+        done.close()
 
     def _descriptor(self, folder: _Folder) -> int:
         if folder.fd is None:
@@ -226,6 +251,10 @@ class Walk:
             return False
         if info.st_dev == device:
             return True
+        if self._rules.stay_out(path):
+            if self._on_the_way:
+                self._count_once(path)
+            return False
         if info.st_dev not in self._pseudo:
             try:
                 kind = filesystem_type(info.st_dev)

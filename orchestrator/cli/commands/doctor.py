@@ -1,6 +1,7 @@
 """doctor: look at everything that has to be right on this machine, and say what to do about what is not.
 
-Rule of the file: a check is a function that returns one finding; it never raises and changes nothing.
+Rule of the file: a check is a function that returns one finding; it never raises and changes nothing. What first
+backups will add is ``forecast``'s.
 """
 
 from __future__ import annotations
@@ -8,15 +9,17 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from orchestrator.cli import formats
 from orchestrator.cli.failures import hint_of
+from orchestrator.cli.findings import Finding, room_under
+from orchestrator.cli.forecast import Forecast
 from orchestrator.cli.session import Session
 from shared.errors import ExitCode, SkyharborError
 
@@ -31,42 +34,56 @@ _PARTS = ("celery", "cryptography", "zstandard", "pyfastcdc", "blake3", "msgspec
 _TOWER_PARTS = ("sqlalchemy", "psycopg", "alembic", "fastapi", "uvicorn", "cronsim", "yaml")
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one check saw. ``hint`` is empty when all is well."""
-
-    check: str
-    ok: bool
-    detail: str
-    hint: str = ""
-
-
 def register(app: typer.Typer) -> None:
     """Add the command to the program."""
     app.command("doctor")(doctor)
 
 
-def doctor(ctx: typer.Context) -> None:
-    """Check the installation, the home, the stack, the keys and the vaults. Exit code 1 when something is wrong."""
+def doctor(
+    ctx: typer.Context,
+    path: Annotated[
+        list[str] | None,
+        typer.Option(metavar="DIR", help="Look at these paths instead of the items without a point; may be repeated."),
+    ] = None,
+    more: Annotated[list[str] | None, typer.Argument(metavar="MORE", help="Further paths.")] = None,
+    seconds: Annotated[float, typer.Option(min=0, help="How long files are counted, in all.")] = 30.0,
+) -> None:
+    """Check the installation, the home, the stack, the keys and the vaults, and predict what first backups will add.
+
+    For every item without a recovery point, or for --path, files are counted and the room is predicted that the vault's
+    metadata and the worker's cache will take. Exit code 1 when something is wrong, or the cache has not enough room.
+    """
     session = Session.of(ctx)
+    if more and not path:
+        raise SkyharborError("bad-request", f"{more[0]!r} is no option: paths begin with --path")
+    paths = [os.path.abspath(one) for one in (*(path or ()), *(more or ()))]
     findings: list[Finding] = []
-    for finding in _findings(session):
+    for finding in _findings(session, paths, seconds):
         findings.append(finding)
         if not session.out.json:
             session.out.text(f"{'ok  ' if finding.ok else 'BAD '} {finding.check:<18} {finding.detail}")
             if finding.hint:
                 session.out.text(f"     {'':<18} → {finding.hint}")
     if session.out.json:
-        session.out.document({"ok": all(finding.ok for finding in findings), "checks": [asdict(f) for f in findings]})
+        session.out.document(
+            {"ok": all(finding.ok for finding in findings), "checks": [_document(f) for f in findings]}
+        )
     if not all(finding.ok for finding in findings):
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _findings(session: Session) -> Iterator[Finding]:
+def _document(finding: Finding) -> dict[str, object]:
+    return {key: value for key, value in asdict(finding).items() if value is not None}
+
+
+def _findings(session: Session, paths: Sequence[str], seconds: float) -> Iterator[Finding]:
     yield _python()
     yield _packages()
     yield _home(session.home)
     yield _space(session.home)
+    forecast = Forecast(session, seconds)
+    if paths:
+        yield _guarded("paths", lambda: forecast.of_paths(paths))
     yield _guarded("stack", lambda: _stack(session))
     yield _guarded("tower", lambda: _tower(session))
     if session.endpoint() is None:
@@ -75,6 +92,24 @@ def _findings(session: Session) -> Iterator[Finding]:
     yield _guarded("workers", lambda: _workers(session))
     yield _guarded("keyring", lambda: _keyring(session))
     yield from _vaults(session)
+    if not paths:
+        yield from _items(session, forecast)
+
+
+def _items(session: Session, forecast: Forecast) -> Iterator[Finding]:
+    """Items that were never backed up, where their files can be counted: when the worker is on this machine."""
+    if not session.is_local():
+        return
+    try:
+        items = [item for item in session.tower().items("/items") if item["last_point"] is None]
+        vaults = {vault["id"]: str(vault["url"]) for vault in session.tower().items("/vaults")} if items else {}
+    except SkyharborError:
+        return  # the tower's own finding has said it
+    for item in items:
+        yield _guarded(
+            f"item {item['name']}",
+            lambda item=item: forecast.of_item(item, vaults.get(item["vault"]["id"])),  # type: ignore[misc]
+        )
 
 
 def _guarded(check: str, look: Callable[[], Finding]) -> Finding:
@@ -120,12 +155,7 @@ def _home(home: str) -> Finding:
 
 
 def _space(home: str) -> Finding:
-    import shutil
-
-    folder = home
-    while not os.path.isdir(folder):
-        folder = os.path.dirname(folder) or "/"
-    free = shutil.disk_usage(folder).free
+    free, folder = room_under(home)
     if free >= _LEAST_FREE:
         return Finding("disk space", ok=True, detail=f"{formats.size(free)} free under {folder}")
     return Finding(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -39,19 +40,46 @@ def add_files(
     exclude: Annotated[
         list[str] | None, typer.Option(metavar="GLOB", help="Leave out what matches; may be repeated.")
     ] = None,
+    exclude_caches: Annotated[
+        bool, typer.Option("--exclude-caches", help="Of folders with a CACHEDIR.TAG, keep the tag only.")
+    ] = False,
+    exclude_if_present: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Of folders that hold a file of this name, keep that only; may be repeated."),
+    ] = None,
+    exclude_nodump: Annotated[
+        bool, typer.Option("--exclude-nodump", help="Leave out what has the attribute of chattr +d.")
+    ] = False,
+    exclude_larger_than: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Leave out files of more bytes than that, such as 500M or 2G.")
+    ] = None,
+    one_file_system: Annotated[
+        bool, typer.Option("--one-file-system", help="Keep folders where other file systems are mounted, but empty.")
+    ] = False,
     policy: Annotated[
         str | None, typer.Option(help="The policy that schedules it; without one it is backed up on demand.")
     ] = None,
 ) -> None:
-    """Protect files and folders of a machine. Nothing is backed up yet."""
+    """Protect files and folders of a machine. Nothing is backed up yet.
+
+    What is left out by these options is counted, and is no warning. They do not apply to the paths that are given.
+    """
     session = Session.of(ctx)
     paths = [_absolute(given) for given in (*path, *(more or ()))]
+    larger_than = None if exclude_larger_than is None else formats.bytes_of(exclude_larger_than)
+    rules = {
+        "caches": exclude_caches,
+        "if_present": exclude_if_present or [],
+        "nodump": exclude_nodump,
+        "larger_than": larger_than,
+        "one_file_system": one_file_system,
+    }
     body = {
         "name": name,
         "workload": "files",
         "machine": machine,
         "vault": vault,
-        "source": {"paths": paths, "excludes": exclude or []},
+        "source": {"paths": paths, "excludes": exclude or [], "rules": rules},
         "policy": policy,
     }
     item = session.tower().post("/items", body)
@@ -107,6 +135,7 @@ def show(ctx: typer.Context, name: Name) -> None:
             ("policy", item.get("policy") or "-"),
             *(("path", path) for path in item["source"]["paths"]),
             *(("exclude", glob) for glob in item["source"].get("excludes") or []),
+            *(("leaves out", said) for said in _said(item["source"].get("rules") or {})),
             ("last point", f"{last['id']} ({last['type']}, {formats.moment(last['sealed_at'])})" if last else "-"),
             ("next fire", "paused" if item.get("paused_at") else formats.moment(item.get("next_fire_at"))),
             ("created", formats.moment(item["created_at"])),
@@ -141,6 +170,21 @@ def _change(ctx: typer.Context, name: str, verb: str, said: str) -> None:
         session.out.document(item)
     else:
         session.out.text(f"item {item['name']} {said}")
+
+
+def _said(rules: Mapping[str, Any]) -> Iterator[str]:
+    """Say what the rules of an item leave out."""
+    if rules.get("caches"):
+        yield "caches: what is beside a CACHEDIR.TAG"
+    for name in rules.get("if_present") or []:
+        yield f"what is beside {name}"
+    if rules.get("nodump"):
+        yield "what has the nodump attribute"
+    if rules.get("larger_than") is not None:
+        limit = rules["larger_than"]
+        yield f"files larger than {formats.size(limit)} ({formats.count(limit)} bytes)"
+    if rules.get("one_file_system"):
+        yield "other file systems"
 
 
 def _warn_of_missing(session: Session, paths: list[str]) -> None:

@@ -205,6 +205,14 @@ def test_an_exclude_that_would_fail_every_backup_is_refused_when_it_is_given(ope
     assert (document["code"], document["errors"][0]["field"]) == ("bad-request", "source.excludes.0")
 
 
+@pytest.mark.parametrize("larger_than", [0, -1, 2**63, "1G", 1.5])
+def test_a_limit_that_is_no_number_of_bytes_is_refused(operator: httpx.Client, larger_than: object) -> None:
+    source = {"paths": ["/"], "rules": {"larger_than": larger_than}}
+    body = {"name": "i", "workload": "files", "machine": "m", "vault": "v", "source": source}
+    document = problem_of(operator.post("/api/v1/items", json=body))
+    assert (document["code"], document["errors"][0]["field"]) == ("bad-request", "source.rules.larger_than")
+
+
 @pytest.mark.parametrize(
     "glob", ["*.tmp", "[a-z]/", "[!a-z].o", "[", "[]]", "[]", "\\[z-a]", "[^x]", "**/x", "[[:x:]]"]
 )

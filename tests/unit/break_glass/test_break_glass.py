@@ -14,6 +14,7 @@ from shared.crypto.domain_keys import new_dek
 from shared.crypto.keyring import Keyring
 from shared.crypto.slots import seal_slot
 from shared.model.ids import new_id
+from tests.support.mounts import image
 from tests.unit.break_glass.conftest import MTIME, PASSPHRASE, Glass
 from workers.break_glass.restoring import watched
 from workers.engine.ports import Stop
@@ -301,3 +302,16 @@ def test_a_reader_that_has_seen_enough_is_no_failure_worth_a_traceback(glass: Gl
         process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == b""
+
+
+def test_what_the_target_cannot_hold_is_listed_and_counted_and_the_exit_code_is_3(glass: Glass) -> None:
+    glass.seal(ITEM, "docs", FILES)
+    with image("ext2", glass.folder / "old", make=["-q", "-I", "128"]) as old:  # it counts whole seconds
+        ran = glass.run("restore", "--to", f"{old}/out", "--json")
+        assert Path(f"{old}/out/data/a.txt").read_bytes() == b"alpha"
+    [done] = ran.documents
+    assert (ran.code, done["stats"]["warnings"], done["stats"]["files_restored"]) == (3, 5, 4)
+    assert {(warning["path"], warning["code"], warning["message"]) for warning in done["warnings"]} == {
+        (path, "metadata-not-kept", "times")
+        for path in ("/data/a.txt", "/data/z\\xff\x1b[2J", "/data/sub.d/x", "/data/~link", "/data")
+    }

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from orchestrator.cli.survey import survey
 from shared.crypto.domain_keys import new_dek
 from shared.crypto.keyring import Keyring
+from shared.errors import SkyharborError
 from shared.storage.open import create_store
 from shared.vault.vault import create_vault
+from tests.support.trees import IS_ROOT, Node, plant
 from tests.unit.cli.world import Answer, World
 
 MACHINE = "01940000-0000-7000-8000-00000000beef"
@@ -32,6 +36,7 @@ def healthy(world: World, tmp_path: Path) -> World:
     world.server.on("GET /machines", Answer(body={"items": [{"id": MACHINE, "name": "web"}], "next": None}))
     vault = {"id": str(header.id), "name": "main", "url": url}
     world.server.on("GET /vaults", Answer(body={"items": [vault], "next": None}))
+    world.server.on("GET /items", Answer(body={"items": [], "next": None}))
     return world
 
 
@@ -84,3 +89,108 @@ def test_a_clock_that_is_off_is_found(healthy: World) -> None:
 def test_a_tower_without_workers_is_found(healthy: World) -> None:
     healthy.server.on("GET /system", Answer(body={"version": "0.1", "schema": "0001", "workers": []}))
     assert bad_checks(healthy) == (1, ["workers"])
+
+
+# ── what a first backup will add ─────────────────────────────────────────────────────────────────────
+
+
+def an_item(name: str, path: str, *, points: bool = False, **source: object) -> dict[str, Any]:
+    """An item of one path, as the API shows it."""
+    last = {"id": "p", "sealed_at": "2026-01-01T00:00:00Z", "type": "full"} if points else None
+    vault = {"id": "v", "name": "inside"}
+    return {"name": name, "source": {"paths": [path], "excludes": [], **source}, "vault": vault, "last_point": last}
+
+
+def protect(world: World, *items: dict[str, Any]) -> None:
+    """Tell of these items."""
+    world.server.on("GET /items", Answer(body={"items": items, "next": None}))
+
+
+def predictions(world: World, *argv: str) -> tuple[int, dict[str, Any]]:
+    """The exit code, and what is predicted by the name of the check."""
+    ran = world.run("--json", "doctor", *argv)
+    return ran.code, {check["check"]: check["prediction"] for check in ran.json["checks"] if "prediction" in check}
+
+
+def test_items_without_a_point_are_counted_under_their_rules_and_predicted(healthy: World, tmp_path: Path) -> None:
+    tree = plant(tmp_path / "tree", [Node(b"f", data=b"x" * 50_000), Node(b"x.tmp"), Node(b"big", size=200_000)])
+    rules = {"caches": False, "if_present": [], "nodump": False, "larger_than": 100_000, "one_file_system": False}
+    protect(healthy, an_item("new", tree, excludes=["*.tmp"], rules=rules), an_item("old", tree, points=True))
+    above = str(tmp_path).count("/")
+    code, found = predictions(healthy)
+    assert (code, list(found)) == (0, ["item new"])
+    counted = {key: found["item new"][key] for key in ("files", "directories", "bytes", "excluded", "complete")}
+    assert counted == {"files": 1, "directories": above + 1, "bytes": 50_000, "excluded": 2, "complete": True}
+    assert found["item new"]["metadata_bytes"] > 0
+
+
+def test_paths_that_no_item_protects_are_predicted_in_place_of_items(healthy: World, tmp_path: Path) -> None:
+    trees = [plant(tmp_path / name, [Node(b"f", data=b"x" * 3000)]) for name in ("one", "two")]
+    protect(healthy, an_item("new", trees[0]))
+    code, found = predictions(healthy, "--path", *trees)
+    assert (code, list(found), found["paths"]["bytes"]) == (0, ["paths"], 6000)
+    said = healthy.run("doctor", "--path", *trees).out
+    assert "2 files, 5.9 KiB; a first backup adds about" in said
+
+
+def test_paths_are_predicted_without_a_stack(world: World, tmp_path: Path) -> None:
+    world.stack.running = None
+    tree = plant(tmp_path / "tree", [Node(b"f", data=b"x")])
+    assert list(predictions(world, "--path", tree)[1]) == ["paths"]
+
+
+def test_the_vault_of_an_item_is_not_counted(healthy: World, tmp_path: Path) -> None:
+    tree = plant(tmp_path / "tree", [Node(b"f", data=b"x"), Node(b"vault", "dir", mode=0o755), Node(b"vault/pack")])
+    vault = {"id": "v", "name": "inside", "url": f"file://{tree}/vault"}
+    healthy.server.on("GET /vaults", Answer(body={"items": [vault], "next": None}))
+    protect(healthy, an_item("around", tree))
+    found = predictions(healthy)[1]["item around"]
+    assert (found["files"], found["warnings"]) == (1, 1)  # skipped-vault
+
+
+def test_a_cache_disk_with_too_little_room_is_found(healthy: World, tmp_path: Path) -> None:
+    trees = [
+        plant(tmp_path / name, [Node(b"%d" % number, data=b"x" * 8000) for number in range(70)])
+        for name in ("one", "two")
+    ]
+    cache = healthy.stack.cache_folder(healthy.home)
+    os.makedirs(cache)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", cache]
+    if not IS_ROOT or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        protect(healthy, *(an_item(os.path.basename(tree), tree) for tree in trees))
+        wrong = bad_checks(healthy)
+        said = healthy.run("doctor").out
+    finally:
+        subprocess.run(["umount", cache], check=True)
+    assert wrong == (1, ["item two"])  # each of them would fit, but not both
+    assert f"4.0 KiB are free for it under {cache}" in said
+
+
+def test_an_item_whose_path_is_missing_is_found(healthy: World, tmp_path: Path) -> None:
+    protect(healthy, an_item("gone", f"{tmp_path}/no"))
+    assert bad_checks(healthy) == (1, ["item gone"])
+
+
+def test_when_the_time_to_count_is_up_it_is_said(healthy: World, tmp_path: Path) -> None:
+    tree = plant(tmp_path / "tree", [Node(b"%04d" % number) for number in range(3000)])
+    said = healthy.run("doctor", "--seconds", "0", "--path", tree).out
+    assert "at least (the time to count is up; see --seconds)" in said
+
+
+def test_items_of_another_machines_worker_are_not_looked_for_here(healthy: World, tmp_path: Path) -> None:
+    protect(healthy, an_item("far", f"{tmp_path}/no"))
+    healthy.stack.running = None
+    ran = healthy.run("--json", "--server", healthy.server.url, "doctor")
+    assert not any(check["check"].startswith("item") for check in ran.json["checks"])
+
+
+def test_a_file_system_that_does_not_answer_ends_the_counting(tmp_path: Path) -> None:
+    with pytest.raises(SkyharborError) as caught:
+        survey({"paths": [str(tmp_path)]}, seconds=0.0, patience=0.0)
+    assert caught.value.code == "source-failed"
+
+
+def test_further_paths_without_path_are_a_mistake(healthy: World) -> None:
+    assert healthy.run("doctor", "somewhere").code == 2

@@ -14,6 +14,14 @@ from tests.unit.cli.world import Answer, World, problem, serving
 from workers.settings import WorkerSettings
 
 AN_ITEM = {"name": "etc"}
+NO_RULES = {"caches": False, "if_present": [], "nodump": False, "larger_than": None, "one_file_system": False}
+RULES = {
+    "caches": True,
+    "if_present": [".nobackup", ".git"],
+    "nodump": True,
+    "larger_than": 500 << 20,
+    "one_file_system": True,
+}
 
 
 def test_paths_to_protect_are_made_absolute_and_plain(world: World) -> None:
@@ -26,9 +34,40 @@ def test_paths_to_protect_are_made_absolute_and_plain(world: World) -> None:
         "workload": "files",
         "machine": "m",
         "vault": "v",
-        "source": {"paths": ["/etc", f"{os.getcwd()}/here"], "excludes": ["*.o"]},
+        "source": {"paths": ["/etc", f"{os.getcwd()}/here"], "excludes": ["*.o"], "rules": NO_RULES},
         "policy": None,
     }
+
+
+def test_every_rule_of_an_item_travels_and_is_shown(world: World) -> None:
+    world.server.on("POST /items", Answer(201, AN_ITEM))
+    ran = world.run(
+        *("item", "add", "files", "etc", "--machine", "m", "--vault", "v", "--path", "/etc", "--exclude-caches"),
+        *("--exclude-if-present", ".nobackup", "--exclude-if-present", ".git", "--exclude-nodump"),
+        *("--exclude-larger-than", "500M", "--one-file-system"),
+    )
+    assert (ran.code, world.server.seen("POST /items")[0].body["source"]["rules"]) == (0, RULES)
+    thing = {"id": "1", "name": "n"}
+    source = {"paths": ["/etc"], "excludes": ["*.o"], "rules": RULES}
+    item = {**thing, "workload": "files", "machine": thing, "vault": thing, "source": source, "created_at": None}
+    world.server.on("GET /items/etc", Answer(body=item))
+    shown = [
+        line.split(maxsplit=2)[2] for line in world.run("item", "show", "etc").out.splitlines() if "leaves" in line
+    ]
+    assert shown == [
+        "caches: what is beside a CACHEDIR.TAG",
+        "what is beside .nobackup",
+        "what is beside .git",
+        "what has the nodump attribute",
+        "files larger than 500.0 MiB (524,288,000 bytes)",
+        "other file systems",
+    ]
+
+
+def test_a_size_that_is_none_is_refused_before_anything_is_sent(world: World) -> None:
+    arguments = ("item", "add", "files", "etc", "--machine", "m", "--vault", "v", "--path", "/etc")
+    assert world.run(*arguments, "--exclude-larger-than", "lots").code == 2
+    assert world.server.requests == []
 
 
 def test_a_path_that_is_not_there_is_told_where_it_can_be_known(world: World, tmp_path: Path) -> None:

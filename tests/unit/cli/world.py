@@ -188,6 +188,9 @@ class DescribedStack:
     def keyring_folder(self, home: str) -> str:
         return f"{home}/worker/keyring"
 
+    def cache_folder(self, home: str) -> str:
+        return f"{home}/worker/cache"
+
 
 @dataclass
 class ListedPoint:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from shared.clock import SystemClock
 from shared.contracts.work import (
     BackupDone,
     BackupInstruction,
+    ExcludeRules,
     Fence,
     FilesSource,
     ItemRef,
@@ -28,6 +30,8 @@ from shared.vault.reader import PointReader
 from shared.vault.vault import create_vault, open_vault
 from tests.support.uncontrolled import Uncontrolled
 from tests.support.wing import Wing
+from workers.engine import backup as backups
+from workers.engine import restore as restores
 from workers.engine.backup import BackupOptions, run_backup
 from workers.engine.part import Gear
 from workers.engine.ports import Control, Source, Stop, StopReason
@@ -60,16 +64,20 @@ class Recorder:
 
 
 class Rig:
-    """One machine with one item whose points follow each other."""
+    """One machine with one item whose points follow each other; in a vault that is made, or was made before."""
 
-    def __init__(self, store: ObjectStore | None = None) -> None:
+    cache: str | None = None
+
+    def __init__(self, store: ObjectStore | None = None, *, made: bool = False, cache: str | None = None) -> None:
         self.store = store or MemoryStore()
-        create_vault(self.store, name="test")
+        if not made:
+            create_vault(self.store, name="test")
         self.vault = open_vault(self.store)
+        self.cache = cache
         self.keys = DomainKeys.derive(b"k" * 32)
 
     def index(self) -> ChunkIndex:
-        return ChunkIndex.load(self.vault, "machine", self.keys, cache_dir=None)
+        return ChunkIndex.load(self.vault, "machine", self.keys, cache_dir=self.cache)
 
     def points(self) -> list[str]:
         return [point.point_id for point in self.vault.points("machine", "item")]
@@ -79,19 +87,22 @@ class Rig:
         *paths: str,
         type: BackupType = BackupType.INCREMENTAL,
         excludes: Sequence[str] = (),
+        rules: ExcludeRules = ExcludeRules(),
         source: Source | None = None,
         control: Control | None = None,
         point_id: str | None = None,
         options: BackupOptions | None = None,
         wing: Wing | None = None,
+        muster: backups.Muster | None = None,
     ) -> BackupDone:
-        """Back up against the last point, if there is one and the type is not full."""
-        instruction = self.instruction(*paths, type=type, excludes=excludes, point_id=point_id)
+        """Back up against the last point or, when differential, the last full one; the first backup is a full one."""
+        instruction = self.instruction(*paths, type=type, excludes=excludes, rules=rules, point_id=point_id)
         files = instruction.source
         fence = Fence(job_id="job", unit=0, epoch=1, claim_id="claim")
         options = options or BackupOptions()
         if wing is not None:
-            wing.join(instruction, fence, lambda: self.gear(*paths, excludes=excludes, options=options), self.keys)
+            gear = partial(self.gear, *paths, excludes=excludes, rules=rules, options=options)
+            wing.join(instruction, fence, gear, self.keys)
         return run_backup(
             source=source or FilesAdapter(files),
             vault=self.vault,
@@ -102,6 +113,7 @@ class Rig:
             control=control or Uncontrolled(),
             clock=SystemClock(),
             options=options,
+            muster=muster,
             formation=wing,
         )
 
@@ -110,24 +122,33 @@ class Rig:
         *paths: str,
         type: BackupType = BackupType.INCREMENTAL,
         excludes: Sequence[str] = (),
+        rules: ExcludeRules = ExcludeRules(),
         point_id: str | None = None,
     ) -> BackupInstruction:
         """What the tower would say."""
         points = self.points()
+        if type is BackupType.DIFFERENTIAL:
+            points = [point for point in points if self.reader(point).body.type is BackupType.FULL]
         return BackupInstruction(
             point_id=point_id or new_id(),
             machine=MachineRef(id="machine", name="the machine", key_slots=SLOTS),
             item=ItemRef(id="item", name="the item"),
             vault=VaultRef(id=self.vault.id, name="test", url="memory://"),
-            source=FilesSource(paths=paths, excludes=tuple(excludes)),
+            source=FilesSource(paths=paths, excludes=tuple(excludes), rules=rules),
             type=type if points else BackupType.FULL,
             reference=points[-1] if points and type is not BackupType.FULL else None,
         )
 
-    def gear(self, *paths: str, excludes: Sequence[str] = (), options: BackupOptions | None = None) -> Gear:
+    def gear(
+        self,
+        *paths: str,
+        excludes: Sequence[str] = (),
+        rules: ExcludeRules = ExcludeRules(),
+        options: BackupOptions | None = None,
+    ) -> Gear:
         """What a worker that helps works with: its own index, its own look at the source."""
         return Gear(
-            source=FilesAdapter(FilesSource(paths=paths, excludes=tuple(excludes))),
+            source=FilesAdapter(FilesSource(paths=paths, excludes=tuple(excludes), rules=rules)),
             vault=self.vault,
             keys=self.keys,
             index=self.index(),
@@ -154,6 +175,7 @@ class Rig:
         conflict: ConflictRule = ConflictRule.SKIP,
         control: Control | None = None,
         point_id: str | None = None,
+        muster: restores.Muster | None = None,
     ) -> RestoreDone:
         return restore_point(
             self.reader(point_id),
@@ -161,4 +183,5 @@ class Rig:
             paths=paths,
             conflict=conflict,
             control=control or Uncontrolled(),
+            muster=muster,
         )

@@ -28,6 +28,10 @@ class Meddling:
     def scan(self, span=EVERYTHING):
         return self._inner.scan(span)
 
+    @property
+    def excluded(self):
+        return self._inner.excluded
+
     def complete(self, entry):
         return self._inner.complete(entry)
 

@@ -6,12 +6,10 @@ import functools
 import hashlib
 import random
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from shared.errors import SkyharborError
-from shared.storage.faulty import FaultyStore, Verb
 from shared.storage.memory import MemoryStore
 from shared.vault import layout
 from shared.vault.chunk_table import ChunkTable
@@ -249,25 +247,3 @@ def test_a_foreign_object_among_the_index_segments_is_passed_over() -> None:
     bench = copy()
     bench.store.put(layout.index_prefix(MACHINE) + "readme.txt", [b"hello"])
     assert bench.index().problems == []
-
-
-def test_index_segments_are_fetched_once_when_there_is_a_cache(tmp_path: Path) -> None:
-    counting = FaultyStore(copy().store)
-    bench = copy().on(counting)
-    sizes = [len(bench.index(str(tmp_path))) for _ in range(3)]
-    assert (counting.calls(Verb.GET), len(set(sizes))) == (1, 1)
-
-
-def test_a_rotten_cache_file_is_fetched_again(tmp_path: Path) -> None:
-    bench = copy()
-    rows_before = len(bench.index(str(tmp_path)))
-    (file,) = [path for path in tmp_path.rglob("*") if path.is_file()]
-    file.write_bytes(file.read_bytes()[:-1] + b"\0")
-    index = bench.index(str(tmp_path))
-    assert (index.problems, len(index)) == ([], rows_before)
-
-
-def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
-    blocked = tmp_path / "file"
-    blocked.write_bytes(b"")
-    assert copy().index(str(blocked)).problems == []
