@@ -156,7 +156,7 @@ class Source(Protocol):
 
     @property
     def excluded(self) -> int:
-        """How many nodes of its span the last scan left out because a rule of the item says so: no reason for a notice."""
+        """How many nodes of its span the last scan left out because a rule says so: no reason for a notice."""
         ...
 
     def scan(self, span: Span = EVERYTHING) -> Iterator[Found | Notice]:
