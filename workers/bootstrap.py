@@ -26,7 +26,8 @@ from workers.app import QUEUE, UNIT_TASK, make_app
 from workers.crew.chief import Chief
 from workers.crew.processes import ReadingProcesses, WritingProcesses
 from workers.engine.ports import Stop
-from workers.session.lease_keeper import LeaseKeeper
+from workers.session.formation import TowerFormation
+from workers.session.lease_keeper import LeaseKeeper, Tenure
 from workers.session.lock import hold_name
 from workers.session.reporter import report
 from workers.session.seats import Seats
@@ -62,6 +63,7 @@ class WorkerProcess:
             muster_readers=lambda work, writer: ReadingProcesses(self._chief, work, writer, count=_hands()),
             muster_writers=lambda work, finder: WritingProcesses(self._chief, work, finder, count=_hands()),
             throttle=throttles.of,
+            shard_entries=settings.shard_entries,
         )
         self._keeper = LeaseKeeper(
             self._tower.renew,
@@ -124,13 +126,24 @@ class WorkerProcess:
         fence = granted.fence
         tenure = self._keeper.hold(granted, asked_at=asked_at, commit=self._tower.commit)
         try:
-            outcome = fly(granted, tenure, self._hangar)
+            outcome = fly(granted, tenure, self._hangar, self._formation(granted, tenure))
             if outcome is not None:
                 report(self._tower.complete, fence, outcome, clock=self._clock, patience=granted.lease)
         except Stop:
             self._release(fence)
         finally:
             self._keeper.drop(tenure)
+
+    def _formation(self, granted: Granted, tenure: Tenure) -> TowerFormation:
+        return TowerFormation(
+            self._tower,
+            self._keeper,
+            granted,
+            tenure,
+            worker=self._settings.name,
+            session=self._session,
+            clock=self._clock,
+        )
 
     def _release(self, fence: Fence) -> None:
         try:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from shared.errors import SkyharborError
+from workers.engine.sharding import SHARD_ENTRIES
 
 _KEPT_BY_ALLOCATOR = 64 * 1024 * 1024
 
@@ -20,7 +21,8 @@ class WorkerSettings:
     """Where the tower and the broker are, what this worker is called, and where it keeps its own things.
 
     ``name`` must be held by one living process only; a lock file in ``state`` sees to it. ``keyring`` holds the
-    unwrapped data keys of the machines that this worker protects.
+    unwrapped data keys of the machines that this worker protects. ``shard_entries``: the size from which on a backup is
+    shared with other workers.
     """
 
     tower_url: str
@@ -31,6 +33,7 @@ class WorkerSettings:
     keyring: str
     concurrency: int
     log_file: str | None
+    shard_entries: int
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> WorkerSettings:
@@ -46,6 +49,7 @@ class WorkerSettings:
             keyring=env.get("SKYHARBOR_KEYRING") or os.path.join(state, "keyring"),
             concurrency=_count(env.get("SKYHARBOR_WORKER_CONCURRENCY", "2")),
             log_file=env.get("SKYHARBOR_LOG_FILE") or None,
+            shard_entries=_entries(env.get("SKYHARBOR_SHARD_ENTRIES") or str(SHARD_ENTRIES)),
         )
 
 
@@ -71,6 +75,12 @@ def _need(env: Mapping[str, str], name: str) -> str:
 def _count(text: str) -> int:
     if not text.isdigit() or not 1 <= int(text) <= 64:
         raise SkyharborError("bad-request", f"SKYHARBOR_WORKER_CONCURRENCY must be 1 to 64, not {text!r}")
+    return int(text)
+
+
+def _entries(text: str) -> int:
+    if not text.isdigit() or not int(text):
+        raise SkyharborError("bad-request", f"SKYHARBOR_SHARD_ENTRIES must be a number from 1 on, not {text!r}")
     return int(text)
 
 

@@ -15,13 +15,15 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from orchestrator.api.edge import Use
 from orchestrator.use_cases.application import Application
+from orchestrator.use_cases.ask_shards import ask_shards
 from orchestrator.use_cases.claim import claim
 from orchestrator.use_cases.commit import commit
 from orchestrator.use_cases.complete import complete
 from orchestrator.use_cases.hello import hello
+from orchestrator.use_cases.offer import offer
 from orchestrator.use_cases.release import release
 from orchestrator.use_cases.renew import renew
-from shared.contracts.work import Claim, Commit, Complete, Hello, Release, Renew
+from shared.contracts.work import AskShards, Claim, Commit, Complete, Hello, Offer, Release, Renew
 from shared.errors import SkyharborError
 
 # Raw bodies: the contract is msgspec's, OpenAPI documents what operators use.
@@ -91,6 +93,23 @@ def give_back(application: Use, raw: Raw) -> Response:
     with application.unit_of_work() as uow:
         release(uow, message=message)
     return _done()
+
+
+@routes.post("/offer")
+def share(application: Use, raw: Raw) -> Response:
+    """Take the shards of a backup. Repeating it is harmless."""
+    message = _decode(raw, Offer)
+    with application.unit_of_work() as uow:
+        offer(uow, message=message)
+    return _done()
+
+
+@routes.post("/shards")
+def ask_for_shards(application: Use, raw: Raw) -> Response:
+    """Tell a lead where its shards are, with their results."""
+    message = _decode(raw, AskShards)
+    with application.unit_of_work() as uow:
+        return _json(ask_shards(uow, message=message))
 
 
 def _decode(raw: bytes, kind: type[Message]) -> Message:

@@ -26,6 +26,9 @@ POLL_EVERY_SECONDS = 15.0
 RESCUE_MARGIN_SECONDS = 5.0
 """How long after its end a lease is left alone."""
 
+MOST_SHARD_LOSSES = 3
+"""A shard that took so many workers with it ends its job's attempt."""
+
 
 @dataclass(frozen=True, slots=True)
 class Grant:
@@ -53,3 +56,31 @@ class RenewedUnit:
     cancel: bool
     vault_id: str
     bandwidth: BandwidthPlan
+
+
+@dataclass(frozen=True, slots=True)
+class TakenShard:
+    """A shard that was just claimed: its fence, and what its lead wrote about it."""
+
+    fence: Fence
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LostShard:
+    """A shard whose worker is gone; it waits for another one unless it was lost too often."""
+
+    job_id: str
+    unit: int
+    worker: str
+    losses: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShardCounts:
+    """Where the shards of an attempt are. ``free``: in nobody's hands and not done. ``lost``: too often to go on."""
+
+    total: int
+    done: int
+    free: int
+    lost: tuple[int, ...]

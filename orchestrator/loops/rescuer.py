@@ -47,9 +47,11 @@ class Rescuer:
         if result.held_back and self._storm_since is None:
             _log.error("rescuer_paused", expired=result.held_back)
             self._storm_since = now
-        elif not result.held_back and self._storm_since is not None and not result.jobs:
+        elif not result.held_back and self._storm_since is not None and not (result.jobs or result.shards):
             _log.info("rescuer_resumed")
             self._storm_since = None
         if result.jobs:
             _log.warning("jobs_rescued", count=result.jobs)
-        return result.jobs == BATCH
+        if result.shards:
+            _log.warning("shards_rescued", count=result.shards)
+        return BATCH in (result.jobs, result.shards)

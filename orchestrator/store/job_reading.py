@@ -12,7 +12,7 @@ from orchestrator.domain.jobs import Job, JobError, Trigger
 from shared.model.backup import BackupType, ConflictRule, JobKind
 
 SELECT_JOB = """
-SELECT j.*, i.name AS item, u.worker, u.progress,
+SELECT j.*, i.name AS item, u.worker, u.progress, s.files_done, s.bytes_done, s.bytes_transferred,
        CASE WHEN j.state = 'available' AND j.admitted_at IS NULL THEN 1 + (
            SELECT count(*) FROM job q
            WHERE q.state = 'available' AND q.admitted_at IS NULL
@@ -21,7 +21,16 @@ SELECT j.*, i.name AS item, u.worker, u.progress,
 FROM job j
 JOIN item i ON i.id = j.item_id
 JOIN unit u ON u.job_id = j.id AND u.no = 0
+LEFT JOIN LATERAL (
+    SELECT sum((p.progress ->> 'files_done')::bigint)::bigint AS files_done,
+           sum((p.progress ->> 'bytes_done')::bigint)::bigint AS bytes_done,
+           sum((p.progress ->> 'bytes_transferred')::bigint)::bigint AS bytes_transferred
+    FROM unit p
+    WHERE p.job_id = j.id AND p.no > 0
+) s ON true
 """
+
+_SHARED = ("files_done", "bytes_done", "bytes_transferred")
 
 
 def read_job(row: RowMapping) -> Job:
@@ -56,7 +65,7 @@ def read_job(row: RowMapping) -> Job:
         wait_reason=row["wait_reason"],
         queue_position=row["queue_position"],
         worker=row["worker"],
-        progress=row["progress"],
+        progress=_progress(row),
         error=error,
         stats=row["stats"],
         warnings=tuple(row["warnings"]),
@@ -68,3 +77,11 @@ def read_job(row: RowMapping) -> Job:
         conflict=ConflictRule(row["conflict"]) if row["conflict"] else None,
         full=row["full_check"],
     )
+
+
+def _progress(row: RowMapping) -> dict[str, int | str] | None:
+    """Return the lead's progress with what its shards have done: one job, whoever works on it."""
+    lead = row["progress"]
+    if lead is None:
+        return None
+    return {**lead, **{key: lead.get(key, 0) + (row[key] or 0) for key in _SHARED}}

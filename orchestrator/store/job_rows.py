@@ -110,13 +110,17 @@ class JobRows(Rows):
         )
         if changed != 1:
             raise SkyharborError("stale-claim", f"job {job.id} has moved on")
+        # In the order of everybody who locks several units of a job.
+        self._run(inline("SELECT 1 FROM unit WHERE job_id = :id ORDER BY no FOR UPDATE"), id=job.id)
         self._run(
             inline(
                 "UPDATE unit SET claim_id = NULL, session = NULL, lease_expires_at = NULL, progress = NULL"
-                " WHERE job_id = :id"
+                " WHERE job_id = :id AND no = 0"
             ),
             id=job.id,
         )
+        # Shards are parts of this attempt alone: whoever flies one finds it gone, and stops.
+        self._run(inline("DELETE FROM unit WHERE job_id = :id AND no > 0"), id=job.id)
         self._run(statement("lock_slots_of_job"), job_id=job.id)
         self._run(statement("release_slots"), job_id=job.id)
         self._wake()

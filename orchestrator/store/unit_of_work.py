@@ -30,6 +30,7 @@ from orchestrator.store.numbers import count_by_state, read_numbers
 from orchestrator.store.outbox_rows import OutboxRows
 from orchestrator.store.point_rows import PointRows
 from orchestrator.store.policy_rows import PolicyRows
+from orchestrator.store.shard_rows import ShardRows
 from orchestrator.store.unit_rows import UnitRows
 from orchestrator.store.vault_rows import VaultRows
 from orchestrator.store.worker_rows import WorkerRows
@@ -65,6 +66,7 @@ class SqlUnitOfWork:
     ledger: ports.Ledger
     jobs: ports.Jobs
     units: ports.Units
+    shards: ports.Shards
     admission: ports.Admission
     slots: ports.Slots
     outbox: ports.Outbox
@@ -85,7 +87,7 @@ class SqlUnitOfWork:
             raise SkyharborError("server-unreachable", "the database does not answer") from error
         self.machines, self.vaults, self.items = MachineRows(db), VaultRows(db), ItemRows(db)
         self.policies, self.ledger = PolicyRows(db), LedgerRows(db)
-        self.jobs, self.units = JobRows(db), UnitRows(db)
+        self.jobs, self.units, self.shards = JobRows(db), UnitRows(db), ShardRows(db)
         self.admission, self.slots, self.outbox = AdmissionRows(db), SlotRows(db), OutboxRows(db)
         self.points, self.audit, self.keys = PointRows(db), AuditRows(db), KeyRows(db)
         self.workers, self.leaders = WorkerRows(db), LeaderRows(db)

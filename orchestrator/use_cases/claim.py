@@ -15,6 +15,7 @@ from orchestrator.use_cases.ports import UnitOfWork
 from shared.contracts.work import (
     BackupInstruction,
     Claim,
+    Fence,
     FilesSource,
     Granted,
     Instruction,
@@ -22,6 +23,7 @@ from shared.contracts.work import (
     MachineRef,
     PointRef,
     RestoreInstruction,
+    ShardInstruction,
     VaultRef,
     VerifyInstruction,
 )
@@ -32,15 +34,25 @@ from shared.model.backup import BackupType, ConflictRule, JobKind
 def claim(uow: UnitOfWork, *, message: Claim) -> Granted | None:
     """Take the doorbell's unit, or the longest admitted one; None when the doorbell is stale or there is nothing.
 
+    Whoever asks for anything gets a job before a shard: a shard's job has a worker already.
     ``stale-claim`` when a newer process holds the worker's name. A reply that is lost costs one lease and one loss.
     """
     if not uow.workers.seen(message.worker, message.session):
         raise SkyharborError("stale-claim", f"a newer process is {message.worker} now")
+    granted = None
+    if message.lead is None and (message.doorbell is None or message.doorbell.unit == 0):
+        granted = _claim_job(uow, message)
+    if granted is None and message.shards and (message.doorbell is None or message.doorbell.unit > 0):
+        granted = _claim_shard(uow, message)
+    uow.commit()
+    return granted
+
+
+def _claim_job(uow: UnitOfWork, message: Claim) -> Granted | None:
     taken = uow.units.claim(
         message.doorbell, worker=message.worker, session=message.session, claim_id=str(uuid.uuid4())
     )
     if taken is None:
-        uow.commit()
         return None
     fence, job = taken
     instruction = _instruction(uow, job)
@@ -48,7 +60,26 @@ def claim(uow: UnitOfWork, *, message: Claim) -> Granted | None:
         uow.units.note_type(fence, instruction.type)
     detail = {"attempt": job.attempt, "epoch": fence.epoch}
     uow.audit.append(actor=f"worker:{message.worker}", action="job.claim", target=job.id, detail=detail)
-    uow.commit()
+    helpers = uow.workers.others_alive(message.worker, within=LEASE_SECONDS)
+    return _granted(fence, job, instruction, helpers=helpers)
+
+
+def _claim_shard(uow: UnitOfWork, message: Claim) -> Granted | None:
+    worker, session, claim_id = message.worker, message.session, str(uuid.uuid4())
+    if message.lead is not None:
+        taken = uow.shards.claim_own(message.lead, worker=worker, session=session, claim_id=claim_id)
+    else:
+        taken = uow.shards.claim(message.doorbell, worker=worker, session=session, claim_id=claim_id)
+    if taken is None:
+        return None
+    fence = taken.fence
+    job = uow.jobs.get(fence.job_id)
+    detail = {"unit": fence.unit, "epoch": fence.epoch}
+    uow.audit.append(actor=f"worker:{worker}", action="shard.claim", target=job.id, detail=detail)
+    return _granted(fence, job, ShardInstruction(backup=_backup(uow, job), payload=taken.payload), helpers=0)
+
+
+def _granted(fence: Fence, job: Job, instruction: Instruction, *, helpers: int) -> Granted:
     return Granted(
         fence=fence,
         attempt=job.attempt,
@@ -56,6 +87,7 @@ def claim(uow: UnitOfWork, *, message: Claim) -> Granted | None:
         renew_every=RENEW_EVERY_SECONDS,
         stop_after=STOP_AFTER_SECONDS,
         instruction=instruction,
+        helpers=helpers,
     )
 
 

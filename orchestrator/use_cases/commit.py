@@ -18,6 +18,8 @@ def commit(uow: UnitOfWork, *, message: Commit) -> None:
     worker
     seals nothing and reports ``Cancelled``.
     """
+    if message.fence.unit != 0:
+        raise SkyharborError("stale-claim", "only the lead of a job seals its point")
     job = uow.units.lock_owned(message.fence)
     if job.cancel_requested_at is not None:
         raise SkyharborError("cancelled", "the job was cancelled before its point was sealed")

@@ -16,8 +16,9 @@ from orchestrator.domain.job_states import JobState, PointState
 from orchestrator.domain.jobs import Ending, Job
 from orchestrator.domain.names import check_text, printable
 from orchestrator.domain.retry import after_cancel, after_failure
+from orchestrator.use_cases.complete_shard import complete_shard
 from orchestrator.use_cases.ports import UnitOfWork
-from shared.contracts.work import BackupDone, Cancelled, Complete, Failed, Outcome, RestoreDone, VerifyDone
+from shared.contracts.work import BackupDone, Cancelled, Complete, Failed, Outcome, RestoreDone, ShardDone, VerifyDone
 from shared.errors import SkyharborError
 from shared.model.backup import MAX_NOTICES, JobKind, Notice
 
@@ -30,6 +31,9 @@ def complete(uow: UnitOfWork, *, message: Complete, chance: float) -> None:
     Errors: ``stale-claim``; ``bad-request`` for an outcome of another kind of job or a point that isn't this job's.
     """
     fence, outcome = message.fence, message.outcome
+    if fence.unit > 0:
+        complete_shard(uow, fence=fence, outcome=outcome)
+        return
     try:
         job = uow.units.lock_owned(fence)
     except SkyharborError:
@@ -55,7 +59,7 @@ def _ending(job: Job, outcome: Outcome, chance: float) -> Ending:
         return after_failure(job, code=outcome.code, message=outcome.message, chance=chance)
     if isinstance(outcome, Cancelled):
         return after_cancel(job)
-    if _KIND_OF[type(outcome)] is not job.kind:
+    if isinstance(outcome, ShardDone) or _KIND_OF[type(outcome)] is not job.kind:
         raise SkyharborError("bad-request", f"a {job.kind} job cannot end with this outcome")
     return Ending(
         state=JobState.COMPLETED,

@@ -28,6 +28,7 @@ def hello(uow: UnitOfWork, *, message: Hello, chance: float) -> Welcome:
     orphans = uow.units.lock_of_dead_sessions(message.worker, message.session)
     for job in orphans:
         uow.jobs.end_attempt(job, after_loss(job, chance=chance))
+    shards = uow.shards.free_of_dead_sessions(message.worker, message.session)
     for job in orphans:
         uow.audit.append(
             actor="tower",
@@ -35,11 +36,14 @@ def hello(uow: UnitOfWork, *, message: Hello, chance: float) -> Welcome:
             target=job.id,
             detail={"worker": message.worker, "attempt": job.attempt},
         )
+    for shard in shards:
+        detail = {"unit": shard.unit, "worker": shard.worker, "losses": shard.losses}
+        uow.audit.append(actor="tower", action="shard.orphaned", target=shard.job_id, detail=detail)
     uow.commit()
     return Welcome(
         lease=LEASE_SECONDS,
         renew_every=RENEW_EVERY_SECONDS,
         stop_after=STOP_AFTER_SECONDS,
         poll_every=POLL_EVERY_SECONDS,
-        released=len(orphans),
+        released=len(orphans) + len(shards),
     )

@@ -12,7 +12,16 @@ from shared.contracts.work import Release
 
 
 def release(uow: UnitOfWork, *, message: Release) -> None:
-    """Give the unit back. ``stale-claim`` when the fence is not current."""
+    """Give the unit back. ``stale-claim`` when the fence is not current.
+
+    A shard goes to the next worker and its job goes on; with a lead the attempt ends, and its shards with it.
+    """
+    if message.fence.unit > 0:
+        worker = uow.shards.free(message.fence, error=None)
+        detail = {"unit": message.fence.unit, "epoch": message.fence.epoch}
+        uow.audit.append(actor=f"worker:{worker}", action="shard.release", target=message.fence.job_id, detail=detail)
+        uow.commit()
+        return
     job = uow.units.lock_owned(message.fence)
     uow.jobs.end_attempt(job, after_release(job))
     uow.audit.append(actor=f"worker:{job.worker}", action="job.release", target=job.id, detail={"attempt": job.attempt})

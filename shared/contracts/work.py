@@ -1,4 +1,4 @@
-"""The work protocol: ``hello``, ``claim → renew → commit → complete`` or ``release``.
+"""The work protocol: ``hello``, ``claim → renew → commit → complete`` or ``release``; ``offer`` and ``shards``.
 
 Every verb is ``POST /work/v1/<verb>`` with JSON.
 
@@ -6,6 +6,10 @@ Fencing: a claim gives a ``Fence`` of (job, unit, epoch, claim id). The tower an
 message whose fence is not the current one; the worker then stops and touches nothing. Times are seconds.
 A worker that has not renewed for ``stop_after`` seconds (its own monotonic clock, counted from *before* the last
 successful call) stops itself; the tower gives the work away only after ``lease`` seconds and a margin.
+
+A job is unit 0, its *lead*. The lead of a large backup may cut parts off and offer them as units 1 and up, its
+*shards*: other workers claim, renew, complete and release them like any unit, and the lead asks with ``shards`` what
+became of them. What shards are about passes through the tower sealed: it holds names, which the tower may not see.
 """
 
 from __future__ import annotations
@@ -129,7 +133,14 @@ class VerifyInstruction(msgspec.Struct, frozen=True, kw_only=True, tag="verify",
     full: bool = False
 
 
-Instruction = BackupInstruction | RestoreInstruction | VerifyInstruction
+class ShardInstruction(msgspec.Struct, frozen=True, kw_only=True, tag="shard", tag_field="kind"):
+    """Do a part of somebody else's backup: ``payload`` says which, sealed by the lead for holders of the key."""
+
+    backup: BackupInstruction
+    payload: bytes
+
+
+Instruction = BackupInstruction | RestoreInstruction | VerifyInstruction | ShardInstruction
 
 
 # ── outcomes: values, not exceptions ─────────────────────────────────────────────────────────────────
@@ -182,7 +193,18 @@ class Cancelled(msgspec.Struct, frozen=True, kw_only=True, tag="cancelled", tag_
     """The worker stopped because it was asked to, and cleaned up after itself."""
 
 
-Outcome = BackupDone | RestoreDone | VerifyDone | Failed | Cancelled
+class ShardDone(msgspec.Struct, frozen=True, kw_only=True, tag="shard-done", tag_field="outcome"):
+    """A shard's part is stored and indexed; ``result`` is for the lead, sealed, ``MOST_RESULT`` bytes at most."""
+
+    result: bytes
+
+
+Outcome = BackupDone | RestoreDone | VerifyDone | ShardDone | Failed | Cancelled
+
+MOST_SHARDS = 1000
+MOST_PAYLOAD = 64 * 1024
+MOST_RESULT = 16 * 1024 * 1024
+"""What the tower keeps of a backup in shards: their number, and bytes of each instruction and result."""
 
 
 # ── verbs ────────────────────────────────────────────────────────────────────────────────────────────
@@ -213,15 +235,24 @@ class Welcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """Ask for work: the unit of a doorbell, or with none whatever is admitted and unclaimed (the idle poll)."""
+    """Ask for work: the unit of a doorbell, or with none whatever is admitted and unclaimed (the idle poll).
+
+    With ``lead``, the fence of a lead, ask for one of its own shards that nobody has. Without ``shards`` the poll is
+    for a whole job only.
+    """
 
     worker: str
     session: str
     doorbell: Doorbell | None = None
+    lead: Fence | None = None
+    shards: bool = True
 
 
 class Granted(msgspec.Struct, frozen=True, kw_only=True):
-    """The unit is yours until the lease runs out. HTTP 200; nothing to do or a stale doorbell is HTTP 204."""
+    """The unit is yours until the lease runs out. HTTP 200; nothing to do or a stale doorbell is HTTP 204.
+
+    ``helpers`` is how many other worker processes are alive: whether it is worth while to cut a backup into shards.
+    """
 
     fence: Fence
     attempt: int
@@ -229,6 +260,7 @@ class Granted(msgspec.Struct, frozen=True, kw_only=True):
     renew_every: float
     stop_after: float
     instruction: Instruction
+    helpers: int = 0
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -293,3 +325,39 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     """Give the unit back unfinished (drain, shutdown): no attempt is burnt."""
 
     fence: Fence
+
+
+class Offer(msgspec.Struct, frozen=True, kw_only=True):
+    """A lead's shards, in order: they become units 1 and up. Repeating it after a lost reply adds nothing."""
+
+    fence: Fence
+    shards: tuple[bytes, ...]
+
+
+class AskShards(msgspec.Struct, frozen=True, kw_only=True):
+    """A lead asks for its shards; the results of those in ``have`` it holds already."""
+
+    fence: Fence
+    have: tuple[int, ...] = ()
+
+
+class ShardResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What a completed shard brought."""
+
+    unit: int
+    result: bytes
+
+
+class Shards(msgspec.Struct, frozen=True, kw_only=True):
+    """The join is a row count: all are done when ``done`` is ``total``.
+
+    ``free`` are those that nobody has and the lead may take. ``results`` are as many as fit into one answer, at least
+    one while there are any that were not in ``have``. ``lost`` are units that took too many workers with them: the
+    attempt is over.
+    """
+
+    total: int
+    done: int
+    free: int
+    results: tuple[ShardResult, ...] = ()
+    lost: tuple[int, ...] = ()

@@ -37,6 +37,10 @@ class PackNeeds:
         """Note that the point needs these packs."""
         self._packs.update(PackRef(info.name, info.size) for info in packs)
 
+    def add_refs(self, packs: Iterable[PackRef]) -> None:
+        """Note that the point needs these packs, which need not be in the index."""
+        self._packs.update(packs)
+
     def settle(self) -> tuple[PackRef, ...]:
         """Return all packs, sorted by name, once everything is durable.
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from shared.crypto.domain_keys import DomainKeys
 from shared.vault.chunk_table import ID_SIZE
 from shared.vault.entry import Entry
-from shared.vault.pages import PIECE, Page, PageBuilder
+from shared.vault.pages import PIECE, Page, PageBuilder, encode_page
 from shared.vault.point import PageRef
 from shared.vault.segment import Encoded, encode_segment
 
@@ -54,6 +54,14 @@ class PageWriter:
         self._builder.skip(page.first)
         self.pages.append(page)
         return len(page.chunks) // ID_SIZE
+
+    def store_page(self, entries: Sequence[Entry]) -> None:
+        """Store entries as one page, whatever their paths say about where pages end; their chunks are not referred to.
+
+        ValueError inside of a page, and unless they come next in order.
+        """
+        self._builder.skip(entries[0].path)
+        self._store(Page(entries[0].path, len(entries), b"", encode_page(entries)))
 
     def finish(self) -> None:
         """Store what is left as the last page."""

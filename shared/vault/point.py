@@ -66,3 +66,26 @@ class PageRef(msgspec.Struct, frozen=True, array_like=True, gc=False):
     first: bytes
     chunks: bytes
     entries: int
+
+
+class PointPart(msgspec.Struct, frozen=True, array_like=True):
+    """A stretch of a point that is written and indexed, and not sealed: ``PointWriter.finish_part`` makes it.
+
+    The rest are counts: bytes that went to the vault, chunks that had to be stored, references to chunks.
+    """
+
+    pages: tuple[PageRef, ...]
+    packs: tuple[PackRef, ...]
+    bytes_transferred: int
+    chunks_new: int
+    references: int
+
+    def plus(self, other: PointPart) -> PointPart:
+        """Return the counts of both, without pages and packs."""
+        return PointPart(
+            (),
+            (),
+            self.bytes_transferred + other.bytes_transferred,
+            self.chunks_new + other.chunks_new,
+            self.references + other.references,
+        )

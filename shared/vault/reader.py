@@ -7,7 +7,7 @@ everywhere is an error about that object, and the rest stays readable.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 
 from shared.crypto.domain_keys import DomainKeys
@@ -25,7 +25,7 @@ from shared.vault.point import PackRef, PageRef, PointBody
 from shared.vault.segment_source import SegmentSource
 from shared.vault.vault import Vault
 
-__all__ = ["PointReader", "read_point_slots"]
+__all__ = ["PointReader", "read_pages", "read_point_slots"]
 
 _KEEP = 64 * 1024 * 1024
 _PAGES_AT_ONCE = 16
@@ -125,13 +125,15 @@ class PointReader:
                 else:
                     yield from _below(outcome.entries(), under) if under else outcome.entries()
 
-    def columns(self) -> Iterator[tuple[PageRef, Columns]]:
-        """Yield all pages in order as columns: what a comparison with millions of nodes can afford.
+    def columns(self, begin: bytes = b"", end: bytes = b"") -> Iterator[tuple[PageRef, Columns]]:
+        """Yield pages in order as columns: what a comparison with millions of nodes can afford.
 
+        All, or those whose first path is from ``begin`` up to, and without, ``end``.
         Raises ``object-damaged`` or ``object-missing`` at the first page that cannot be read.
         """
-        for start in range(0, len(self.pages), _PAGES_AT_ONCE):
-            batch = self.pages[start : start + _PAGES_AT_ONCE]
+        stop = bisect_left(self._starts, sort_key(end)) if end else len(self.pages)
+        for start in range(bisect_left(self._starts, sort_key(begin)), stop, _PAGES_AT_ONCE):
+            batch = self.pages[start : min(stop, start + _PAGES_AT_ONCE)]
             for page, outcome in zip(batch, self._read_pages(batch), strict=True):
                 if isinstance(outcome, SkyharborError):
                     raise outcome
@@ -175,11 +177,16 @@ class PointReader:
         return self.pages[first : bisect_right(self._starts, key + b"\x01")]
 
     def _read_pages(self, pages: Sequence[PageRef]) -> Iterator[Columns | SkyharborError]:
-        pieces = self._chunks.chunks_or_errors(b"".join(page.chunks for page in pages))
-        for page in pages:
-            outcomes = [next(pieces) for _ in range(len(page.chunks) // ID_SIZE)]
-            errors = [outcome for outcome in outcomes if isinstance(outcome, SkyharborError)]
-            yield errors[0] if errors else _decoded(page, b"".join(o for o in outcomes if isinstance(o, memoryview)))
+        return read_pages(pages, self._chunks)
+
+
+def read_pages(pages: Sequence[PageRef], chunks: ChunkReader) -> Iterator[Columns | SkyharborError]:
+    """Yield the columns of pages in the order asked, with an error in the place of every one that cannot be read."""
+    pieces = chunks.chunks_or_errors(b"".join(page.chunks for page in pages))
+    for page in pages:
+        outcomes = [next(pieces) for _ in range(len(page.chunks) // ID_SIZE)]
+        errors = [outcome for outcome in outcomes if isinstance(outcome, SkyharborError)]
+        yield errors[0] if errors else _decoded(page, b"".join(o for o in outcomes if isinstance(o, memoryview)))
 
 
 def _decoded(page: PageRef, data: bytes) -> Columns | SkyharborError:

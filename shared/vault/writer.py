@@ -28,7 +28,7 @@ from shared.vault.pack_needs import PackNeeds
 from shared.vault.pack_presence import absent_packs
 from shared.vault.pack_stream import PackStream
 from shared.vault.page_writer import PageWriter
-from shared.vault.point import PackRef, PageRef, PointBody, Sealed
+from shared.vault.point import PackRef, PageRef, PointBody, PointPart, Sealed
 from shared.vault.uploader import Uploader
 from shared.vault.vault import Slot, Vault
 
@@ -69,6 +69,7 @@ class PointWriter:
         self._reserved: set[bytes] = set()
         self._unindexed: list[ChunkTable] = list(index.recovered)
         self._chunks_new = self._bytes = self._references = 0
+        self._joined = PointPart((), (), 0, 0, 0)
         self._data = ChunkWriter(
             vault, keys, on_durable=self.adopt, zstd_level=zstd_level, data_pack=data_pack, in_flight=2
         )
@@ -162,6 +163,34 @@ class PointWriter:
         self._uploader.drain()
         self._write_index()
 
+    def finish_part(self) -> PointPart:
+        """End without a point: what was written is durable and indexed, and returned for another writer to join."""
+        self._pages.finish()
+        self.checkpoint()
+        packs = self._needs.settle()
+        self._data.close()
+        self._uploader.stop()
+        references = self._references + self._pages.references
+        return PointPart(tuple(self._pages.pages), packs, self._bytes, self._chunks_new, references)
+
+    def join(self, part: PointPart, pages: Iterable[PageRef | Sequence[Entry]]) -> None:
+        """Take a part that comes next in order; ``pages`` are its pages, some of them perhaps with other entries.
+
+        Chunks that such entries did not have in the part must be named with ``refer``.
+        """
+        self._pages.finish()
+        self._needs.add_refs(part.packs)
+        self._joined = self._joined.plus(part)
+        for page in pages:
+            if isinstance(page, PageRef):
+                self._pages.take(page)
+            else:
+                self._pages.store_page(page)
+
+    def refer(self, ids: bytes) -> None:
+        """Note that the point needs chunks of this writer that no entry given to it names."""
+        self._needs.refer(ids)
+
     def seal(self, *, body: PointBody, validate: Callable[[], None]) -> Sealed:
         """Make the point exist: the last call. Whatever it raises, either the point is whole or it does not exist.
 
@@ -235,11 +264,14 @@ class PointWriter:
         return Sealed(created=created, manifest=name, manifest_sha256=digest, manifest_size=len(data), body=body)
 
     def _counts(self) -> dict[str, int]:
+        joined = self._joined
+        sent, new = self._bytes + joined.bytes_transferred, self._chunks_new + joined.chunks_new
+        references = self._references + self._pages.references + joined.references
         return {
-            "bytes_transferred": self._bytes,
-            "bytes_stored": self._bytes,
-            "chunks_new": self._chunks_new,
-            "chunks_reused": self.chunks_reused,
+            "bytes_transferred": sent,
+            "bytes_stored": sent,
+            "chunks_new": new,
+            "chunks_reused": max(0, references - new),
         }
 
     def _put(self, name: str, data: bytes) -> bool:

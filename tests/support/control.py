@@ -13,15 +13,18 @@ from orchestrator.domain.jobs import Job
 from orchestrator.store.schema import upgrade
 from orchestrator.store.unit_of_work import SqlUnitOfWork, open_engine
 from orchestrator.use_cases.admit import admit
+from orchestrator.use_cases.ask_shards import ask_shards
 from orchestrator.use_cases.claim import claim
 from orchestrator.use_cases.commit import commit
 from orchestrator.use_cases.complete import complete
 from orchestrator.use_cases.items import add_item
 from orchestrator.use_cases.jobs import get_job
 from orchestrator.use_cases.machines import add_machine
+from orchestrator.use_cases.offer import offer
 from orchestrator.use_cases.request_backup import request_backup
 from orchestrator.use_cases.vaults import create_vault
 from shared.contracts.work import (
+    AskShards,
     BackupDone,
     BackupInstruction,
     Claim,
@@ -29,8 +32,10 @@ from shared.contracts.work import (
     Complete,
     Doorbell,
     Granted,
+    Offer,
     Outcome,
     SealedPoint,
+    Shards,
 )
 from shared.errors import SkyharborError
 from shared.model.backup import BackupStats, BackupType, Notice
@@ -130,10 +135,13 @@ class ControlPlane:
         with self.uow() as uow:
             return admit(uow)
 
-    def claim(self, doorbell: Doorbell | None = None, *, worker: str = "w1", session: str = "s1") -> Granted | None:
+    def claim(
+        self, doorbell: Doorbell | None = None, *, worker: str = "w1", session: str = "s1", shards: bool = True
+    ) -> Granted | None:
         """Claim as a worker."""
+        message = Claim(worker=worker, session=session, doorbell=doorbell, shards=shards)
         with self.uow() as uow:
-            return claim(uow, message=Claim(worker=worker, session=session, doorbell=doorbell))
+            return claim(uow, message=message)
 
     def start(self, item: str = "i1", **options: BackupType) -> Granted:
         """Ask for a backup, admit it and claim it."""
@@ -160,6 +168,21 @@ class ControlPlane:
         self.complete(granted)
         return self.job(granted.fence.job_id)
 
+    def offer(self, lead: Granted, *payloads: bytes) -> None:
+        """Offer shards."""
+        with self.uow() as uow:
+            offer(uow, message=Offer(fence=lead.fence, shards=payloads))
+
+    def shards(self, lead: Granted, *, have: Sequence[int] = ()) -> Shards:
+        """Ask for shards."""
+        with self.uow() as uow:
+            return ask_shards(uow, message=AskShards(fence=lead.fence, have=tuple(have)))
+
+    def claim_own(self, lead: Granted, *, worker: str = "w1", session: str = "s1") -> Granted | None:
+        """Claim a shard of one's own backup."""
+        with self.uow() as uow:
+            return claim(uow, message=Claim(worker=worker, session=session, lead=lead.fence))
+
     def job(self, job_id: str) -> Job:
         """Read a job."""
         with self.uow() as uow:
@@ -171,12 +194,14 @@ class ControlPlane:
             result = connection.execute(text(statement), parameters)
             return [tuple(row) for row in result] if result.returns_rows else []
 
-    def expire_lease(self, job_id: str, seconds: float = 10.0) -> None:
+    def expire_lease(self, job_id: str, seconds: float = 10.0, *, unit: int = 0) -> None:
         """Make a lease look as if it had ended so long ago."""
         self.sql(
-            "UPDATE unit SET lease_expires_at = clock_timestamp() - make_interval(secs => :s) WHERE job_id = :id",
+            "UPDATE unit SET lease_expires_at = clock_timestamp() - make_interval(secs => :s)"
+            " WHERE job_id = :id AND no = :unit AND claim_id IS NOT NULL",
             s=seconds,
             id=job_id,
+            unit=unit,
         )
 
     def slots_in_use(self) -> dict[tuple[object, object], object]:

@@ -27,6 +27,7 @@ from workers.engine.folders import Folders
 from workers.engine.ports import Found
 from workers.engine.reading import FileReading
 from workers.engine.seen import entry_of
+from workers.engine.span import EVERYTHING
 from workers.settings import hands_environment
 from workers.sources.files import FilesAdapter
 
@@ -195,8 +196,8 @@ class _Staged:
     def __getattr__(self, name):
         return getattr(self._inner, name)
 
-    def scan(self, *span):
-        yield from self._inner.scan(*span)
+    def scan(self, span=EVERYTHING):
+        yield from self._inner.scan(span)
         if self._after_scan:
             self._after_scan()
 

@@ -109,6 +109,31 @@ class Stack:
                 continue
         wait_for(lambda: not any(_alive(pid) for pid in pids), "the killed processes to be gone", seconds=15)
 
+    def second_worker(self, name: str, *, broker_url: str) -> subprocess.Popen[bytes]:
+        """Start one more worker process beside the stack's own; the caller ends it. Returns once the tower knows it."""
+        own = {
+            "SKYHARBOR_TOWER_URL": self.url,
+            "SKYHARBOR_BROKER_URL": broker_url,
+            "SKYHARBOR_WORKER_TOKEN_FILE": str(self.home / "secrets" / "worker.token"),
+            "SKYHARBOR_WORKER_NAME": name,
+            "SKYHARBOR_WORKER_STATE": str(self.home / "run" / name),
+            "SKYHARBOR_KEYRING": str(self.home / "keyring"),
+        }
+        with open(self.home / "logs" / f"{name}.log", "ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "workers"],
+                env={**os.environ, **self.env, **own},
+                stdout=log,
+                stderr=log,
+                preexec_fn=without_root_sight,
+            )
+        wait_for(lambda: self._knows_worker(name), f"worker {name} to say hello", seconds=20)
+        return process
+
+    def _knows_worker(self, name: str) -> bool:
+        with self.http() as http:
+            return any(one["name"] == name for one in http.get("/api/v1/system").json()["workers"])
+
     def token(self, name: str) -> str:
         """A credential file's content: ``token`` (operator) or ``worker.token``."""
         return (self.home / "secrets" / name).read_text().strip()

@@ -19,13 +19,14 @@ from typing import Any, Final
 
 from shared.model.backup import Notice
 from shared.vault.chunk_table import PackInfo
-from shared.vault.entry import Entry, EntryKind
+from shared.vault.entry import Entry, EntryKind, sort_key
 from shared.vault.index import ChunkIndex
 from shared.vault.pages import Columns
 from shared.vault.point import PageRef
 from shared.vault.writer import PointWriter
 from workers.engine.crew import ReadingCrew
 from workers.engine.large_file import LargeFile
+from workers.engine.links import LinkLog
 from workers.engine.notices import Notices
 from workers.engine.ports import Found, Source, Stat, Unreadable
 from workers.engine.pulse import Pulse
@@ -73,7 +74,17 @@ class _Batch:
 class _Block:
     """Consecutive nodes of the scan."""
 
-    __slots__ = ("batches", "changes", "entries", "first_names", "further_names", "large", "thens", "trusted")
+    __slots__ = (
+        "batches",
+        "changes",
+        "elsewhere",
+        "entries",
+        "first_names",
+        "further_names",
+        "large",
+        "thens",
+        "trusted",
+    )
 
     def __init__(self) -> None:
         self.entries: list[Entry | None] = []  # None: not known yet, or not in the point
@@ -83,6 +94,7 @@ class _Block:
         self.large: list[tuple[int, LargeFile]] = []
         self.first_names: dict[int, _Node] = {}
         self.further_names: dict[int, tuple[_Node, Entry, Entry | None]] = {}
+        self.elsewhere: dict[int, _Node] = {}  # unchanged further names of nodes whose first name is in an earlier part
         self.trusted = False  # the vault is known to hold the chunks of what is unchanged
 
     def ready(self) -> bool:
@@ -107,7 +119,11 @@ class _Whole:
 
 
 class Flow:
-    """One run from the first scanned node to the last written entry. Used by one thread."""
+    """One run from the first scanned node to the last written entry. Used by one thread.
+
+    ``begin`` is where the part begins that this is about, empty for the beginning; ``links`` is told of names that
+    nodes may share with other parts.
+    """
 
     def __init__(
         self,
@@ -119,7 +135,12 @@ class Flow:
         reference: Reference,
         pulse: Pulse,
         notices: Notices,
+        begin: bytes = b"",
+        links: LinkLog | None = None,
     ) -> None:
+        self._begin = sort_key(begin)
+        self._links = links
+        self._names: dict[_Node, int] = {}  # how many a node has, where there is a log
         self._source = source
         self._crew = crew
         self._writer = writer
@@ -217,16 +238,23 @@ class Flow:
         place = len(block.entries)
         if info.st_nlink > 1 and entry.kind != _DIRECTORY:
             node = _node(entry)
+            if self._links is not None:
+                self._names[node] = info.st_nlink
             if node in self._homes:
                 block.further_names[place] = (node, entry, then)
                 self._put(block, None, Change.NEW if then is None else Change.CHANGED)
                 return
-            self._homes[node] = None
-            block.first_names[place] = node
+            if then is not None and self._is_before(then.link) and same(entry, then):
+                # Nothing about the node has changed, its names included: the part with the first one will have it.
+                self._homes[node] = then.link
+                block.elsewhere[place] = node
+            else:
+                self._homes[node] = None
+                block.first_names[place] = node
         if then is None:
             self._put(block, None, Change.NEW)
             self._read_later(entry, block, place)
-        elif same(entry, then) and not then.link:
+        elif same(entry, then) and (not then.link or place in block.elsewhere):
             self._put(block, then, Change.UNCHANGED)
         else:
             block.thens[place] = then
@@ -234,6 +262,10 @@ class Flow:
             self._read_later(entry, block, place)
         if len(block.entries) >= _BLOCK:
             self._close_block()
+
+    def _is_before(self, link: bytes) -> bool:
+        """Tell whether the first name that an entry links to belongs to an earlier part."""
+        return bool(link) and sort_key(link) < self._begin
 
     def _put(self, block: _Block, entry: Entry | None, change: Change) -> None:
         block.entries.append(entry)
@@ -329,8 +361,10 @@ class Flow:
             self._settle(batch)
         for place, large in block.large:
             self._settle_large(block, place, large)
-        if block.first_names or block.further_names:
+        if block.first_names or block.further_names or block.elsewhere:
             self._name(block)
+            if self._links is not None:
+                self._note_links(block, self._links)
         kept = [
             (entry, change) for entry, change in zip(block.entries, block.changes, strict=True) if entry is not None
         ]
@@ -346,6 +380,21 @@ class Flow:
                 )
             elif place in block.first_names and entry is not None:
                 self._homes[block.first_names[place]] = entry.path
+
+    def _note_links(self, block: _Block, log: LinkLog) -> None:
+        """Tell the log of entries whose nodes have several names, unless another node stands there by now."""
+        at = self.tally.files + self.tally.directories
+        for place, entry in enumerate(block.entries):
+            if entry is None:
+                continue
+            trusted = place in block.elsewhere
+            node = block.elsewhere[place] if trusted else block.first_names.get(place)
+            if place in block.further_names:
+                node = block.further_names[place][0]
+                node = node if entry.link or _node(entry) == node else None
+            if node is not None:
+                log.note(at, node, names=self._names[node], trusted=trusted)
+            at += 1
 
     def _settle(self, batch: _Batch) -> None:
         """Put the results of a batch into their places. Once is enough."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from collections.abc import Iterable
 
 from shared.errors import SkyharborError
 from shared.model.backup import MAX_NOTICES, Notice
@@ -52,6 +53,13 @@ class Notices:
             self._count += 1
             if len(self._kept) < MAX_NOTICES:
                 self._kept.append(notice)
+
+    def take(self, notices: Iterable[Notice], *, besides: int) -> None:
+        """Add those of another list, which had so many more."""
+        for notice in notices:
+            self.add(notice)
+        with self._lock:
+            self._count += besides
 
     def say(self, path: bytes, code: str, message: str) -> None:
         """Add a notice about an entry's path."""

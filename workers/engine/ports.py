@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum, StrEnum
 from typing import NamedTuple, Protocol
 
-from shared.contracts.work import Progress
+from shared.contracts.work import Progress, Shards
 from shared.model.backup import Notice
 from shared.vault.entry import Entry
+from workers.engine.span import EVERYTHING, Span
 
 
 class StopReason(StrEnum):
@@ -86,6 +87,16 @@ class Found(NamedTuple):
     stats: Sequence[Stat]
 
 
+class Survey(NamedTuple):
+    """A quick look at the upper folders: their paths in the order of a point, and how many entries each has.
+
+    With ``cut_off`` there are more below; folders that were met and not listed have 0 entries.
+    """
+
+    folders: list[tuple[bytes, int]]
+    cut_off: bool
+
+
 class ReadRange(NamedTuple):
     """A part of a large file: its chunks, the data found in it, and what the file looked like after it was read.
 
@@ -145,15 +156,19 @@ class Source(Protocol):
 
     @property
     def excluded(self) -> int:
-        """How many nodes the last scan left out because a rule of the item says so; that is no reason for a notice."""
+        """How many nodes of its span the last scan left out because a rule says so: no reason for a notice."""
         ...
 
-    def scan(self) -> Iterator[Found | Notice]:
-        """Yield every node, in blocks, in the order of ``shared.vault.entry.sort_key``; notices for what is missing.
+    def scan(self, span: Span = EVERYTHING) -> Iterator[Found | Notice]:
+        """Yield every node of the span, in blocks, in the order of ``sort_key``; notices for what is missing.
 
         Raises ``source-missing`` before the first item when a path to protect does not exist, and ``source-failed``
         when this machine has run out of what reading needs. One thread only.
         """
+        ...
+
+    def survey(self, most: int) -> Survey:
+        """List so many folders at most, upper ones first. What cannot be read is passed over: a scan will tell."""
         ...
 
     def complete(self, entry: Entry) -> Entry:
@@ -178,4 +193,44 @@ class Source(Protocol):
 
     def names_of_owners(self, uids: Iterable[int], gids: Iterable[int]) -> tuple[dict[str, str], dict[str, str]]:
         """Return the names of users and groups where the source has any, by the decimal text of their number."""
+        ...
+
+
+class Leg(NamedTuple):
+    """A shard that this worker has claimed: its number from 1, what the lead wrote about it, its tie to the tower."""
+
+    unit: int
+    payload: bytes
+    control: Control
+
+
+class Formation(Protocol):
+    """The other workers that may do parts of this backup. Used by one thread.
+
+    Every method insists while the tower does not answer, for as long as the unit may go on: ``Stop`` after that.
+    """
+
+    @property
+    def helpers(self) -> int:
+        """How many other workers are alive."""
+        ...
+
+    def offer(self, payloads: Sequence[bytes]) -> None:
+        """Make shards 1 and up of these."""
+        ...
+
+    def ask(self, have: Iterable[int]) -> Shards:
+        """Return where the shards are, with results of those not in ``have``."""
+        ...
+
+    def take(self) -> Leg | None:
+        """Claim a shard that nobody has; None when there is none any more."""
+        ...
+
+    def finish(self, leg: Leg, result: bytes) -> None:
+        """Report a leg that was taken."""
+        ...
+
+    def drop(self, leg: Leg) -> None:
+        """Forget a leg that was taken. Idempotent."""
         ...

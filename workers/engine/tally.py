@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from enum import IntEnum
 
+import msgspec
 import numpy as np
 
 from shared.vault.entry import Entry, EntryKind
@@ -25,10 +26,24 @@ class Change(IntEnum):
     NEW = 2
 
 
+class Counts(msgspec.Struct, frozen=True, kw_only=True):
+    """A tally's counts as a value, to be told and added up."""
+
+    files: int
+    directories: int
+    bytes: int
+    removed: int
+    bytes_read: int
+    excluded: int
+    by_change: tuple[int, int, int]
+    uids: frozenset[int]
+    gids: frozenset[int]
+
+
 class Tally:
     """The counts of one run; used by one thread."""
 
-    __slots__ = ("_by_change", "bytes", "bytes_read", "directories", "files", "gids", "removed", "uids")
+    __slots__ = ("_by_change", "bytes", "bytes_read", "directories", "excluded", "files", "gids", "removed", "uids")
 
     def __init__(self) -> None:
         self.files = 0
@@ -38,9 +53,38 @@ class Tally:
         self.removed = 0
         self.bytes_read = 0
         """Read from the source."""
+        self.excluded = 0
+        """Left out by the item's rules."""
         self.uids: set[int] = set()
         self.gids: set[int] = set()
         self._by_change = [0, 0, 0]
+
+    def counts(self) -> Counts:
+        """Return all counts."""
+        unchanged, changed, new = self._by_change
+        return Counts(
+            files=self.files,
+            directories=self.directories,
+            bytes=self.bytes,
+            removed=self.removed,
+            bytes_read=self.bytes_read,
+            excluded=self.excluded,
+            by_change=(unchanged, changed, new),
+            uids=frozenset(self.uids),
+            gids=frozenset(self.gids),
+        )
+
+    def add(self, counts: Counts) -> None:
+        """Add what another one counted."""
+        self.files += counts.files
+        self.directories += counts.directories
+        self.bytes += counts.bytes
+        self.removed += counts.removed
+        self.bytes_read += counts.bytes_read
+        self.excluded += counts.excluded
+        self._by_change = [mine + other for mine, other in zip(self._by_change, counts.by_change, strict=True)]
+        self.uids |= counts.uids
+        self.gids |= counts.gids
 
     def count(self, entries: Sequence[tuple[Entry, Change]]) -> None:
         """Count entries of the point."""

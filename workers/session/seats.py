@@ -3,6 +3,9 @@
 A doorbell that finds no free seat is dropped, and remembered: the moment a seat is free again the worker asks the
 tower for whatever waits. An idle worker asks every ``poll_every`` seconds, so a flushed broker costs seconds.
 
+Shards never take a worker's last free seat, unless it has but one: a job waits for a slot before it waits for a seat,
+shards do not, and a restore must not find every seat taken by parts of somebody's backup.
+
 Rule of the file: claims happen here and nowhere else.
 """
 
@@ -53,7 +56,7 @@ class Seats:
 
     def answer(self, doorbell: Doorbell) -> bool:
         """Claim the doorbell's unit and fly it in the calling thread; False with no seat or nothing to claim."""
-        if not self._take():
+        if not self._take(shard=doorbell.unit > 0):
             return False
         try:
             return self._claim_and_fly(doorbell)
@@ -75,15 +78,19 @@ class Seats:
         with self._changed:
             return self._changed.wait_for(lambda: self._taken == 0, timeout=patience)
 
-    def _take(self) -> bool:
+    def _take(self, *, shard: bool = False) -> bool:
         with self._changed:
             if self._closed:
                 return False
-            if self._taken >= self._concurrency:
+            if self._taken >= self._concurrency or (shard and not self._leaves_a_seat(self._taken + 1)):
                 self._missed = True
                 return False
             self._taken += 1
             return True
+
+    def _leaves_a_seat(self, taken: int) -> bool:
+        """Tell whether a shard may be among so many units."""
+        return taken < self._concurrency or self._concurrency == 1
 
     def _give_back(self) -> None:
         with self._changed:
@@ -104,7 +111,7 @@ class Seats:
     def _fly_aside(self) -> bool:
         """With a seat taken: claim whatever waits and fly it in a thread of its own; False when nothing did."""
         asked_at = self._clock.monotonic()
-        granted = self._ask(None)
+        granted = self._ask(None, shards=self._leaves_a_seat(self._taken))
         if granted is None:
             self._give_back()
             return False
@@ -114,20 +121,29 @@ class Seats:
     def _fly_and_leave(self, granted: Granted, asked_at: float) -> None:
         try:
             self._fly(granted, asked_at)
+            if granted.fence.unit > 0:
+                self._look_for_more()
         finally:
             self._give_back()
 
     def _claim_and_fly(self, doorbell: Doorbell) -> bool:
         asked_at = self._clock.monotonic()
         granted = self._ask(doorbell)
-        if granted is None:
-            return False
-        self._fly(granted, asked_at)
-        return True
+        if granted is not None:
+            self._fly(granted, asked_at)
+        if doorbell.unit > 0:
+            self._look_for_more()
+        return granted is not None
 
-    def _ask(self, doorbell: Doorbell | None) -> Granted | None:
+    def _look_for_more(self) -> None:
+        """Shards seldom come alone, and somebody else may have taken the one that was rung for: ask at once."""
+        with self._changed:
+            self._missed = True
+
+    def _ask(self, doorbell: Doorbell | None, *, shards: bool = True) -> Granted | None:
+        message = Claim(worker=self._worker, session=self._session, doorbell=doorbell, shards=shards)
         try:
-            return self._claim(Claim(worker=self._worker, session=self._session, doorbell=doorbell))
+            return self._claim(message)
         except SkyharborError as error:
             log.warning("claim-failed", code=error.code, detail=error.detail)
         except Exception:  # the poll must outlive whatever one answer brings

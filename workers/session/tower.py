@@ -5,22 +5,26 @@ Rule of the file: it carries messages and maps refusals to error codes; it decid
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 import httpx
 import msgspec
 
 from shared.contracts.work import (
+    AskShards,
     Claim,
     Commit,
     Complete,
     Fence,
     Granted,
     Hello,
+    Offer,
     Outcome,
     Release,
     Renew,
     Renewed,
+    Shards,
     Welcome,
 )
 from shared.errors import REGISTRY, SkyharborError
@@ -67,6 +71,14 @@ class TowerClient:
     def release(self, fence: Fence) -> None:
         """Give the unit back unfinished; no attempt is burnt."""
         self._post("release", Release(fence=fence))
+
+    def offer(self, fence: Fence, shards: Sequence[bytes]) -> None:
+        """Offer shards of a backup; may be repeated after a lost reply."""
+        self._post("offer", Offer(fence=fence, shards=tuple(shards)))
+
+    def shards(self, fence: Fence, have: Sequence[int]) -> Shards:
+        """Ask what became of the shards."""
+        return _decoded("shards", self._post("shards", AskShards(fence=fence, have=tuple(have))), Shards)
 
     def close(self) -> None:
         """Close the connections."""

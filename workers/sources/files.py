@@ -12,12 +12,15 @@ from shared.contracts.work import FilesSource
 from shared.model.backup import Notice
 from shared.vault.entry import Entry
 from workers.engine.notices import shown, unreadable
-from workers.engine.ports import Found, Haste, Unreadable
+from workers.engine.ports import Found, Haste, Survey, Unreadable
+from workers.engine.span import EVERYTHING, Span
+from workers.sources.excludes import Excludes
 from workers.sources.names import names_of
 from workers.sources.nodes import Nodes, is_regular
 from workers.sources.opened import OpenedLocalFile
 from workers.sources.roots import roots_of
 from workers.sources.rules import Rules
+from workers.sources.survey import survey
 from workers.sources.walk import Walk
 
 
@@ -30,17 +33,22 @@ class FilesAdapter:
     """
 
     def __init__(self, source: FilesSource, *, leave_out: Sequence[str] = ()) -> None:
-        roots = roots_of(source.paths)
-        self._notices = roots.notices
-        self._nodes = Nodes(roots.walked)
-        self._rules = Rules(source, roots.given)
-        self._walk = Walk(roots.walked, self._rules, self._nodes, leave_out=[os.fsencode(f) for f in leave_out])
+        self._source = source
+        self._roots = roots_of(source.paths)
+        self._nodes = Nodes(self._roots.walked)
+        self._rules = Rules(source, self._roots.given)
+        self._leave_out = [os.fsencode(folder) for folder in leave_out]
 
-    def scan(self) -> Iterator[Found | Notice]:
-        """Yield every node in the order of a recovery point (see the port)."""
-        self._rules.excluded = 0
-        yield from self._walk
-        yield from self._notices
+    def scan(self, span: Span = EVERYTHING) -> Iterator[Found | Notice]:
+        """Yield every node of the span in the order of a recovery point (see the port)."""
+        self._rules = Rules(self._source, self._roots.given)
+        yield from Walk(self._roots.walked, self._rules, self._nodes, leave_out=self._leave_out, span=span)
+        if not span.begin:  # what has to be said of the item as a whole is said with the first part
+            yield from self._roots.notices
+
+    def survey(self, most: int) -> Survey:
+        """List upper folders (see the port); of the rules, only patterns are looked at."""
+        return survey(self._roots.walked, Excludes(self._source.excludes), most=most)
 
     @property
     def excluded(self) -> int:

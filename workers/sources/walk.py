@@ -24,6 +24,7 @@ from shared.vault.entry import sort_key
 from workers.engine.notices import reason, shown, unreadable
 from workers.engine.ports import Found
 from workers.engine.seen import FIRST_TIME, LAST_TIME
+from workers.engine.span import EVERYTHING, Span
 from workers.sources.mounts import PSEUDO, filesystem_type
 from workers.sources.nodes import Nodes
 from workers.sources.roots import is_below
@@ -40,14 +41,20 @@ class _Folder:
 
     __slots__ = ("device", "fd", "inode", "names", "path", "prefix")
 
-    def __init__(self, path: bytes, device: int, inode: int, fd: int, rules: Rules) -> None:
+    def __init__(self, path: bytes, device: int, inode: int, fd: int, rules: Rules, span: Span) -> None:
         self.path = path
         self.prefix = path + b"/" if path else b""
         self.device = device
         self.inode = inode
         self.fd: int | None = fd
         names = _names(fd)
-        self.names = iter(rules.kept(path, names, fd) if rules.judge_folders else names)
+        kept = rules.kept(path, names, fd) if rules.judge_folders else names
+        if not span.everything and not span.covers(path):
+            # The rules judge the whole directory; what they left out of it counts where it would have been.
+            gone = [] if kept is names else sorted(set(names).difference(kept))
+            rules.excluded -= sum(not span.holds(self.prefix + name) for name in gone)
+            kept = [name for name in kept if span.reaches(self.prefix + name)]
+        self.names = iter(kept)
 
     def close(self) -> None:
         if self.fd is not None:
@@ -62,9 +69,22 @@ def _names(fd: int) -> list[bytes]:
 
 
 class Walk:
-    """One scan of the given roots (absolute raw paths, none below another), without the folders to leave out."""
+    """One scan of the given roots (absolute raw paths, none below another), without the folders to leave out.
 
-    def __init__(self, roots: Sequence[bytes], rules: Rules, nodes: Nodes, *, leave_out: Sequence[bytes] = ()) -> None:
+    Of folders that a border of the ``span`` lies in, only the names that may lead into the span are looked at.
+    """
+
+    def __init__(
+        self,
+        roots: Sequence[bytes],
+        rules: Rules,
+        nodes: Nodes,
+        *,
+        leave_out: Sequence[bytes] = (),
+        span: Span = EVERYTHING,
+    ) -> None:
+        self._span = span
+        self._on_the_way = bool(span.begin)
         self._roots = sorted(roots, key=lambda root: sort_key(root[1:]))
         self._rules = rules
         self._nodes = nodes
@@ -85,11 +105,14 @@ class Walk:
         told: set[bytes] = set()
         for root in self._roots:
             self._ancestors(root, told)
-            yield from self._root(root)
+            if self._span.reaches(root[1:]):
+                yield from self._root(root)
         yield from self._block()
 
     def _block(self) -> Iterator[Found | Notice]:
         """Hand over what was met so far."""
+        if self._on_the_way:
+            self._forget_the_way()
         if self._stats:
             times = [info.st_mtime_ns for info in self._stats]
             if min(times) <= FIRST_TIME or max(times) >= LAST_TIME:
@@ -99,12 +122,20 @@ class Walk:
         yield from self._notices
         self._paths, self._stats, self._notices = [], [], []
 
+    def _forget_the_way(self) -> None:
+        """Drop the folders that only lead into the span: they come first, and belong to an earlier part."""
+        count = 0
+        while count < len(self._paths) and not self._span.holds(self._paths[count]):
+            count += 1
+        self._on_the_way = count == len(self._paths)
+        del self._paths[:count], self._stats[:count]
+
     def _ancestors(self, root: bytes, told: set[bytes]) -> None:
         """The directories above a root, so that a restore elsewhere can give them their attributes back."""
         at = root.find(b"/", 1)
         while at > 0:
             above = root[1:at]
-            if above not in told:
+            if above not in told and self._span.holds(above):
                 told.add(above)
                 try:
                     self._stats.append(os.stat(root[:at]))
@@ -161,6 +192,8 @@ class Walk:
             path = prefix + name
             directory = (info.st_mode & 0o170000) == 0o040000
             if rules is not None and rules.leave_out(path, info, name, fd):
+                if self._on_the_way:
+                    self._count_once(path)
                 continue
             add_path(path)
             add_stat(info)
@@ -171,6 +204,13 @@ class Walk:
     def _missed(self, path: bytes, error: OSError) -> None:
         if not self._rules.leave_out_unseen(path):
             self._notices.append(unreadable(path, error))
+        elif self._on_the_way:
+            self._count_once(path)
+
+    def _count_once(self, path: bytes) -> None:
+        """Take back that something was left out, when it belongs to an earlier part, which counts it as well."""
+        if not self._span.holds(path):
+            self._rules.excluded -= 1
 
     def _enter(self, stack: list[_Folder], path: bytes, info: os.stat_result) -> None:
         try:
@@ -182,7 +222,7 @@ class Walk:
             self._notices.append(unreadable(path, error))
             return
         try:
-            stack.append(_Folder(path, info.st_dev, info.st_ino, fd, self._rules))
+            stack.append(_Folder(path, info.st_dev, info.st_ino, fd, self._rules, self._span))
         except OSError as error:
             os.close(fd)
             self._notices.append(unreadable(path, error))
@@ -212,6 +252,8 @@ class Walk:
         if info.st_dev == device:
             return True
         if self._rules.stay_out(path):
+            if self._on_the_way:
+                self._count_once(path)
             return False
         if info.st_dev not in self._pseudo:
             try:

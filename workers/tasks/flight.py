@@ -25,6 +25,8 @@ from shared.contracts.work import (
     Outcome,
     PointRef,
     RestoreInstruction,
+    ShardDone,
+    ShardInstruction,
     VaultRef,
     VerifyInstruction,
 )
@@ -39,10 +41,13 @@ from shared.vault.reader import PointReader
 from shared.vault.vault import Vault, open_vault
 from shared.vault.writer import PointWriter
 from workers.crew.messages import BackupWork, RestoreWork
-from workers.engine.backup import run_backup
+from workers.engine.backup import BackupOptions, run_backup
 from workers.engine.crew import ReadingCrew, WritingCrew
-from workers.engine.ports import Control, Source, Stop, StopReason
+from workers.engine.part import Gear
+from workers.engine.ports import Control, Formation, Source, Stop, StopReason
 from workers.engine.restore import restore_point
+from workers.engine.shard import run_shard, shard_order
+from workers.engine.sharding import SHARD_ENTRIES, Sharding
 from workers.engine.unit_store import unit_store
 from workers.engine.verify import verify_point
 
@@ -55,6 +60,7 @@ class Hangar:
 
     ``open_source`` takes a source and the absolute folders that it must not enter; the ``muster``s bring crews.
     ``throttle`` returns the one of a vault, under the plan that came with the vault.
+    Backups of at least ``shard_entries`` entries are shared with other workers.
     """
 
     keyring: Keyring
@@ -64,16 +70,19 @@ class Hangar:
     muster_readers: Callable[[BackupWork, PointWriter], ReadingCrew]
     muster_writers: Callable[[RestoreWork, ChunkFinder], WritingCrew]
     throttle: Callable[[VaultRef], Throttle]
+    shard_entries: int = SHARD_ENTRIES
 
 
-def fly(granted: Granted, control: Control, hangar: Hangar) -> Outcome | None:
+def fly(granted: Granted, control: Control, hangar: Hangar, formation: Formation | None = None) -> Outcome | None:
     """Run the instruction and return its outcome; None when the unit was lost and nobody may be told.
+
+    A large backup is shared with the ``formation``.
 
     Raises ``Stop`` with reason ``DRAIN`` only: the caller releases the unit.
     """
     fence = granted.fence
     try:
-        return _run(granted, control, hangar)
+        return _run(granted, control, hangar, formation)
     except Stop as stop:
         if stop.reason is StopReason.DRAIN:
             raise
@@ -94,11 +103,13 @@ def _told(error: SkyharborError) -> Outcome | None:
     return Cancelled() if error.code == "cancelled" else Failed(code=error.code, message=error.detail)
 
 
-def _run(granted: Granted, control: Control, hangar: Hangar) -> Outcome:
+def _run(granted: Granted, control: Control, hangar: Hangar, formation: Formation | None) -> Outcome:
     instruction = granted.instruction
     match instruction:
         case BackupInstruction():
-            return _backup(instruction, granted.fence, control, hangar)
+            return _backup(instruction, granted.fence, control, hangar, formation)
+        case ShardInstruction():
+            return _shard(instruction, granted.fence, control, hangar)
         case RestoreInstruction():
             return _restore(instruction, control, hangar)
         case VerifyInstruction():
@@ -110,10 +121,36 @@ def _run(granted: Granted, control: Control, hangar: Hangar) -> Outcome:
             assert_never(instruction)
 
 
-def _backup(instruction: BackupInstruction, fence: Fence, control: Control, hangar: Hangar) -> Outcome:
-    machine = instruction.machine
-    dek = hangar.keyring.get(machine.id)
-    keys = DomainKeys.derive(dek)
+def _backup(
+    instruction: BackupInstruction, fence: Fence, control: Control, hangar: Hangar, formation: Formation | None
+) -> Outcome:
+    keys = DomainKeys.derive(hangar.keyring.get(instruction.machine.id))
+    with _geared(instruction, keys, control, hangar) as gear:
+        return run_backup(
+            source=gear.source,
+            vault=gear.vault,
+            keys=keys,
+            index=gear.index,
+            instruction=instruction,
+            fence=fence,
+            control=control,
+            clock=gear.clock,
+            options=gear.options,
+            muster=gear.muster,
+            formation=formation,
+        )
+
+
+def _shard(instruction: ShardInstruction, fence: Fence, control: Control, hangar: Hangar) -> Outcome:
+    keys = DomainKeys.derive(hangar.keyring.get(instruction.backup.machine.id))
+    order = shard_order(instruction, fence, keys)
+    with _geared(order.backup, keys, control, hangar) as gear:
+        return ShardDone(result=run_shard(gear, order, fence, control=control))
+
+
+@contextlib.contextmanager
+def _geared(instruction: BackupInstruction, keys: DomainKeys, control: Control, hangar: Hangar) -> Iterator[Gear]:
+    """Put together what a backup or a part of one works with."""
     leave_out = _not_to_enter(instruction.vault.url)
     with _opened(instruction.vault, control, hangar) as vault:
         work = BackupWork(
@@ -121,20 +158,18 @@ def _backup(instruction: BackupInstruction, fence: Fence, control: Control, hang
             throttle=hangar.throttle(instruction.vault).path,
             bandwidth=instruction.vault.bandwidth,
             vault=vault.header,
-            dek=dek,
+            dek=hangar.keyring.get(instruction.machine.id),
             source=instruction.source,
             leave_out=tuple(leave_out),
             zstd_level=instruction.zstd_level,
         )
-        return run_backup(
+        yield Gear(
             source=hangar.open_source(instruction.source, leave_out),
             vault=vault,
             keys=keys,
-            index=ChunkIndex.load(vault, machine.id, keys, cache_dir=_cache(hangar, vault)),
-            instruction=instruction,
-            fence=fence,
-            control=control,
+            index=ChunkIndex.load(vault, instruction.machine.id, keys, cache_dir=_cache(hangar, vault)),
             clock=hangar.clock,
+            options=BackupOptions(sharding=Sharding(entries=hangar.shard_entries)),
             muster=lambda writer: hangar.muster_readers(work, writer),
         )
 

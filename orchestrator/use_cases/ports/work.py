@@ -15,7 +15,7 @@ from orchestrator.domain.jobs import Ending, Job, JobFilter, NewJob
 from orchestrator.domain.ledger import DueFire, ItemSchedule, PlannedFire
 from orchestrator.domain.paging import Page, PageRequest
 from orchestrator.domain.system import SlotScope
-from orchestrator.domain.work import Beat, RenewedUnit
+from orchestrator.domain.work import Beat, LostShard, RenewedUnit, ShardCounts, TakenShard
 from shared.contracts.work import Doorbell, Fence
 from shared.model.backup import BackupType
 
@@ -130,6 +130,52 @@ class Units(Protocol):
 
     def lock_of_dead_sessions(self, worker: str, session: str) -> Sequence[Job]:
         """Return owned jobs leased by other sessions of this worker, locked."""
+        ...
+
+
+class Shards(Protocol):
+    """Units 1 and up: parts of a running attempt, fenced by its epoch. They are gone when the attempt is."""
+
+    def add(self, lead: Fence, payloads: Sequence[bytes]) -> int:
+        """Keep the shards of a locked attempt, with their doorbells; returns how many were new."""
+        ...
+
+    def claim(self, doorbell: Doorbell | None, *, worker: str, session: str, claim_id: str) -> TakenShard | None:
+        """Take the doorbell's shard, or any; none that failed in other hands."""
+        ...
+
+    def claim_own(self, lead: Fence, *, worker: str, session: str, claim_id: str) -> TakenShard | None:
+        """Take any free shard of the lead's attempt, also one that failed in other hands."""
+        ...
+
+    def counts(self, lead: Fence) -> ShardCounts:
+        """Return where the shards of the attempt are."""
+        ...
+
+    def results(self, lead: Fence, *, besides: Sequence[int], most_bytes: int) -> Sequence[tuple[int, bytes]]:
+        """Return results by unit, in order: as many as fit into so many bytes, at least one."""
+        ...
+
+    def finish(self, fence: Fence, result: bytes) -> str:
+        """Keep the result, give up the lease and return the worker. ``stale-claim``."""
+        ...
+
+    def free(self, fence: Fence, *, error: tuple[str, str] | None) -> str:
+        """Give up the lease and return the worker. ``stale-claim``.
+
+        With an error (code, message) the shard waits for its lead, otherwise a doorbell is rung for it.
+        """
+        ...
+
+    def free_expired(self, *, margin: float, limit: int) -> Sequence[LostShard]:
+        """Free shards whose lease ended more than ``margin`` seconds ago; doorbells ring for those to be tried again.
+
+        Those in other hands are skipped.
+        """
+        ...
+
+    def free_of_dead_sessions(self, worker: str, session: str) -> Sequence[LostShard]:
+        """Do the same with shards that other sessions of this worker held."""
         ...
 
 

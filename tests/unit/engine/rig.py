@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from shared.clock import SystemClock
 from shared.contracts.work import (
@@ -28,9 +29,11 @@ from shared.vault.layout import PointName
 from shared.vault.reader import PointReader
 from shared.vault.vault import create_vault, open_vault
 from tests.support.uncontrolled import Uncontrolled
+from tests.support.wing import Wing
 from workers.engine import backup as backups
 from workers.engine import restore as restores
 from workers.engine.backup import BackupOptions, run_backup
+from workers.engine.part import Gear
 from workers.engine.ports import Control, Source, Stop, StopReason
 from workers.engine.restore import restore_point
 from workers.sources.files import FilesAdapter
@@ -89,33 +92,68 @@ class Rig:
         control: Control | None = None,
         point_id: str | None = None,
         options: BackupOptions | None = None,
+        wing: Wing | None = None,
         muster: backups.Muster | None = None,
     ) -> BackupDone:
         """Back up against the last point or, when differential, the last full one; the first backup is a full one."""
-        points = self.points()
-        if type is BackupType.DIFFERENTIAL:
-            points = [point for point in points if self.reader(point).body.type is BackupType.FULL]
-        files = FilesSource(paths=paths, excludes=tuple(excludes), rules=rules)
-        instruction = BackupInstruction(
-            point_id=point_id or new_id(),
-            machine=MachineRef(id="machine", name="the machine", key_slots=SLOTS),
-            item=ItemRef(id="item", name="the item"),
-            vault=VaultRef(id=self.vault.id, name="test", url="memory://"),
-            source=files,
-            type=type if points else BackupType.FULL,
-            reference=points[-1] if points and type is not BackupType.FULL else None,
-        )
+        instruction = self.instruction(*paths, type=type, excludes=excludes, rules=rules, point_id=point_id)
+        files = instruction.source
+        fence = Fence(job_id="job", unit=0, epoch=1, claim_id="claim")
+        options = options or BackupOptions()
+        if wing is not None:
+            gear = partial(self.gear, *paths, excludes=excludes, rules=rules, options=options)
+            wing.join(instruction, fence, gear, self.keys)
         return run_backup(
             source=source or FilesAdapter(files),
             vault=self.vault,
             keys=self.keys,
             index=self.index(),
             instruction=instruction,
-            fence=Fence(job_id="job", unit=0, epoch=1, claim_id="claim"),
+            fence=fence,
             control=control or Uncontrolled(),
             clock=SystemClock(),
-            options=options or BackupOptions(),
+            options=options,
             muster=muster,
+            formation=wing,
+        )
+
+    def instruction(
+        self,
+        *paths: str,
+        type: BackupType = BackupType.INCREMENTAL,
+        excludes: Sequence[str] = (),
+        rules: ExcludeRules = ExcludeRules(),
+        point_id: str | None = None,
+    ) -> BackupInstruction:
+        """What the tower would say."""
+        points = self.points()
+        if type is BackupType.DIFFERENTIAL:
+            points = [point for point in points if self.reader(point).body.type is BackupType.FULL]
+        return BackupInstruction(
+            point_id=point_id or new_id(),
+            machine=MachineRef(id="machine", name="the machine", key_slots=SLOTS),
+            item=ItemRef(id="item", name="the item"),
+            vault=VaultRef(id=self.vault.id, name="test", url="memory://"),
+            source=FilesSource(paths=paths, excludes=tuple(excludes), rules=rules),
+            type=type if points else BackupType.FULL,
+            reference=points[-1] if points and type is not BackupType.FULL else None,
+        )
+
+    def gear(
+        self,
+        *paths: str,
+        excludes: Sequence[str] = (),
+        rules: ExcludeRules = ExcludeRules(),
+        options: BackupOptions | None = None,
+    ) -> Gear:
+        """What a worker that helps works with: its own index, its own look at the source."""
+        return Gear(
+            source=FilesAdapter(FilesSource(paths=paths, excludes=tuple(excludes), rules=rules)),
+            vault=self.vault,
+            keys=self.keys,
+            index=self.index(),
+            clock=SystemClock(),
+            options=options or BackupOptions(),
         )
 
     def reader(self, point_id: str | None = None) -> PointReader:

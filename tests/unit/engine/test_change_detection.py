@@ -156,7 +156,7 @@ def test_a_point_sealed_by_an_earlier_attempt_is_reported_without_touching_the_s
     first = rig.backup(tree, point_id="0190-point")
 
     class Untouchable:
-        def scan(self):
+        def scan(self, _span):
             raise AssertionError("the source was touched")
 
     again = rig.backup(tree, point_id="0190-point", source=Untouchable())

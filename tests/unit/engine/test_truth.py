@@ -14,6 +14,7 @@ from tests.support.trees import Node, nasty, plant
 from tests.unit.engine.rig import Recorder, Rig
 from workers.engine.backup import BackupOptions
 from workers.engine.ports import Haste, Stop
+from workers.engine.span import EVERYTHING
 from workers.sources.files import FilesAdapter
 
 
@@ -24,8 +25,8 @@ class Meddling:
         self._inner = FilesAdapter(FilesSource(paths=(path,)))
         self._before, self._after = before_open, after_open
 
-    def scan(self):
-        return self._inner.scan()
+    def scan(self, span=EVERYTHING):
+        return self._inner.scan(span)
 
     @property
     def excluded(self):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 from shared.clock import SystemClock
 from shared.contracts.work import Claim, Doorbell, Granted
 from shared.errors import SkyharborError
@@ -152,3 +154,36 @@ def test_an_answer_that_is_no_answer_kills_neither_the_poll_nor_a_seat() -> None
     assert flights.took_off.acquire(timeout=10), "the poll asked again"
     row.close()
     assert row.wait_until_empty(patience=10)
+
+
+@pytest.mark.parametrize("first", [granted("a"), None])
+def test_after_a_shard_and_after_one_that_was_taken_the_worker_asks_for_the_next(first: Granted | None) -> None:
+    tower, flights = Tower(first, granted("b")), Flights()
+    flights.may_land.set()
+    row = seats(tower, flights, concurrency=1)
+    row.start_polling(every=3600)
+    shard = Doorbell(job_id="j", epoch=1, unit=4)
+    assert row.answer(shard) is (first is not None)
+    for _ in range(2 if first else 1):
+        assert flights.took_off.acquire(timeout=10), "it asked for more"
+    row.close()
+    assert row.wait_until_empty(patience=10)
+    assert [claim.doorbell for claim in tower.claims[:2]] == [shard, None]
+
+
+def test_a_shard_does_not_take_the_last_free_seat_of_several() -> None:
+    tower, flights = Tower(granted("a"), None, granted("b")), Flights()
+    row = seats(tower, flights, concurrency=2)
+    shard = Doorbell(job_id="j", epoch=1, unit=4)
+    first = threading.Thread(target=row.answer, args=(shard,))
+    first.start()
+    assert flights.took_off.acquire(timeout=10)
+    assert row.answer(shard) is False
+    assert len(tower.claims) == 1, "it was not even asked for"
+    row.start_polling(every=0.01)
+    assert flights.took_off.acquire(timeout=10), "a job takes it"
+    flights.may_land.set()
+    row.close()
+    assert row.wait_until_empty(patience=10)
+    first.join(10)
+    assert [claim.shards for claim in tower.claims[:3]] == [True, False, False]
