@@ -44,7 +44,7 @@ def _check_set(written: str) -> None:
     body = written[1:-1]
     inner = body[1:] if body[0] in "!^" else body
     try:
-        re.compile("[" + re.sub(r"([\\\[\]^])", r"\\\1", inner) + "]")
+        re.compile("[" + re.sub(r"[\\\[\]^&~|]|(?<=-)-", r"\\\g<0>", inner) + "]")
     except re.error as error:
         raise ValueError(f"{written!r} is not a set of characters: {error.msg}") from error
 

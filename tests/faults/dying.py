@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from shared.storage import local
+from shared.storage import local, local_draft
 from shared.storage.local import LocalStore
 from tests.faults.scene import SECURE_OFTEN, rig_on, small_packs
 
@@ -61,12 +61,13 @@ MOMENTS: dict[str, tuple[str, Call]] = {
 def arm(moment: str, nth: int) -> None:
     """Make this process die at the n-th time of a moment."""
     name, how = MOMENTS[moment]
-    inner, numbers = getattr(local, name), count(1)
+    module = local if name == "_make_folder" else local_draft
+    inner, numbers = getattr(module, name), count(1)
 
     def armed(*args: object) -> object:
         return how(inner, *args) if next(numbers) == nth else inner(*args)
 
-    setattr(local, name, armed)
+    setattr(module, name, armed)
 
 
 def back_up(order: dict[str, Any]) -> None:

@@ -91,6 +91,6 @@ def _translate(glob: bytes) -> bytes:
 def _set(body: bytes) -> bytes:
     negated = body[:1] in (b"!", b"^")
     inner = body[1:] if negated else body
-    # A set never matches a slash, so that it cannot reach across folders.
-    escaped = inner.replace(b"\\", rb"\\").replace(b"[", rb"\[").replace(b"]", rb"\]").replace(b"^", rb"\^")
+    # A set never matches a slash, so that it cannot reach across folders. Doubled signs would be operators some day.
+    escaped = re.sub(rb"[\\\[\]^&~|]|(?<=-)-", rb"\\\g<0>", inner)
     return b"(?!/)[" + (b"^" if negated else b"") + escaped + b"]"

@@ -61,3 +61,18 @@ def test_an_excluded_directory_takes_its_content_with_it_and_says_nothing(tmp_pa
     done = rig.backup(tree, excludes=[f"{tree}/c", "*.tmp"])
     names = [entry.path.rpartition(b"/")[2] for entry in rig.reader().entries()]
     assert (names[-2:], done.stats.files, done.warnings) == ([b"tree", b"keep"], 1, ())
+
+
+@pytest.mark.parametrize(
+    ("glob", "name", "covered"),
+    [
+        ("[a&&b]", b"/&", True),
+        ("[a||b]", b"/|", True),
+        ("[x~~]", b"/~", True),
+        ("[+--]", b"/,", True),
+        ("[+--]", b"/.", False),
+        ("[?&&]", b"/a", False),
+    ],
+)
+def test_doubled_signs_in_a_set_are_characters_and_no_operators(glob, name, covered):
+    assert Excludes([glob]).cover(name, directory=False) is covered
