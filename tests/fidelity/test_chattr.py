@@ -8,7 +8,7 @@ from shared.model.backup import ConflictRule
 from tests.fidelity.trip import comes_back
 from tests.support.chattr import can_chattr, chattr, lsattr, melt
 from tests.support.compare import differences
-from tests.support.mounts import mounted
+from tests.support.mounts import image, mounted
 from tests.support.trees import Node, plant, settle
 from tests.unit.engine.rig import Rig
 
@@ -51,6 +51,36 @@ def test_an_attribute_of_a_directory_comes_back_and_what_is_below_has_its_own(tm
     ]
     # Files inherit some of them when they are made; so these are given when the files are there.
     assert comes_back(plant(tmp_path / "tree", nodes), tmp_path / "out") == []
+
+
+@pytest.mark.parametrize("letters", ["C", "c", "m"])
+def test_an_attribute_that_only_an_empty_file_can_get_comes_back_on_a_full_one(tmp_path, letters):
+    _can(tmp_path, letters)
+    tree = plant(tmp_path / "tree", [Node(b"f"), Node(b"sparse"), Node(b"d", "dir", mode=0o755)])
+    for name in ("f", "sparse", "d"):
+        chattr(f"{tree}/{name}", letters)
+    with open(f"{tree}/f", "wb") as file:
+        file.write(b"0123456789abcdef" * 100_000)
+    os.truncate(f"{tree}/sparse", 5_000_000)
+    assert lsattr(f"{tree}/f") == letters
+    assert comes_back(tree, tmp_path / "out") == []
+
+
+@pytest.mark.parametrize("letters", ["C", "c", "m"])
+def test_what_is_in_a_directory_does_not_inherit_from_it_what_it_did_not_have(tmp_path, letters):
+    _can(tmp_path, letters)
+    nodes = [Node(b"d", "dir", mode=0o755), Node(b"d/f", data=b"f" * 10_000), Node(b"d/e", "dir", mode=0o755)]
+    tree = plant(tmp_path / "tree", nodes)
+    chattr(f"{tree}/d", letters)
+    assert comes_back(tree, tmp_path / "out") == []
+
+
+def test_a_directory_that_folds_case_comes_back_with_what_is_in_it(tmp_path):
+    with image("ext4", tmp_path / "disk", make=["-q", "-O", "casefold"]) as disk:
+        tree = plant(f"{disk}/tree", [Node(b"d", "dir", mode=0o755)])
+        chattr(f"{tree}/d", "F")
+        plant(f"{tree}/d", [Node(b"Name", data=b"n"), Node(b"other", "symlink", target=b"name")])
+        assert comes_back(tree, f"{disk}/out") == []
 
 
 @pytest.mark.parametrize("letters", ["i", "a"])
@@ -146,6 +176,7 @@ def test_attributes_that_the_target_cannot_set_are_told_for_every_node(tmp_path)
 
 
 def test_of_several_attributes_those_that_the_target_has_are_kept(tmp_path):
+    _can(tmp_path, "dS")
     tree = plant(tmp_path / "tree", [Node(b"f", data=b"f", flags="dS")])
     rig = Rig()
     rig.backup(tree)
@@ -160,6 +191,7 @@ def test_of_several_attributes_those_that_the_target_has_are_kept(tmp_path):
 def test_attributes_that_new_nodes_inherit_from_the_target_are_taken_away(tmp_path):
     nodes = [Node(b"f", data=b"f"), Node(b"d", "dir", mode=0o700), Node(b"d/g", data=b"g", flags="d")]
     tree = plant(tmp_path / "tree", nodes)
+    _can(tmp_path, "dAS")
     os.mkdir(tmp_path / "out")
     chattr(str(tmp_path / "out"), "dAS")
     assert comes_back(tree, tmp_path / "out") == []

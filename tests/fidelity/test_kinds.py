@@ -35,8 +35,11 @@ def test_a_fifo_that_nobody_writes_to_and_a_live_socket_do_not_hold_up_the_backu
 @pytest.mark.parametrize("kind", ["device", "block"])
 @pytest.mark.parametrize("numbers", [(1, 3), (8, 255), (259, 256), (4095, 1_048_575), (0, 1)], ids=str)
 def test_a_device_comes_back_with_its_numbers_mode_and_owner(tmp_path, kind, numbers):
-    nodes = [Node(b"d", kind, rdev=numbers, mode=0o6641, owner=_OWNER)]
-    assert comes_back(plant(tmp_path / "tree", nodes), tmp_path / "out") == []
+    try:
+        tree = plant(tmp_path / "tree", [Node(b"d", kind, rdev=numbers, mode=0o6641, owner=_OWNER)])
+    except OSError as error:
+        pytest.skip(f"this file system has no such device numbers: {error}")
+    assert comes_back(tree, tmp_path / "out") == []
 
 
 @needs_root

@@ -70,7 +70,11 @@ def test_a_part_is_asked_for_by_its_raw_name(tmp_path, name):
 def test_a_symlinks_target_comes_back_whatever_its_length_and_wherever_it_leads(tmp_path, length):
     targets = [b"x" * length, b"/" * length, (b"../\xff" * length)[:length], (b"a\n" * length)[:length]]
     nodes = [Node(b"%d" % number, "symlink", target=target) for number, target in enumerate(targets)]
-    assert comes_back(plant(tmp_path / "tree", nodes), tmp_path / "out") == []
+    try:
+        tree = plant(tmp_path / "tree", nodes)
+    except OSError as error:
+        pytest.skip(f"this file system has no targets of this length: {error.strerror}")
+    assert comes_back(tree, tmp_path / "out") == []
 
 
 def test_symlinks_in_a_circle_and_to_themselves_come_back(tmp_path):

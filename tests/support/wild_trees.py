@@ -129,7 +129,7 @@ def _leaf(draw: st.DrawFn) -> dict[str, object]:
     else:
         made["xattrs"] = draw(_path_xattrs)
         if kind in ("device", "block"):
-            made["rdev"] = draw(st.tuples(st.integers(0, 4095), st.integers(0, 2**20 - 1)))
+            made["rdev"] = draw(st.tuples(st.integers(0, 511), st.integers(0, 2**18 - 1)))
     return made
 
 

@@ -35,7 +35,8 @@ def dress(node: Node, entry: Entry, now: os.stat_result) -> list[str]:
     if entry.kind != EntryKind.SYMLINK:
         _attempt(reasons, "mode", lambda: os.chmod(node, mode))
     if isinstance(node, int):
-        lost += set_flags(node, entry.flags & ~(FIRST | LAST), without=INHERITED)
+        had = FIRST if entry.kind == EntryKind.FILE else 0
+        lost += set_flags(node, entry.flags & ~(had | LAST), without=INHERITED)
     result = os.stat(node)
     if (
         result.st_mtime_ns == entry.mtime_ns

@@ -21,7 +21,7 @@ from shared.vault.entry import Entry, EntryKind
 from workers.engine.attributes import dress
 from workers.engine.file_writing import Written, raise_if_full
 from workers.engine.folders import Folders
-from workers.engine.node_flags import LAST, set_flags
+from workers.engine.node_flags import FIRST_OF_FOLDERS, LAST, set_flags
 from workers.engine.notices import Notices, reason
 from workers.engine.placing import beside_name, place
 from workers.engine.xattrs import path_node
@@ -219,7 +219,7 @@ class Landing:
         mode = _PRIVATE if entry is None else _UNFINISHED
         with self._folders.held(folder) as at:
             try:
-                os.mkdir(name, mode, dir_fd=at)
+                _make_directory(at, name, mode, entry)
                 return True, _joined(folder, name)
             except FileExistsError:
                 there = os.stat(name, dir_fd=at, follow_symlinks=False)
@@ -231,13 +231,13 @@ class Landing:
                 return False, None
             if self._rule is ConflictRule.OVERWRITE:
                 os.unlink(name, dir_fd=at)
-                os.mkdir(name, mode, dir_fd=at)
+                _make_directory(at, name, mode, entry)
                 return True, _joined(folder, name)
             number = 1
             while True:
                 other = beside_name(name, number)
                 with suppress(FileExistsError):
-                    os.mkdir(other, mode, dir_fd=at)
+                    _make_directory(at, other, mode, entry)
                     return True, _joined(folder, other)
                 number += 1
 
@@ -267,6 +267,17 @@ class Landing:
             return dress(path_node(node), entry, os.fstat(node))
         finally:
             os.close(node)
+
+
+def _make_directory(at: int, name: bytes, mode: int, entry: Entry | None) -> None:
+    os.mkdir(name, mode, dir_fd=at)
+    if entry is not None and entry.flags & FIRST_OF_FOLDERS:
+        with suppress(OSError):  # its finishing tries once more, and tells
+            folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
+            try:
+                set_flags(folder, entry.flags & FIRST_OF_FOLDERS)
+            finally:
+                os.close(folder)
 
 
 def _is_unfinished(there: os.stat_result, entry: Entry) -> bool:

@@ -17,8 +17,10 @@ _GET_FLAGS = 0x80086601  # FS_IOC_GETFLAGS on 64-bit machines
 _SET_FLAGS = 0x40086602  # FS_IOC_SETFLAGS
 _ROOM = bytes(8)
 
-FIRST = int(NodeFlag.NO_COPY_ON_WRITE | NodeFlag.COMPRESSED | NodeFlag.NO_COMPRESSION | NodeFlag.CASE_FOLD)
-"""What has to be set while the node is empty."""
+FIRST = int(NodeFlag.NO_COPY_ON_WRITE | NodeFlag.COMPRESSED | NodeFlag.NO_COMPRESSION)
+"""What has to be set while a file is empty. A directory gets it in the end: what is made in it would inherit it."""
+FIRST_OF_FOLDERS = int(NodeFlag.CASE_FOLD)
+"""What has to be set while a directory is empty."""
 LAST = int(NodeFlag.IMMUTABLE | NodeFlag.APPEND_ONLY)
 """What forbids changes."""
 INHERITED = int(

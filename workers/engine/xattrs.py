@@ -23,6 +23,11 @@ _NONE_HERE = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 _NOT_FOR_US = _NONE_HERE | {errno.ENODATA, errno.EACCES, errno.EPERM}
 KERNELS_OWN = (b"security.selinux", b"security.ima", b"security.evm")
 """Put on new files by the machine's own policy; taken away only to be replaced."""
+_SECOND_NAMES = {
+    "trusted.SGI_ACL_FILE": "system.posix_acl_access",
+    "trusted.SGI_ACL_DEFAULT": "system.posix_acl_default",
+}
+"""By which XFS shows root an ACL once more, in a form of its own that other file systems would keep as just bytes."""
 
 
 def read_xattrs(node: Node) -> Xattrs:
@@ -66,6 +71,8 @@ def _names(node: Node) -> list[str]:
 def _values(node: Node, names: list[str]) -> list[tuple[bytes, bytes]]:
     found = []
     for name in names:
+        if name in _SECOND_NAMES and _SECOND_NAMES[name] in names:
+            continue
         try:
             value = os.getxattr(node, name)
         except OSError as error:
