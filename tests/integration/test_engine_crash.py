@@ -100,7 +100,8 @@ rig.restore(sys.argv[2], control=Telling())
 
 
 def test_a_restore_killed_half_way_left_whole_files_only_and_the_next_run_completes_it(tmp_path):
-    tree = plant(tmp_path / "tree", [Node(b"%04d" % n, data=b"%d" % n * 5000) for n in range(1500)])
+    # More than all calls under way can write while the thread that asks for them waits to be killed.
+    tree = plant(tmp_path / "tree", [Node(b"%04d" % n, data=b"%d" % n * 5000) for n in range(3000)])
     rig = Rig(LocalStore.create(str(tmp_path / "vault")))
     rig.backup(tree)
     program = [sys.executable, "-c", _RESTORE, str(tmp_path / "vault"), str(tmp_path / "out")]
@@ -111,5 +112,5 @@ def test_a_restore_killed_half_way_left_whole_files_only_and_the_next_run_comple
     done = os.listdir(f"{tmp_path}/out{tree}")
     assert all(os.path.getsize(f"{tmp_path}/out{tree}/{name}") == os.path.getsize(f"{tree}/{name}") for name in done)
     again = rig.restore(tmp_path / "out", conflict=ConflictRule.OVERWRITE)
-    assert 0 < len(done) == again.stats.files_skipped < 1500
+    assert 0 < len(done) == again.stats.files_skipped < 3000
     assert differences(tree, f"{tmp_path}/out{tree}") == []
