@@ -4,8 +4,8 @@ A history is a tree and batches of edits. An edit is a value too: it picks its v
 what is there when its turn comes, so that whatever Hypothesis shrinks still does something.
 
 Rule of the file: what this user cannot make is not drawn; ``edit`` changes a tree in place as programs do, and pays no
-attention to who backs it up. It runs as root on names that may be anything, so files are written only when they are made
-that very moment or were just seen to be regular: never through a symlink, a FIFO or a device.
+attention to who backs it up. It runs as root on names that may be anything, so files are written only when they are
+made that very moment or were just seen to be regular: never through a symlink, a FIFO or a device.
 """
 
 from __future__ import annotations
