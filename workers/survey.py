@@ -1,9 +1,6 @@
 """The program that looks at what an item would protect: ``python -m workers.survey``, a question in, an answer out.
 
-The question is one JSON document on stdin: ``source`` (``FilesSource``), ``leave_out`` (absolute folders never to
-enter, such as the vault) and ``seconds`` to spend. The answer is one on stdout: what was counted within that time, and
-what a first backup of it adds (``footprint``). Nothing is read but directories and attributes. A failure is
-``{"error": {code, message}}`` and the exit code of the registry.
+Both are JSON (``shared.contracts.survey``). A failure ends it with the exit code of the registry.
 
 Rule of the file: the same source adapter and the same rules as the backup's, so that what is counted is what is kept.
 """
@@ -15,36 +12,14 @@ import sys
 import msgspec
 
 from shared.clock import Clock, SystemClock
-from shared.contracts.work import FilesSource
+from shared.contracts.survey import SurveyAnswer, SurveyQuestion
 from shared.errors import ExitCode, SkyharborError
 from shared.model.backup import Notice
 from workers.engine.footprint import Census, footprint_of
 from workers.sources.files import FilesAdapter
 
 
-class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """What to look at, and for how long."""
-
-    source: FilesSource
-    leave_out: tuple[str, ...] = ()
-    seconds: float
-
-
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What is there. Unless ``complete``, the time was up and everything is a lower bound. Bytes are bytes."""
-
-    complete: bool
-    files: int
-    directories: int
-    bytes: int
-    excluded: int
-    warnings: int
-    chunks: int
-    cache_bytes: int
-    metadata_bytes: int
-
-
-def look(question: Question, clock: Clock) -> Answer:
+def look(question: SurveyQuestion, clock: Clock) -> SurveyAnswer:
     """Count until everything is counted or the time is up; at least the first block of nodes."""
     source, census = FilesAdapter(question.source, leave_out=question.leave_out), Census()
     ends, warnings, complete = clock.monotonic() + question.seconds, 0, True
@@ -59,7 +34,7 @@ def look(question: Question, clock: Clock) -> Answer:
     else:
         complete = True
     footprint = footprint_of(census)
-    return Answer(
+    return SurveyAnswer(
         complete=complete,
         files=census.files,
         directories=census.directories,
@@ -75,7 +50,7 @@ def look(question: Question, clock: Clock) -> Answer:
 def main() -> int:
     """Answer the question on stdin and return the exit code."""
     try:
-        question = msgspec.json.decode(sys.stdin.buffer.read(), type=Question)
+        question = msgspec.json.decode(sys.stdin.buffer.read(), type=SurveyQuestion)
         answer: object = look(question, SystemClock())
         code: int = ExitCode.DONE
     except msgspec.MsgspecError as error:

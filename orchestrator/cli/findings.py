@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from orchestrator.cli.survey import Survey
+from shared.contracts.survey import SurveyAnswer
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Finding:
     ok: bool
     detail: str
     hint: str = ""
-    prediction: Survey | None = None
+    prediction: SurveyAnswer | None = None
 
 
 def room_under(folder: str) -> tuple[int, str]:

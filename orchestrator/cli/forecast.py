@@ -15,7 +15,8 @@ from typing import Any
 from orchestrator.cli import formats
 from orchestrator.cli.findings import Finding, room_under
 from orchestrator.cli.session import Session
-from orchestrator.cli.survey import Survey, survey
+from orchestrator.cli.survey import survey
+from shared.contracts.survey import SurveyAnswer
 from shared.storage.open import local_folder
 
 
@@ -58,7 +59,7 @@ class Forecast:
         )
 
 
-def _said(found: Survey) -> str:
+def _said(found: SurveyAnswer) -> str:
     parts = [f"{formats.count(found.files)} files, {formats.size(found.bytes)}"]
     if found.excluded:
         parts.append(f"{formats.count(found.excluded)} left out by rule")

@@ -1,7 +1,7 @@
 """Asks the worker's survey program what is under some paths, and what a first backup of it would add.
 
 Rule of the file: it is run as a program of its own (``python -m workers.survey``), because the planes do not import
-each other; the question and the answer are those that it documents.
+each other; they agree on the question and the answer (``shared.contracts.survey``).
 """
 
 from __future__ import annotations
@@ -9,32 +9,19 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from orchestrator.cli.settings import program_environment
+from shared.contracts.survey import SurveyAnswer
 from shared.errors import REGISTRY, SkyharborError
 
 _PROGRAM = (sys.executable, "-P", "-m", "workers.survey")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Survey:
-    """What was counted, and what is predicted. Unless ``complete``, all of it are lower bounds."""
-
-    complete: bool
-    files: int
-    directories: int
-    bytes: int
-    excluded: int
-    warnings: int
-    chunks: int
-    cache_bytes: int
-    metadata_bytes: int
-
-
 def survey(
     source: Mapping[str, object], *, leave_out: Sequence[str] = (), seconds: float, patience: float = 15.0
-) -> Survey:
+) -> SurveyAnswer:
     """Look at a source, as the API shows it, on this machine, for so many seconds.
 
     ``patience`` is for how much longer a file system may keep the program from noticing that the time is up. Raises
@@ -62,4 +49,4 @@ def survey(
     if "error" in answer:
         code = str(answer["error"]["code"])
         raise SkyharborError(code if code in REGISTRY else "internal", str(answer["error"]["message"]))
-    return Survey(**answer)
+    return msgspec.convert(answer, SurveyAnswer)

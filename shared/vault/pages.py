@@ -171,11 +171,6 @@ def decode_columns(data: bytes) -> Columns:
     return page
 
 
-def decode_page(data: bytes) -> list[Entry]:
-    """Return the entries of a page; ``object-damaged`` unless all columns agree."""
-    return decode_columns(data).entries()
-
-
 def _check(page: Columns) -> None:
     rows = len(page.paths)
     fixed = (

@@ -324,7 +324,8 @@ def test_crews_can_be_ended_more_than_once(bench, place, ends, used):
     bench.backup(tree)
     reader = bench.rig.reader()
     (place / "out").mkdir()
-    writing = bench.writers(reader)(reader.finder, str(place / "out"))
+    out = (place / "out").stat()
+    writing = bench.writers(reader)(reader.finder, str(place / "out"), (out.st_dev, out.st_ino))
     if used:
         writing.write([]).result()
     for end in ends:

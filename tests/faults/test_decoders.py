@@ -46,7 +46,7 @@ from shared.vault.pack_format import (
 )
 from shared.vault.pack_presence import mark_damaged, marked_packs
 from shared.vault.pack_reading import prove_pack, read_directory, scan_frames
-from shared.vault.pages import decode_page, encode_page
+from shared.vault.pages import decode_columns, encode_page
 from shared.vault.reader import PointReader
 from shared.vault.segment import decode_segment, encode_segment
 from shared.vault.vault import open_vault
@@ -512,7 +512,7 @@ def page_plain() -> bytes:
 @given(st.deferred(lambda: st.one_of(mutations(page_plain()), NONSENSE)))
 def test_a_sealed_page(tally: Tally, plain: bytes) -> None:
     tally.add("sealed inputs tried")
-    entries: Any = outcome(lambda: decode_page(plain), DAMAGED)
+    entries: Any = outcome(lambda: decode_columns(plain).entries(), DAMAGED)
     if not isinstance(entries, SkyharborError):
         assert all(len(entry.chunks) % 32 == 0 for entry in entries)
         outcome(lambda: encode_page(entries))
@@ -543,7 +543,7 @@ def deep_head() -> bytes:
 DEEP: dict[str, Callable[[], object]] = {
     "the head of a manifest": lambda: read_point_slots(deep_head()),
     "a manifest": lambda: read_sealed_manifest(compress_sized(deep_msgpack(manifest_plain(), b"\xa2zz"), 1)),
-    "a page": lambda: decode_page(deep_msgpack(page_plain(), b"")),
+    "a page": lambda: decode_columns(deep_msgpack(page_plain(), b"")).entries(),
 }
 
 
@@ -572,7 +572,7 @@ LENGTHS: dict[str, tuple[Callable[[], bytes], Callable[[bytes], object]]] = {
     "a manifest": (manifest_plain, lambda plain: read_sealed_manifest(compress_sized(plain, 1))),
     "a compressed manifest": (lambda: compress_sized(manifest_plain(), 1), read_sealed_manifest),
     "the head of a manifest": (lambda: objects()[one(layout.POINTS)], read_point_slots),
-    "a page": (page_plain, decode_page),
+    "a page": (page_plain, lambda data: decode_columns(data).entries()),
     "a pack": (
         lambda: objects()[one(PACKS[0])],
         lambda data: read_directory(

@@ -302,13 +302,17 @@ def test_a_hand_that_cannot_begin_says_why(bench, tree, work, code, words):
     writer.abort()
 
 
-def test_a_restore_into_a_folder_that_was_replaced_says_so(bench, tree, tmp_path):
+def test_a_target_replaced_after_a_restore_has_opened_it_gets_nothing_of_what_hands_write(bench, tree, tmp_path):
     bench.backup(tree)
-    reader = bench.rig.reader()
-    (tmp_path / "out").mkdir()
-    crew = bench.writers(reader, node=(1, 1))(reader.finder, str(tmp_path / "out"))
-    assert code_of(crew.write([]).result) == "target-invalid"
-    crew.close()
+    bring = bench.writers(bench.rig.reader())
+
+    def swapping(finder, target, node):
+        os.rename(target, f"{tmp_path}/real")
+        os.mkdir(target)
+        return bring(finder, target, node)
+
+    assert code_of(lambda: bench.rig.restore(tmp_path / "out", muster=swapping)) == "target-invalid"
+    assert os.listdir(tmp_path / "out") == []
 
 
 def test_any_exception_in_a_hand_is_internal_with_its_words(bench, tree):

@@ -90,18 +90,18 @@ class Bench:
     def writers(self, reader, rule=ConflictRule.SKIP, **work):
         """Return what brings a crew that writes files of a point."""
 
-        def muster(finder, target):
+        def muster(finder, target, node):
             if self._kind == "threads":
                 folders = Folders(os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
                 crew = _Closing(WritingThreads(FileWriting(reader.chunks, folders, rule), count=HANDS), folders)
             else:
-                crew = WritingProcesses(self._chief, self._restore_work(target, rule, **work), finder, count=HANDS)
+                told = self._restore_work(target, rule, **{"node": node, **work})
+                crew = WritingProcesses(self._chief, told, finder, count=HANDS)
             return self._watched(crew)
 
         return muster
 
     def _restore_work(self, target, rule, **other):
-        there = os.stat(target)
         fields = {
             "vault_url": self.url,
             "throttle": self._throttle,
@@ -109,7 +109,6 @@ class Bench:
             "vault": self.rig.vault.header,
             "dek": DEK,
             "target": target,
-            "node": (there.st_dev, there.st_ino),
             "rule": rule,
         }
         return RestoreWork(**{**fields, **other})

@@ -12,18 +12,18 @@ Rule of the file: order and bookkeeping; reading is ``reading``'s, comparing is 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future
 from concurrent.futures import wait as wait_for
 from typing import Any, Final
 
 from shared.model.backup import Notice
-from shared.vault.chunk_table import PackInfo
 from shared.vault.entry import Entry, EntryKind, sort_key
 from shared.vault.index import ChunkIndex
 from shared.vault.pages import Columns
 from shared.vault.point import PageRef
 from shared.vault.writer import PointWriter
+from workers.engine.blocks import Batch, Block, Node, Whole, node_of
 from workers.engine.crew import ReadingCrew
 from workers.engine.large_file import LargeFile
 from workers.engine.links import LinkLog
@@ -42,80 +42,6 @@ _BATCH_FILES: Final = 512
 
 _FILE = int(EntryKind.FILE)
 _DIRECTORY = int(EntryKind.DIRECTORY)
-
-_Node = tuple[int, int]
-"""Device and inode: what several names of one file share."""
-
-
-def _node(entry: Entry) -> _Node:
-    return entry.device, entry.inode
-
-
-class _Batch:
-    """Nodes that one call of the crew takes care of, and where their entries belong."""
-
-    __slots__ = ("bytes", "entries", "future", "places", "settled")
-
-    def __init__(self) -> None:
-        self.entries: list[Entry] = []
-        self.places: list[tuple[_Block, int]] = []
-        self.bytes = 0
-        self.future: Future[Read] | None = None
-        self.settled = False
-
-    def add(self, entry: Entry, block: _Block, place: int) -> None:
-        self.entries.append(entry)
-        self.places.append((block, place))
-        self.bytes += entry.size
-        if not block.batches or block.batches[-1] is not self:
-            block.batches.append(self)
-
-
-class _Block:
-    """Consecutive nodes of the scan."""
-
-    __slots__ = (
-        "batches",
-        "changes",
-        "elsewhere",
-        "entries",
-        "first_names",
-        "further_names",
-        "large",
-        "thens",
-        "trusted",
-    )
-
-    def __init__(self) -> None:
-        self.entries: list[Entry | None] = []  # None: not known yet, or not in the point
-        self.changes: list[Change] = []
-        self.thens: dict[int, Entry] = {}  # what the reference has, for those that are read
-        self.batches: list[_Batch] = []
-        self.large: list[tuple[int, LargeFile]] = []
-        self.first_names: dict[int, _Node] = {}
-        self.further_names: dict[int, tuple[_Node, Entry, Entry | None]] = {}
-        self.elsewhere: dict[int, _Node] = {}  # unchanged further names of nodes whose first name is in an earlier part
-        self.trusted = False  # the vault is known to hold the chunks of what is unchanged
-
-    def ready(self) -> bool:
-        parts = (part for _, large in self.large for part in large.parts)
-        return all(batch.future is not None and batch.future.done() for batch in self.batches) and all(
-            part.done() for part in parts
-        )
-
-
-class _Whole:
-    """A page of the reference that the scan has confirmed: its reference, its columns, the packs behind it."""
-
-    __slots__ = ("columns", "packs", "page")
-
-    def __init__(self, page: PageRef, columns: Columns, packs: Iterable[PackInfo]) -> None:
-        self.page = page
-        self.columns = columns
-        self.packs = packs
-
-    def ready(self) -> bool:
-        return True
 
 
 class Flow:
@@ -140,7 +66,7 @@ class Flow:
     ) -> None:
         self._begin = sort_key(begin)
         self._links = links
-        self._names: dict[_Node, int] = {}  # how many a node has, where there is a log
+        self._names: dict[Node, int] = {}  # how many a node has, where there is a log
         self._source = source
         self._crew = crew
         self._writer = writer
@@ -149,12 +75,12 @@ class Flow:
         self._pulse = pulse
         self._notices = notices
         self.tally = Tally()
-        self._items: deque[_Block | _Whole] = deque()
-        self._block = _Block()
-        self._batch = _Batch()
+        self._items: deque[Block | Whole] = deque()
+        self._block = Block()
+        self._batch = Batch()
         self._calls: set[Future[Any]] = set()
         # Where the content of a node with several names is in the point. It grows with the number of such nodes.
-        self._homes: dict[_Node, bytes | None] = {}
+        self._homes: dict[Node, bytes | None] = {}
 
     def run(self, scan: Iterator[Found | Notice]) -> None:
         """Bring everything that the scan yields into the point, but for what notices name."""
@@ -211,7 +137,7 @@ class Flow:
         packs, missing = self._index.packs_of(columns.chunks + page.chunks)
         if not changed and not missing:
             self._close_block()
-            self._items.append(_Whole(page, columns, packs))
+            self._items.append(Whole(page, columns, packs))
             self._emit_ready()
             return
         self._close_block()
@@ -223,7 +149,7 @@ class Flow:
         block.trusted = not missing
         self._close_block()
 
-    def _read_again(self, block: _Block, place: int, entry: Entry) -> None:
+    def _read_again(self, block: Block, place: int, entry: Entry) -> None:
         then = block.entries[place]
         if then is not None:
             block.thens[place] = then
@@ -237,7 +163,7 @@ class Flow:
         then = self._reference.find(path) if not self._reference.ended else None
         place = len(block.entries)
         if info.st_nlink > 1 and entry.kind != _DIRECTORY:
-            node = _node(entry)
+            node = node_of(entry)
             if self._links is not None:
                 self._names[node] = info.st_nlink
             if node in self._homes:
@@ -267,7 +193,7 @@ class Flow:
         """Tell whether the first name that an entry links to belongs to an earlier part."""
         return bool(link) and sort_key(link) < self._begin
 
-    def _put(self, block: _Block, entry: Entry | None, change: Change) -> None:
+    def _put(self, block: Block, entry: Entry | None, change: Change) -> None:
         block.entries.append(entry)
         block.changes.append(change)
 
@@ -277,11 +203,11 @@ class Flow:
             return
         if not block.trusted:
             self._distrust(block)
-        self._block = _Block()
+        self._block = Block()
         self._items.append(block)
         self._emit_ready()
 
-    def _distrust(self, block: _Block) -> None:
+    def _distrust(self, block: Block) -> None:
         """Have those unchanged files read again whose chunks the vault does not hold: that heals it."""
         entries = [(place, entry) for place, entry in enumerate(block.entries) if entry is not None and entry.chunks]
         if not entries or self._index.contains_all(b"".join([entry.chunks for _, entry in entries])):
@@ -290,20 +216,20 @@ class Flow:
             if not self._index.contains_all(entry.chunks):
                 self._read_again(block, place, entry)
 
-    def _read_later(self, entry: Entry, block: _Block, place: int) -> None:
+    def _read_later(self, entry: Entry, block: Block, place: int) -> None:
         if entry.size < LARGE_FILE or entry.kind != _FILE:
             batch = self._batch
             batch.add(entry, block, place)
             if batch.bytes >= _BATCH_BYTES or len(batch.entries) >= _BATCH_FILES:
                 self._submit(batch)
         elif entry.size < 2 * RANGE:
-            alone = _Batch()
+            alone = Batch()
             alone.add(entry, block, place)
             self._submit(alone)
         else:
             self._read_large(entry, block, place)
 
-    def _read_large(self, entry: Entry, block: _Block, place: int) -> None:
+    def _read_large(self, entry: Entry, block: Block, place: int) -> None:
         """Have a very large file read in ranges, as long as it stays the one that the scan met."""
         large = LargeFile(entry)
         try:
@@ -315,9 +241,9 @@ class Flow:
             return
         block.large.append((place, large))
 
-    def _submit(self, batch: _Batch) -> Future[Read]:
+    def _submit(self, batch: Batch) -> Future[Read]:
         if batch is self._batch:
-            self._batch = _Batch()
+            self._batch = Batch()
         self._await_room()
         batch.future = self._call(self._crew.read(batch.entries))
         return batch.future
@@ -340,15 +266,15 @@ class Flow:
         while self._items and (len(self._items) > _WINDOW or self._items[0].ready()):
             self._emit(self._items.popleft())
 
-    def _emit(self, item: _Block | _Whole) -> None:
+    def _emit(self, item: Block | Whole) -> None:
         """Wait until an item is complete and give its entries to the writer, in order."""
-        if isinstance(item, _Whole):
+        if isinstance(item, Whole):
             self._emit_page(item)
         else:
             self._emit_block(item)
         self._pulse.beat(self.tally)
 
-    def _emit_page(self, item: _Whole) -> None:
+    def _emit_page(self, item: Whole) -> None:
         self.tally.count_page(item.columns)
         if self._writer.between_pages:
             self._writer.add_page(item.page, item.packs)
@@ -356,7 +282,7 @@ class Flow:
         # The page before it ended elsewhere than it used to: until cuts fall together again, entry by entry.
         self._writer.add_entries(item.columns.entries())
 
-    def _emit_block(self, block: _Block) -> None:
+    def _emit_block(self, block: Block) -> None:
         for batch in block.batches:
             self._settle(batch)
         for place, large in block.large:
@@ -371,7 +297,7 @@ class Flow:
         self._writer.add_entries([entry for entry, _ in kept])
         self.tally.count(kept)
 
-    def _name(self, block: _Block) -> None:
+    def _name(self, block: Block) -> None:
         """Settle the names of nodes that have several, in order."""
         for place, entry in enumerate(block.entries):
             if place in block.further_names:
@@ -381,7 +307,7 @@ class Flow:
             elif place in block.first_names and entry is not None:
                 self._homes[block.first_names[place]] = entry.path
 
-    def _note_links(self, block: _Block, log: LinkLog) -> None:
+    def _note_links(self, block: Block, log: LinkLog) -> None:
         """Tell the log of entries whose nodes have several names, unless another node stands there by now."""
         at = self.tally.files + self.tally.directories
         for place, entry in enumerate(block.entries):
@@ -391,12 +317,12 @@ class Flow:
             node = block.elsewhere[place] if trusted else block.first_names.get(place)
             if place in block.further_names:
                 node = block.further_names[place][0]
-                node = node if entry.link or _node(entry) == node else None
+                node = node if entry.link or node_of(entry) == node else None
             if node is not None:
                 log.note(at, node, names=self._names[node], trusted=trusted)
             at += 1
 
-    def _settle(self, batch: _Batch) -> None:
+    def _settle(self, batch: Batch) -> None:
         """Put the results of a batch into their places. Once is enough."""
         if batch.settled:
             return
@@ -412,16 +338,16 @@ class Flow:
         # Blocks and batches know each other: untied here, they go at once and not with some later collection.
         batch.entries, batch.places = [], []
 
-    def _look_again(self, block: _Block, place: int, entry: Entry | None) -> None:
+    def _look_again(self, block: Block, place: int, entry: Entry | None) -> None:
         """Draw conclusions from how a node turned out to be when it was read."""
         if entry is None:
             return
-        if block.first_names.get(place, _node(entry)) != _node(entry):
+        if block.first_names.get(place, node_of(entry)) != node_of(entry):
             del block.first_names[place]  # another file stands here by now: further names do not lead to it
         if place in block.thens and equal(entry, block.thens[place]):
             block.changes[place] = Change.UNCHANGED
 
-    def _settle_large(self, block: _Block, place: int, large: LargeFile) -> None:
+    def _settle_large(self, block: Block, place: int, large: LargeFile) -> None:
         try:
             entry = large.put_together([self._wait(part) for part in large.parts])
         except Unreadable:
@@ -429,7 +355,7 @@ class Flow:
         self.tally.bytes_read += large.bytes_read
         if entry is None:
             # It changed, or a part of it could not be read: once more, in one go, which tells what is wrong.
-            again = _Batch()
+            again = Batch()
             again.add(large.entry, block, place)
             self._submit(again)
             self._settle(again)
@@ -445,7 +371,7 @@ class Flow:
         return future.result()
 
     def _further_name(
-        self, node: _Node, entry: Entry, then: Entry | None, change: Change
+        self, node: Node, entry: Entry, then: Entry | None, change: Change
     ) -> tuple[Entry | None, Change]:
         """Return the entry for a name whose node was met before under another one."""
         home = self._homes[node]
@@ -460,6 +386,6 @@ class Flow:
         for notice in result.notices:
             self._notices.add(notice)
         found = result.entries[0]
-        if found is not None and _node(found) == node:
+        if found is not None and node_of(found) == node:
             self._homes[node] = found.path
         return found, change

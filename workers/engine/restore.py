@@ -46,8 +46,9 @@ _BATCH_BYTES = 4 * 1024 * 1024
 _MOST = 4  # times these, before a batch ends inside of a segment
 _PATIENCE = 0.2
 
-Muster = Callable[[ChunkFinder, str], WritingCrew]
-"""Brings a crew that writes into the target, and asks the finder where chunks are."""
+Muster = Callable[[ChunkFinder, str, tuple[int, int]], WritingCrew]
+"""Brings a crew that writes into the target, which must be the folder of this device and inode when the crew opens it
+as well; it asks the finder where chunks are."""
 
 
 def restore_point(
@@ -68,10 +69,12 @@ def restore_point(
     errors.
     """
     selection = Selection(reader, paths)
-    folders = Folders(_open_target(target))
+    opened = _open_target(target)
+    there, folders = os.fstat(opened), Folders(opened)
     try:
         writing = FileWriting(reader.chunks, folders, conflict)
-        crew = muster(reader.finder, target) if muster else WritingThreads(writing, count=threads)
+        node = there.st_dev, there.st_ino
+        crew = muster(reader.finder, target, node) if muster else WritingThreads(writing, count=threads)
         return _Run(reader, selection, folders, conflict, control, writing, crew).fly()
     finally:
         folders.close()

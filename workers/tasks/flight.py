@@ -178,8 +178,7 @@ def _restore(instruction: RestoreInstruction, control: Control, hangar: Hangar) 
     point = instruction.point
     with _opened(point.vault, control, hangar, read_only=True) as vault:
 
-        def muster(finder: ChunkFinder, target: str) -> WritingCrew:
-            there = os.stat(target)
+        def muster(finder: ChunkFinder, target: str, node: tuple[int, int]) -> WritingCrew:
             work = RestoreWork(
                 vault_url=point.vault.url,
                 throttle=hangar.throttle(point.vault).path,
@@ -187,7 +186,7 @@ def _restore(instruction: RestoreInstruction, control: Control, hangar: Hangar) 
                 vault=vault.header,
                 dek=hangar.keyring.get(point.machine.id),
                 target=target,
-                node=(there.st_dev, there.st_ino),
+                node=node,
                 rule=instruction.conflict,
             )
             return hangar.muster_writers(work, finder)

@@ -14,6 +14,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from orchestrator.cli import formats
@@ -73,7 +74,8 @@ def doctor(
 
 
 def _document(finding: Finding) -> dict[str, object]:
-    return {key: value for key, value in asdict(finding).items() if value is not None}
+    told = {key: value for key, value in asdict(finding).items() if key != "prediction"}
+    return told if finding.prediction is None else {**told, "prediction": msgspec.to_builtins(finding.prediction)}
 
 
 def _findings(session: Session, paths: Sequence[str], seconds: float) -> Iterator[Finding]:

@@ -7,11 +7,12 @@ import sysconfig
 import pytest
 
 from shared.clock import SystemClock
+from shared.contracts.survey import SurveyQuestion
 from shared.contracts.work import ExcludeRules, FilesSource
 from shared.errors import SkyharborError
 from tests.support.trees import Node, plant
 from tests.unit.engine.rig import Rig
-from workers.survey import Question, look
+from workers.survey import look
 
 SEED = random.Random(11)
 
@@ -47,7 +48,8 @@ _ELSE = ("site-packages", "__pycache__", "config-*")
 
 
 def _look(*paths, rules=ExcludeRules(), seconds=600.0):
-    return look(Question(source=FilesSource(paths=paths, excludes=_ELSE, rules=rules), seconds=seconds), SystemClock())
+    source = FilesSource(paths=paths, excludes=_ELSE, rules=rules)
+    return look(SurveyQuestion(source=source, seconds=seconds), SystemClock())
 
 
 @pytest.mark.parametrize("make", [_source_tree, _media, _real_tree], ids=["source tree", "media", "real tree"])

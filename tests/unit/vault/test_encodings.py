@@ -17,7 +17,7 @@ from shared.vault.entry import Entry, sort_key
 from shared.vault.layout import PointName
 from shared.vault.manifest import Manifest, decode_manifest, encode_manifest, read_point_slots
 from shared.vault.pack_format import decode_directory, encode_directory
-from shared.vault.pages import decode_page, encode_page
+from shared.vault.pages import decode_columns, encode_page
 from shared.vault.point import PackRef, PageRef
 from shared.vault.segment import decode_segment, encode_segment
 from tests.unit.vault.bench import ITEM, KEYS, MACHINE, SLOTS, body, outcome_of, point_id
@@ -52,12 +52,12 @@ entries = st.builds(
 
 @given(st.lists(entries, min_size=1, max_size=20))
 def test_a_page_gives_back_every_field_of_every_entry(page: list[Entry]) -> None:
-    assert decode_page(encode_page(page)) == page
+    assert decode_columns(encode_page(page)).entries() == page
 
 
 @given(st.lists(entries, min_size=1, max_size=5))
 def test_equal_entries_make_equal_pages(page: list[Entry]) -> None:
-    assert encode_page(page) == encode_page(decode_page(encode_page(page)))
+    assert encode_page(page) == encode_page(decode_columns(encode_page(page)).entries())
 
 
 @given(st.lists(st.binary(max_size=300), min_size=1, max_size=20))
@@ -98,7 +98,7 @@ def test_a_segment_whose_lengths_do_not_add_up_is_refused() -> None:
 
 @given(st.binary(max_size=200))
 def test_any_bytes_as_a_page_are_refused_or_entries(data: bytes) -> None:
-    decoded = outcome_of(lambda: decode_page(data))
+    decoded = outcome_of(lambda: decode_columns(data).entries())
     assert isinstance(decoded, list) or decoded.code == "object-damaged"
 
 
