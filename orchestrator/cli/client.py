@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import ssl
+import sys
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -33,6 +34,8 @@ class Tower:
     """A connection to one API, for one thread. Opening it connects to nothing."""
 
     def __init__(self, *, url: str, token: str | None, clock: Clock) -> None:
+        # httpx imports a command line of its own when it can, and that takes two thirds of its time: this says it cannot.
+        sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
         import httpx
 
         self._url = url.rstrip("/")

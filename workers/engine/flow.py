@@ -39,6 +39,7 @@ _BLOCK: Final = 1024
 _WINDOW: Final = 32
 _BATCH_BYTES: Final = 4 * 1024 * 1024
 _BATCH_FILES: Final = 512
+_RUN: Final = 8  # rows from which on comparing columns costs less than comparing them one by one
 
 _FILE = int(EntryKind.FILE)
 _DIRECTORY = int(EntryKind.DIRECTORY)
@@ -108,22 +109,27 @@ class Flow:
         """Place nodes and return how many; with ``more`` to come, those that may belong to a whole page wait."""
         at, reference = 0, self._reference
         while at < len(paths):
-            if reference.page is None:
-                self._place(paths[at], stats[at])
-                at += 1
-                continue
-            page, columns = reference.page
-            end = at + len(columns)
-            if more and end > len(paths):
-                return at
-            if paths[at:end] == columns.paths:
-                self._compare(page, columns, stats[at:end])
-                at = end
-            else:
-                # Taken apart here: the page is not whole any more.
-                self._place(paths[at], stats[at])
-                at += 1
+            if reference.page is not None:
+                page, columns = reference.page
+                end = at + len(columns)
+                if more and end > len(paths):
+                    return at
+                if paths[at:end] == columns.paths:
+                    self._compare(page, columns, stats[at:end])
+                    at = end
+                    continue
+            at = self._merge_run(paths, stats, at)
         return at
+
+    def _merge_run(self, paths: list[bytes], stats: list[Stat], at: int) -> int:
+        """Place one or more nodes, from ``at`` on, where the next page is not as the scan met it; return the next."""
+        end = at + self._reference.agrees(paths[at : at + _BLOCK])
+        if end - at >= _RUN and self._compare_run(stats[at:end]):
+            return end
+        end = max(end, at + 1)
+        for path, info in zip(paths[at:end], stats[at:end], strict=True):
+            self._place(path, info)
+        return end
 
     def _compare(self, page: PageRef, columns: Columns, stats: Sequence[Stat]) -> None:
         """Take care of nodes that are, by their paths, exactly those of a page."""
@@ -148,6 +154,21 @@ class Flow:
             self._read_again(block, row, entry_of(columns.paths[row], stats[row]))
         block.trusted = not missing
         self._close_block()
+
+    def _compare_run(self, stats: Sequence[Stat]) -> bool:
+        """Place nodes that are, by their paths, the next rows of a page; False, and nothing is done, for hard links."""
+        looks = Looks(stats)
+        if looks.linked or not looks.comparable or self._reference.has_links(len(stats)):
+            return False
+        columns, first, entries = self._reference.take(len(stats))
+        block, start = self._block, len(self._block.entries)
+        block.entries += entries
+        block.changes += [Change.UNCHANGED] * len(entries)
+        for row in looks.changed_rows(columns, first):
+            self._read_again(block, start + row, entry_of(entries[row].path, stats[row]))
+        if len(block.entries) >= _BLOCK:
+            self._close_block()
+        return True
 
     def _read_again(self, block: Block, place: int, entry: Entry) -> None:
         then = block.entries[place]

@@ -83,17 +83,22 @@ class Looks:
         self.sizes = _column("q", [size if kind in _SIZED else 0 for size, kind in zip(sizes, kinds, strict=True)])
         self.inodes = _column("Q", [info.st_ino for info in stats])
 
-    def changed_rows(self, columns: Columns) -> list[int]:
-        """Return the rows that differ from those of a page of the same paths."""
-        pairs = (
-            (self.ctimes, columns.ctimes),
-            (self.mtimes, columns.mtimes),
-            (self.sizes, columns.sizes),
-            (self.inodes, columns.inodes),
-        )
-        if self.kinds == columns.kinds and all(now == then for now, then in pairs):
+    def changed_rows(self, columns: Columns, first: int = 0) -> list[int]:
+        """Return which of these nodes differ from the rows of a page, from ``first`` on, that have the same paths."""
+        last = first + len(self.kinds)
+        kinds = columns.kinds[first:last]
+        pairs = [
+            (now, then[8 * first : 8 * last])
+            for now, then in (
+                (self.ctimes, columns.ctimes),
+                (self.mtimes, columns.mtimes),
+                (self.sizes, columns.sizes),
+                (self.inodes, columns.inodes),
+            )
+        ]
+        if self.kinds == kinds and all(now == then for now, then in pairs):
             return []
-        differs = np.frombuffer(self.kinds, np.uint8) != np.frombuffer(columns.kinds, np.uint8)
+        differs = np.frombuffer(self.kinds, np.uint8) != np.frombuffer(kinds, np.uint8)
         for now, then in pairs:
             differs |= np.frombuffer(now, np.uint64) != np.frombuffer(then, np.uint64)
         return [int(row) for row in np.flatnonzero(differs)]

@@ -1,6 +1,7 @@
 """An incremental reads and stores what changed, and nothing else."""
 
 import os
+import random
 
 import pytest
 
@@ -51,6 +52,41 @@ def test_new_and_removed_files_are_counted_and_older_points_keep_them(tree, tmp_
     assert (done.stats.files_new, done.stats.files_removed, done.stats.chunks_new <= 3) == (1, 2, True)
     rig.restore(tmp_path / "old", f"{tree}/empty-file", point_id=rig.points()[0])
     assert os.path.getsize(f"{tmp_path}/old{tree}/empty-file") == 0
+
+
+FILES = 900  # several pages, so that additions and removals fall inside of some and at the ends of others
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_surrounds_additions_and_removals_is_neither_read_nor_lost(tmp_path, seed):
+    rng, rig, tree = random.Random(seed), Rig(), tmp_path / "tree"
+    tree.mkdir()
+    names = [f"{number:04}" for number in range(FILES)]
+    for name in names:
+        (tree / name).write_bytes(name.encode() * 5)
+    pairs = rng.sample(range(1, FILES), 3) if seed % 2 else []
+    for number in pairs:
+        os.unlink(tree / names[number])
+        os.link(tree / names[number - 1], tree / names[number])
+    settle(str(tree))
+    rig.backup(str(tree))
+    whole = [number for number in range(FILES) if number not in pairs and number + 1 not in pairs]
+    rewritten, removed = set(rng.sample(whole, rng.choice([1, 5, 60]))), set(rng.sample(whole, rng.choice([1, 5, 60])))
+    added = {f"{names[number]}-new" for number in rng.sample(range(FILES), rng.choice([1, 5, 60]))} | {"!"}
+    for number in rewritten:
+        (tree / names[number]).write_bytes(b"changed " + names[number].encode())
+    for number in removed:
+        os.unlink(tree / names[number])
+    for name in added:
+        (tree / name).write_bytes(name.encode())
+    settle(str(tree))
+    stats = rig.backup(str(tree)).stats
+    rewritten -= removed
+    counts = (stats.files_changed, stats.files_removed, stats.files_new, stats.files_unchanged)
+    assert counts == (len(rewritten), len(removed), len(added), FILES - len(rewritten) - len(removed))
+    assert stats.bytes_read == 12 * len(rewritten) + sum(map(len, added))
+    rig.restore(tmp_path / "out")
+    assert differences(str(tree), f"{tmp_path}/out{tree}") == []
 
 
 def test_a_metadata_change_alone_reaches_the_next_point(tree, tmp_path):
