@@ -34,7 +34,7 @@ class Tower:
     """A connection to one API, for one thread. Opening it connects to nothing."""
 
     def __init__(self, *, url: str, token: str | None, clock: Clock) -> None:
-        # httpx imports a command line of its own when it can, and that takes two thirds of its time: this says it cannot.
+        # httpx imports a command line of its own if it can, for two thirds of its time: this says that it cannot.
         sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
         import httpx
 
