@@ -1,114 +1,221 @@
-"""Admission: which waiting job may start, given the slots of the scarce things it touches.
+"""Admission: which waiting jobs may start now, given the slots of the scarce things they touch.
 
-Rule of the file: a job takes one slot on every scope it touches, all or none. A floor of slots is kept for restores:
-a person who waits for data never waits behind a fleet that makes copies of it.
+A job takes its slots on every scope or on none. Within a class the tenant that uses the smallest share of its weight
+goes first, and of a tenant's jobs the one with the least slack. The first jobs that do not fit keep what is left of
+their scopes (a *reservation*): later ones may take it only if they will have given it back in time (*backfill*, after
+Lifka's EASY scheduler, 1995), so a job of many scopes is not starved by jobs of few.
+
+Rule of the file: pure; the same queue and the same room give the same choice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import heapq
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
-from orchestrator.domain.jobs import Trigger
+from orchestrator.domain.estimate import frees_at
+from orchestrator.domain.slots import Places, Room, ScopeKey
 from shared.model.backup import JobKind
 
-ScopeKey = tuple[str, str]
+MOST_HEADS = 8
+"""So many of the first jobs that do not fit get a reservation; EASY gives one, but scopes here are many and small."""
 
-GLOBAL: ScopeKey = ("global", "")
-
-GLOBAL_CAPACITY = 16
-"""Enough for a small site's workers; each running job costs the tower one lease row and one renewal per 15 s."""
-
-GLOBAL_RESTORE_FLOOR = 2
-"""Two restores can always start, however many backups run."""
-
-MACHINE_CAPACITY = 2
-"""A protected machine has other things to do: one backup and one restore or verify beside it."""
-
-VAULT_CAPACITY = 8
-"""Parallel streams that a disk array or a bucket takes before latency grows faster than throughput."""
-
-VAULT_RESTORE_FLOOR = 1
-"""One restore can always read from a vault that is being written by everybody."""
+FARTHEST_START = timedelta(hours=1)
+"""A job that cannot start within this reserves nothing yet: holding slots empty for longer costs more than it brings."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A startable job."""
+    """A waiting job that nothing but slots keeps from starting. ``rank`` is the aged one, ``estimate`` in seconds."""
 
     job_id: str
     epoch: int
-    kind: JobKind
     item_id: str
-    machine_id: str
-    vault_id: str
+    places: Places
+    rank: int
+    latest_start: datetime
+    estimate: float
+
+    @property
+    def kind(self) -> JobKind:
+        """The kind of job."""
+        return self.places.kind
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """A job that is to be admitted, and the scopes it takes one slot of."""
+    """A job that is to be admitted, and what it takes of which scopes."""
 
     job_id: str
     epoch: int
-    scopes: tuple[ScopeKey, ...]
-
-
-_RANKS = {
-    (JobKind.RESTORE, Trigger.DEMAND): 10,
-    (JobKind.BACKUP, Trigger.DEMAND): 20,
-    (JobKind.BACKUP, Trigger.SCHEDULE): 30,
-    (JobKind.VERIFY, Trigger.DEMAND): 40,
-}
-
-
-def rank_of(kind: JobKind, trigger: Trigger, *, priority: int = 0) -> int:
-    """Return the class rank, lower first: restore, backup on demand, scheduled backup, verify.
-
-    ``priority`` (a policy's, -4 to 4) orders within the class and never across it.
-    """
-    return _RANKS.get((kind, trigger), 40) - priority
-
-
-def scopes_of(candidate: Candidate) -> tuple[ScopeKey, ...]:
-    """Return what the job needs one slot of, in locking order."""
-    return (GLOBAL, ("machine", candidate.machine_id), ("vault", candidate.vault_id))
-
-
-def room_for(kind: JobKind, *, capacity: int, in_use: int, floor: int) -> int:
-    """Return how many more jobs of this kind a scope takes: the floor is for restores only."""
-    return max(0, capacity - in_use - (0 if kind is JobKind.RESTORE else floor))
+    slots: tuple[tuple[ScopeKey, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
-    """What a scope has left: ``free`` for restores, ``common`` for everything else."""
+class Holder:
+    """A job that holds slots of a scope: how many, and when it should give them back."""
 
-    free: int
-    common: int
+    ends_at: datetime
+    slots: int
 
 
-def choose(candidates: Iterable[Candidate], room: Mapping[ScopeKey, Room]) -> list[Needs]:
-    """Take candidates in their order as long as every scope they need has room.
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """What a job that does not fit yet keeps for itself, and when it will be able to start."""
 
-    One backup per item at most. A candidate that does not fit is passed over; it holds nothing back. Scopes missing
-    from
-    ``room`` have none.
+    job_id: str
+    starts_at: datetime
+    slots: Mapping[ScopeKey, int]
+
+
+@dataclass(slots=True)
+class _Account:
+    """What is left while a choice is made. Scopes that do not exist are no limit."""
+
+    room: Mapping[ScopeKey, Room]
+    taken: Counter[ScopeKey] = field(default_factory=Counter)
+
+    def needs(self, candidate: Candidate) -> tuple[tuple[ScopeKey, int], ...]:
+        """Return what a job takes of the scopes that exist: never more than there is in all."""
+        return tuple(
+            (scope, min(count, max(1, self.room[scope].capacity)))
+            for scope, count in candidate.places.needs()
+            if scope in self.room
+        )
+
+    def left(self, scope: ScopeKey, kind: JobKind) -> int:
+        """Return what a scope has left for jobs of a kind."""
+        return self.room[scope].for_kind(kind) - self.taken[scope]
+
+    def take(self, slots: Iterable[tuple[ScopeKey, int]]) -> None:
+        """Take slots."""
+        for scope, count in slots:
+            self.taken[scope] += count
+
+
+def choose(
+    queue: Iterable[Candidate],
+    *,
+    room: Mapping[ScopeKey, Room],
+    in_use: Mapping[str, int],
+    weights: Mapping[str, int],
+    reservations: Sequence[Reservation] = (),
+    now: datetime,
+) -> list[Needs]:
+    """Return the jobs to admit, in the order of admission; at most one backup per item.
+
+    ``in_use`` and ``weights`` are by tenant: the jobs it has running, and how many of them are its share; one that is
+    missing has none running and a weight of 1.
     """
-    free = {scope: value.free for scope, value in room.items()}
-    common = {scope: value.common for scope, value in room.items()}
-    chosen: list[Needs] = []
-    items: set[str] = set()
-    for candidate in candidates:
-        scopes = scopes_of(candidate)
-        left = free if candidate.kind is JobKind.RESTORE else common
-        if any(left.get(scope, 0) < 1 for scope in scopes):
+    account, chosen, items = _Account(room), list[Needs](), set[str]()
+    share = Share(in_use, weights)
+    for candidate in share.in_turn(queue):
+        if candidate.kind is JobKind.BACKUP and candidate.item_id in items:
             continue
+        slots = account.needs(candidate)
+        if not all(account.left(scope, candidate.kind) >= count for scope, count in slots):
+            continue
+        if not _leaves(slots, candidate, account, reservations, now):
+            continue
+        account.take(slots)
+        share.took(candidate.places.tenant)
         if candidate.kind is JobKind.BACKUP:
-            if candidate.item_id in items:
-                continue
             items.add(candidate.item_id)
-        for scope in scopes:
-            free[scope] -= 1
-            common[scope] -= 1
-        chosen.append(Needs(candidate.job_id, candidate.epoch, scopes))
+        chosen.append(Needs(candidate.job_id, candidate.epoch, slots))
     return chosen
+
+
+def _leaves(
+    slots: Iterable[tuple[ScopeKey, int]],
+    candidate: Candidate,
+    account: _Account,
+    reservations: Sequence[Reservation],
+    now: datetime,
+) -> bool:
+    """Tell whether enough is left for those with a reservation, or will be there again in time."""
+    ends = now + timedelta(seconds=candidate.estimate)
+    for scope, count in slots:
+        kept = sum(
+            reservation.slots.get(scope, 0)
+            for reservation in reservations
+            if reservation.job_id != candidate.job_id and ends > reservation.starts_at
+        )
+        if kept and account.left(scope, candidate.kind) - kept < count:
+            return False
+    return True
+
+
+class Share:
+    """Whose turn it is: the tenants' queues merged, by class, then by what each uses of its weight, then by slack."""
+
+    def __init__(self, in_use: Mapping[str, int], weights: Mapping[str, int]) -> None:
+        self._used = Counter(in_use)
+        self._weights = weights
+
+    def took(self, tenant: str) -> None:
+        """Count one more running job of a tenant."""
+        self._used[tenant] += 1
+
+    def in_turn(self, queue: Iterable[Candidate]) -> Iterator[Candidate]:
+        """Yield every candidate once. What ``took`` counts between two of them changes who comes next."""
+        queues: defaultdict[str, list[Candidate]] = defaultdict(list)
+        for candidate in queue:
+            queues[candidate.places.tenant].append(candidate)
+        for waiting in queues.values():
+            waiting.sort(key=_urgency, reverse=True)
+        # Only the tenant whose job has just been looked at may have another share than its key in the heap says.
+        heap = [(self._turn(tenant, waiting[-1]), tenant) for tenant, waiting in queues.items()]
+        heapq.heapify(heap)
+        while heap:
+            _, tenant = heapq.heappop(heap)
+            waiting = queues[tenant]
+            yield waiting.pop()
+            if waiting:
+                heapq.heappush(heap, (self._turn(tenant, waiting[-1]), tenant))
+
+    def _turn(self, tenant: str, head: Candidate) -> tuple[int, float, datetime, str]:
+        return (head.rank, self._used[tenant] / self._weights.get(tenant, 1), head.latest_start, head.job_id)
+
+
+def _urgency(candidate: Candidate) -> tuple[int, datetime, str]:
+    return candidate.rank, candidate.latest_start, candidate.job_id
+
+
+def reserve(
+    heads: Iterable[Candidate],
+    *,
+    room: Mapping[ScopeKey, Room],
+    holders: Mapping[ScopeKey, Sequence[Holder]],
+    now: datetime,
+) -> list[Reservation]:
+    """Return the reservations of the first jobs of the queue, of those that do not fit now and will within the hour.
+
+    Each keeps what its scopes have left, up to what it needs, after what the ones before it keep.
+    """
+    account, made = _Account(room), list[Reservation]()
+    for head in heads:
+        if len(made) == MOST_HEADS:
+            break
+        slots = account.needs(head)
+        missing = [
+            (scope, count - account.left(scope, head.kind))
+            for scope, count in slots
+            if account.left(scope, head.kind) < count
+        ]
+        if not missing:
+            account.take(slots)  # it starts in this very tick
+            continue
+        frees = [
+            frees_at(((holder.ends_at, holder.slots) for holder in holders.get(scope, ())), wanted=wanted, now=now)
+            for scope, wanted in missing
+        ]
+        known = [moment for moment in frees if moment is not None]
+        if len(known) < len(missing) or max(known) - now > FARTHEST_START:
+            continue
+        kept = {scope: max(0, min(count, account.left(scope, head.kind))) for scope, count in slots}
+        made.append(Reservation(head.job_id, max(known), {scope: count for scope, count in kept.items() if count}))
+        account.take(kept.items())
+    return made

@@ -10,9 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from orchestrator.domain.job_states import PointState
+from orchestrator.domain.policy import RetentionSpec
 from shared.contracts.work import ExcludeRules
 from shared.model.backup import BackupType
 from shared.model.bandwidth import UNLIMITED, BandwidthPlan
+
+DEFAULT_TENANT = "default"
+"""Whose machines are when nobody said."""
 
 _NO_RULES = ExcludeRules()
 
@@ -27,13 +31,18 @@ class Named:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """A protected machine: a key domain. ``key_slots`` are wrapped, so nothing here is secret."""
+    """A protected machine: a key domain. ``key_slots`` are wrapped, so nothing here is secret.
+
+    ``tenant`` is whose it is, ``location`` where it stands; empty for nowhere in particular.
+    """
 
     id: str
     name: str
     key_slots: tuple[dict[str, str | int], ...]
     created_at: datetime
     items: int = 0
+    tenant: str = DEFAULT_TENANT
+    location: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +81,41 @@ class LastPoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Care:
+    """How an item is looked after, beside its source.
+
+    ``policy`` is the one it names; without one its ``tags`` may be what a policy selects. ``rpo`` (seconds) and
+    ``retention`` go before the policy's. ``hypervisor`` is what it burdens beside its machine, empty for none.
+    """
+
+    policy: str | None = None
+    tags: tuple[str, ...] = ()
+    rpo: int | None = None
+    retention: RetentionSpec | None = None
+    hypervisor: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewItem:
+    """What it takes to make an item. ``care.policy`` is the one it follows; ``by_tags``: its tags chose it."""
+
+    id: str
+    name: str
+    workload: str
+    machine_id: str
+    vault_id: str
+    source: Source
+    care: Care
+    by_tags: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """A protected item. ``removed_at`` set: no longer protected, its points are kept."""
+    """A protected item. ``removed_at`` set: no longer protected, its points are kept.
+
+    ``by_tags``: its tags have chosen the policy. ``runs`` and ``rates`` are the durations (s) and needs of bandwidth
+    (MiB/s) of its last backups.
+    """
 
     id: str
     name: str
@@ -87,6 +129,13 @@ class Item:
     removed_at: datetime | None = None
     last_point: LastPoint | None = None
     next_fire_at: datetime | None = None
+    by_tags: bool = False
+    tags: tuple[str, ...] = ()
+    rpo: int | None = None
+    retention: RetentionSpec | None = None
+    hypervisor: str = ""
+    runs: tuple[float, ...] = ()
+    rates: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,13 @@ from shared.errors import REGISTRY
 from shared.model.backup import BackupType, ConflictRule, JobKind
 
 
+MOST_ATTEMPTS = 3
+"""How often a job is tried, unless its policy says otherwise."""
+
+LONGEST_PAUSE = 600.0
+"""Seconds between two attempts at most, unless its policy says otherwise."""
+
+
 class Trigger(StrEnum):
     """Who wanted the job."""
 
@@ -31,11 +38,17 @@ class WaitReason(StrEnum):
     PAUSED = "paused"
     SLOT_GLOBAL = "slot:global"
     SLOT_MACHINE = "slot:machine"
+    SLOT_CLASS = "slot:class"
+    SLOT_TENANT = "slot:tenant"
+    SLOT_LOCATION = "slot:location"
+    SLOT_HYPERVISOR = "slot:hypervisor"
     SLOT_VAULT = "slot:vault"
+    SLOT_BANDWIDTH = "slot:bandwidth"
     WORKER = "worker"
     ADMISSION = "admission"
     DEPENDENCY = "dependency"
     BACKOFF = "backoff"
+    BREAKER = "breaker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +76,8 @@ class Job:
     ``type`` is what is or was really done; ``requested_type`` what was asked. ``point_id`` is fixed at birth: for a
     backup the id its point will have, otherwise the point worked on. ``progress`` has the keys of
     ``shared.contracts.work.Progress``; ``stats`` those of the kind's stats; ``warnings`` are path, code, message.
+    ``estimate`` and ``longest_pause`` are in seconds; ``queue_position`` and ``expected_start_at`` are a forecast that
+    is only there when somebody asked for it.
     """
 
     id: str
@@ -87,9 +102,17 @@ class Job:
     committing_at: datetime | None = None
     finished_at: datetime | None = None
     cancel_requested_at: datetime | None = None
+    cancel_reason: str | None = None
+    start_by: datetime | None = None
+    finish_by: datetime | None = None
+    tenant: str = ""
+    estimate: float = 0.0
+    latest_start: datetime | None = None
+    longest_pause: float = LONGEST_PAUSE
     backoff_seconds: float = 0.0
     wait_reason: str | None = None
     queue_position: int | None = None
+    expected_start_at: datetime | None = None
     worker: str | None = None
     progress: Mapping[str, int | str] | None = None
     error: JobError | None = None
@@ -127,7 +150,8 @@ class Job:
 class NewJob:
     """What it takes to make a job. ``due_at`` None means now, by the database's clock.
 
-    ``waiting_since``: a job that replaces one in the queue keeps its place there.
+    ``waiting_since``: a job that replaces one in the queue has waited since then. ``latest_start`` None is now: somebody
+    waits for it. ``estimate`` is in seconds; ``mib_per_second`` is what it will take of its location's line.
     """
 
     id: str
@@ -142,6 +166,13 @@ class NewJob:
     requested_type: BackupType | None = None
     due_at: datetime | None = None
     waiting_since: datetime | None = None
+    latest_start: datetime | None = None
+    start_by: datetime | None = None
+    finish_by: datetime | None = None
+    estimate: float
+    mib_per_second: int = 1
+    max_attempts: int = MOST_ATTEMPTS
+    longest_pause: float = LONGEST_PAUSE
     policy_version: str | None = None
     retry_of: str | None = None
     target: str | None = None

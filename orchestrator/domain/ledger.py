@@ -52,7 +52,11 @@ class PlannedFire:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DueFire:
-    """A planned fire whose time has come. ``planned_through``: how far planning of its item has reached."""
+    """A planned fire whose time has come. ``planned_through``: how far planning of its item has reached.
+
+    ``newest`` is when the item's newest point was made, or the item itself; ``rpo`` is in seconds; ``runs`` and
+    ``rates`` are the durations (s) and the needs of bandwidth (MiB/s) of its last backups.
+    """
 
     item_id: str
     schedule_no: int
@@ -64,6 +68,10 @@ class DueFire:
     machine_id: str
     vault_id: str
     planned_through: datetime
+    newest: datetime
+    rpo: int | None = None
+    runs: tuple[float, ...] = ()
+    rates: tuple[float, ...] = ()
 
     @property
     def type(self) -> BackupType:
@@ -73,11 +81,12 @@ class DueFire:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What a due fire becomes, and why when it is not filed."""
+    """What a due fire becomes: the job when it is filed, and why when it is not."""
 
     fire: DueFire
     state: FireState
     reason: str | None = None
+    job_id: str | None = None
 
 
 def plan_item(item: ItemSchedule, *, until: datetime) -> tuple[list[PlannedFire], datetime]:

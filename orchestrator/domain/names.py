@@ -11,6 +11,7 @@ import uuid
 from shared.errors import SkyharborError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,99}")
+_TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:=/-]{0,99}")
 _ID_PREFIX = re.compile(r"[0-9a-f]{8}[0-9a-f-]{0,28}")
 
 
@@ -27,6 +28,15 @@ def check_name(name: str, *, noun: str) -> str:
             "bad-request", f"{name!r} cannot be a {noun}'s name: it means something else", field="name"
         )
     return name
+
+
+def check_tag(tag: str) -> str:
+    """Return a tag of an item: what policies and reports select by."""
+    if not _TAG.fullmatch(tag):
+        raise SkyharborError(
+            "bad-request", f"{tag!r} is not a tag: 1 to 100 of letters, digits and . _ @ : = / -", field="tags"
+        )
+    return tag
 
 
 def is_id(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""What a policy says: when to back up, what to do about missed times, when a start is allowed, what to keep.
+"""What a policy says: for which items, when to back up, when a start is allowed, how often to try, what to keep.
 
 Rule of the file: values only; reading them from YAML is ``policy_text``. They are kept as JSON, so every field is
 plain.
@@ -38,6 +38,27 @@ class WindowSpec(msgspec.Struct, frozen=True, kw_only=True):
     zone: str
 
 
+class BlackoutSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """When no scheduled backup starts: either every week, on ``days`` from ``start`` to ``end`` (HH:MM), or once.
+
+    Once is from the local time ``begin`` to ``until`` (``YYYY-MM-DD HH:MM``); then ``days`` is empty.
+    """
+
+    zone: str
+    days: tuple[str, ...] = ()
+    start: str = "00:00"
+    end: str = "00:00"
+    begin: str = ""
+    until: str = ""
+
+
+class RetrySpec(msgspec.Struct, frozen=True, kw_only=True):
+    """How often a scheduled backup is tried, and the longest pause between two attempts in seconds."""
+
+    attempts: int = 3
+    longest_pause: int = 600
+
+
 class RetentionSpec(msgspec.Struct, frozen=True, kw_only=True):
     """How many points of each kind to keep; 0 keeps none on that account, all 0 keeps everything."""
 
@@ -50,13 +71,23 @@ class RetentionSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PolicySpec(msgspec.Struct, frozen=True, kw_only=True):
-    """A policy's whole meaning. ``jitter`` is the longest delay in seconds; ``priority`` -4 (last) to 4 (first)."""
+    """A policy's whole meaning. ``jitter`` is the longest delay in seconds; ``priority`` -4 (last) to 4 (first).
+
+    ``tags`` selects the items that have all of them and no policy of their own. ``rpo`` is how old the newest point of
+    an item may be, ``start_within`` and ``finish_within`` count from a fire's time; all in seconds, None for no limit.
+    """
 
     name: str
     schedules: tuple[ScheduleSpec, ...] = ()
     on_missed: OnMissed = OnMissed.RUN_ONCE
     jitter: int = 0
+    tags: tuple[str, ...] = ()
+    rpo: int | None = None
     window: WindowSpec | None = None
+    start_within: int | None = None
+    finish_within: int | None = None
+    blackouts: tuple[BlackoutSpec, ...] = ()
+    retry: RetrySpec = RetrySpec()
     retention: RetentionSpec = RetentionSpec()
     priority: int = 0
 

@@ -6,15 +6,17 @@ Rule of the file: pure; chance comes in as a number between 0 and 1.
 from __future__ import annotations
 
 from orchestrator.domain.job_states import JobState
-from orchestrator.domain.jobs import Ending, Job, JobError, Trigger
+from orchestrator.domain.jobs import LONGEST_PAUSE, Ending, Job, JobError, Trigger
 from orchestrator.domain.names import printable
 from shared.errors import REGISTRY, ErrorClass, ErrorKind
 
 SHORTEST_BACKOFF = 5.0
-LONGEST_BACKOFF = 600.0
 
 SOURCE_ATTEMPTS = 2
 """A source that could not be read twice needs a person."""
+
+FINISH_BY = "finish-by"
+"""The reason of a cancel that the tower asked for."""
 
 MOST_LOSSES = 3
 """A job that took three workers with it is put aside before it takes a fourth."""
@@ -23,13 +25,13 @@ FIND_OUT_ATTEMPTS = 5
 """So many attempts more has a job that once had leave to seal: its point may exist, and only an attempt finds out."""
 
 
-def next_backoff(previous: float, chance: float) -> float:
-    """Return the next delay in seconds.
+def next_backoff(previous: float, chance: float, *, longest: float = LONGEST_PAUSE) -> float:
+    """Return the next delay in seconds, at most ``longest``.
 
-    Decorrelated jitter, uniform between 5 s and three times the last, at most 10 min.
+    Decorrelated jitter, uniform between 5 s and three times the last.
     """
     highest = max(SHORTEST_BACKOFF, previous) * 3
-    return min(LONGEST_BACKOFF, SHORTEST_BACKOFF + chance * (highest - SHORTEST_BACKOFF))
+    return min(longest, SHORTEST_BACKOFF + chance * (highest - SHORTEST_BACKOFF))
 
 
 def after_failure(job: Job, *, code: str, message: str, chance: float) -> Ending:
@@ -43,7 +45,7 @@ def after_failure(job: Job, *, code: str, message: str, chance: float) -> Ending
         return after_cancel(job)
     if kind.retryable and job.attempt < _most_attempts(job, kind):
         error = JobError(kind.code, printable(message))
-        delay = next_backoff(job.backoff_seconds, chance)
+        delay = next_backoff(job.backoff_seconds, chance, longest=job.longest_pause)
         return Ending(
             state=JobState.RETRYABLE,
             due_in=delay,
@@ -80,7 +82,7 @@ def after_loss(job: Job, *, chance: float) -> Ending:
         message = f"{losses} workers were lost, the last during attempt {job.attempt}: {job.worker}"
         error = JobError("quarantined", message + (_UNKNOWN if unsure else ""))
         return Ending(state=JobState.DISCARDED, losses=losses, attempt=job.attempt, error=error)
-    delay = 0.0 if losses == 1 else next_backoff(job.backoff_seconds, chance)
+    delay = 0.0 if losses == 1 else next_backoff(job.backoff_seconds, chance, longest=job.longest_pause)
     error = JobError("worker-lost", f"{job.worker} stopped answering during attempt {job.attempt}")
     return Ending(
         state=JobState.RETRYABLE,
@@ -93,9 +95,19 @@ def after_loss(job: Job, *, chance: float) -> Ending:
 
 
 def after_cancel(job: Job) -> Ending:
-    """End a job that a person stopped."""
-    error = JobError("cancelled", "cancelled by request")
+    """End a job that a person stopped, or the tower because its time to finish was over."""
+    if job.cancel_reason == FINISH_BY:
+        error = JobError("finish-missed", f"it had to be done by {job.finish_by:%Y-%m-%d %H:%M}Z and was stopped")
+    else:
+        error = JobError("cancelled", "cancelled by request")
     return Ending(state=JobState.CANCELLED, losses=job.losses, attempt=job.attempt, error=error)
+
+
+def after_missed_start(job: Job) -> Ending:
+    """End a job that never got to start in time."""
+    why = f", at last because of {job.wait_reason}" if job.wait_reason else ""
+    error = JobError("start-missed", f"it had to start by {job.start_by:%Y-%m-%d %H:%M}Z and waited{why}")
+    return Ending(state=JobState.EXPIRED, losses=job.losses, attempt=job.attempt, error=error)
 
 
 def after_release(job: Job) -> Ending:

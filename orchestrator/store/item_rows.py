@@ -5,14 +5,15 @@ Rule of the file: a removed item is out of sight unless asked for; its row stays
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from sqlalchemy import RowMapping
 from sqlalchemy.exc import IntegrityError
 
-from orchestrator.domain.inventory import Item, LastPoint, Named, Source
+from orchestrator.domain.inventory import Care, Item, LastPoint, Named, NewItem, Source
 from orchestrator.domain.paging import Page, PageRequest, decode_cursor
+from orchestrator.domain.policy import RetentionSpec
 from orchestrator.store.base import Rows, inline, statement, to_json
 from orchestrator.store.paging import cut
 from shared.contracts.work import ExcludeRules
@@ -36,34 +37,53 @@ LEFT JOIN LATERAL (
 class ItemRows(Rows):
     """The protected items."""
 
-    def add(
-        self,
-        *,
-        item_id: str,
-        name: str,
-        workload: str,
-        machine_id: str,
-        vault_id: str,
-        policy: str | None,
-        source: Source,
-    ) -> None:
+    def add(self, item: NewItem) -> None:
         """Keep an item. ``already-exists``."""
         try:
             self._run(
                 inline(
-                    "INSERT INTO item (id, name, workload, machine_id, vault_id, policy, source)"
-                    " VALUES (:id, :name, :workload, :machine_id, :vault_id, :policy, CAST(:source AS jsonb))"
+                    "INSERT INTO item (id, name, workload, machine_id, vault_id, source, policy, chosen, tags,"
+                    " rpo_seconds, retention, hypervisor)"
+                    " VALUES (:id, :name, :workload, :machine_id, :vault_id, CAST(:source AS jsonb), :policy, :chosen,"
+                    " CAST(:tags AS text[]), :rpo, CAST(:retention AS jsonb), :hypervisor)"
                 ),
-                id=item_id,
-                name=name,
-                workload=workload,
-                machine_id=machine_id,
-                vault_id=vault_id,
-                policy=policy,
-                source=to_json(_written(source)),
+                id=item.id,
+                name=item.name,
+                workload=item.workload,
+                machine_id=item.machine_id,
+                vault_id=item.vault_id,
+                source=to_json(_written(item.source)),
+                **_care(item.care, by_tags=item.by_tags),
             )
         except IntegrityError as error:
-            raise SkyharborError("already-exists", f"there is an item named {name!r}") from error
+            raise SkyharborError("already-exists", f"there is an item named {item.name!r}") from error
+
+    def change(self, item_id: str, *, source: Source, care: Care, by_tags: bool) -> None:
+        """Replace an item's source and care; its fires to come are taken back and planned anew."""
+        self._run(statement("lock_items"), item_id=item_id, policy=None)
+        self._run(statement("take_back_fires"), item_id=item_id, policy=None)
+        self._run(
+            inline(
+                "UPDATE item SET source = CAST(:source AS jsonb), policy = :policy, chosen = :chosen,"
+                " tags = CAST(:tags AS text[]), rpo_seconds = :rpo, retention = CAST(:retention AS jsonb),"
+                " hypervisor = :hypervisor WHERE id = :id"
+            ),
+            id=item_id,
+            source=to_json(_written(source)),
+            **_care(care, by_tags=by_tags),
+        )
+
+    def note_run(self, item_id: str, *, runs: Sequence[float], rates: Sequence[float]) -> None:
+        """Remember how long the item's last backups took and what they needed of the line."""
+        self._run(
+            inline(
+                "UPDATE item SET recent_seconds = CAST(:runs AS real[]), recent_rates = CAST(:rates AS real[])"
+                " WHERE id = :id"
+            ),
+            id=item_id,
+            runs=list(runs),
+            rates=list(rates),
+        )
 
     def get(self, ref: str, *, removed: bool = False) -> Item:
         """Return an item by id or name; of several removed ones with a name the one removed last."""
@@ -130,7 +150,25 @@ def _item(row: RowMapping) -> Item:
         removed_at=row["removed_at"],
         last_point=point,
         next_fire_at=row["next_fire_at"],
+        by_tags=row["chosen"] == "tags",
+        tags=tuple(row["tags"]),
+        rpo=row["rpo_seconds"],
+        retention=None if row["retention"] is None else msgspec.convert(row["retention"], RetentionSpec),
+        hypervisor=row["hypervisor"],
+        runs=tuple(row["recent_seconds"]),
+        rates=tuple(row["recent_rates"]),
     )
+
+
+def _care(care: Care, *, by_tags: bool) -> dict[str, object]:
+    return {
+        "policy": care.policy,
+        "chosen": "tags" if by_tags else "item",
+        "tags": list(care.tags),
+        "rpo": care.rpo,
+        "retention": None if care.retention is None else to_json(msgspec.to_builtins(care.retention)),
+        "hypervisor": care.hypervisor,
+    }
 
 
 def _written(source: Source) -> dict[str, object]:

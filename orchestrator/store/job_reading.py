@@ -1,6 +1,6 @@
 """How a job is read: one SELECT and one mapping, used by everybody.
 
-Rule of the file: reading only. The queue position counts the jobs ahead in admission order, at the moment of reading.
+Rule of the file: reading only; what the queue looks like is asked for separately.
 """
 
 from __future__ import annotations
@@ -12,12 +12,7 @@ from orchestrator.domain.jobs import Job, JobError, Trigger
 from shared.model.backup import BackupType, ConflictRule, JobKind
 
 SELECT_JOB = """
-SELECT j.*, i.name AS item, u.worker, u.progress, s.files_done, s.bytes_done, s.bytes_transferred,
-       CASE WHEN j.state = 'available' AND j.admitted_at IS NULL THEN 1 + (
-           SELECT count(*) FROM job q
-           WHERE q.state = 'available' AND q.admitted_at IS NULL
-             AND (q.rank, q.created_at, q.id) < (j.rank, j.created_at, j.id)
-       ) END AS queue_position
+SELECT j.*, i.name AS item, u.worker, u.progress, s.files_done, s.bytes_done, s.bytes_transferred
 FROM job j
 JOIN item i ON i.id = j.item_id
 JOIN unit u ON u.job_id = j.id AND u.no = 0
@@ -61,9 +56,15 @@ def read_job(row: RowMapping) -> Job:
         committing_at=row["committing_at"],
         finished_at=row["finished_at"],
         cancel_requested_at=row["cancel_requested_at"],
+        cancel_reason=row["cancel_reason"],
+        start_by=row["start_by"],
+        finish_by=row["finish_by"],
+        tenant=row["tenant"],
+        estimate=row["estimate"],
+        latest_start=row["latest_start"],
+        longest_pause=row["longest_pause"],
         backoff_seconds=row["backoff_seconds"],
         wait_reason=row["wait_reason"],
-        queue_position=row["queue_position"],
         worker=row["worker"],
         progress=_progress(row),
         error=error,

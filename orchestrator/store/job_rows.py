@@ -5,57 +5,34 @@ Rule of the file: every change is one statement guarded by id, state and epoch; 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 
 from orchestrator.domain.job_states import TERMINAL, JobState
 from orchestrator.domain.jobs import Ending, Job, JobFilter, NewJob, WaitReason
 from orchestrator.domain.paging import Page, PageRequest, decode_cursor
+from orchestrator.domain.urgency import AGEING, FIRST_RANK
 from orchestrator.store.base import Rows, inline, statement, to_json
 from orchestrator.store.ids import full_id
 from orchestrator.store.job_reading import SELECT_JOB, read_job
 from orchestrator.store.paging import cut
 from shared.errors import SkyharborError
 
+_FAILED = (JobState.RETRYABLE, JobState.DISCARDED)
 _WAIT_AFTER = {JobState.RETRYABLE: WaitReason.BACKOFF, JobState.AVAILABLE: WaitReason.ADMISSION}
 
 
 class JobRows(Rows):
     """The jobs."""
 
-    def add(self, job: NewJob) -> None:
-        """Keep a job and its unit. One due now is available at once."""
+    def add(self, jobs: Sequence[NewJob]) -> None:
+        """Keep jobs and their units. One that is due now is available at once."""
         self._run(
-            inline(
-                "INSERT INTO job (id, kind, state, trigger, rank, item_id, machine_id, vault_id, point_id,"
-                " requested_type, type, created_at, due_at, wait_reason, policy_version, requested_by, retry_of,"
-                " target, paths, conflict, full_check)"
-                " VALUES (:id, :kind, :state, :trigger, :rank, :item_id, :machine_id, :vault_id, :point_id,"
-                " :type, :type, coalesce(CAST(:waiting_since AS timestamptz), clock_timestamp()),"
-                " coalesce(CAST(:due_at AS timestamptz), clock_timestamp()), :wait_reason,"
-                " :policy_version, :requested_by, :retry_of, :target, CAST(:paths AS jsonb), :conflict, :full)"
-            ),
-            id=job.id,
-            kind=job.kind,
-            state=JobState.AVAILABLE if job.due_at is None else JobState.SCHEDULED,
-            trigger=job.trigger,
-            rank=job.rank,
-            item_id=job.item_id,
-            machine_id=job.machine_id,
-            vault_id=job.vault_id,
-            point_id=job.point_id,
-            type=job.requested_type,
-            waiting_since=job.waiting_since,
-            due_at=job.due_at,
-            wait_reason=WaitReason.ADMISSION if job.due_at is None else WaitReason.NOT_DUE,
-            policy_version=job.policy_version,
-            requested_by=job.requested_by,
-            retry_of=job.retry_of,
-            target=job.target,
-            paths=to_json(list(job.paths)),
-            conflict=job.conflict,
-            full=job.full,
+            statement("add_jobs"),
+            jobs=to_json([_written(job) for job in jobs]),
+            first=FIRST_RANK,
+            seconds=AGEING.total_seconds(),
         )
-        self._run(inline("INSERT INTO unit (job_id, no) VALUES (:id, 0)"), id=job.id)
 
     def get(self, ref: str) -> Job:
         """Return a job by id or a beginning of one."""
@@ -107,6 +84,7 @@ class JobRows(Rows):
             stats=None if ending.stats is None else to_json(dict(ending.stats)),
             warnings=None if ending.warnings is None else to_json([dict(warning) for warning in ending.warnings]),
             type=ending.type,
+            failed=ending.error is not None and ending.state in _FAILED,
         )
         if changed != 1:
             raise SkyharborError("stale-claim", f"job {job.id} has moved on")
@@ -140,32 +118,69 @@ class JobRows(Rows):
         if changed != 1:
             raise SkyharborError("stale-claim", f"job {job.id} has moved on")
 
-    def lock_waiting_backups(self, item_id: str) -> Sequence[Job]:
-        """Return the item's backups that hold no slots, locked, in the order of the queue."""
+    def waiting_backups(self, item_ids: Sequence[str]) -> Mapping[str, Sequence[Job]]:
+        """Return the backups of these items that hold no slots, by item, locked, in the order of the queue."""
         locked = self._all(
             inline(
-                "SELECT id FROM job WHERE item_id = :id AND kind = 'backup'"
+                "SELECT id FROM job WHERE item_id = ANY (CAST(:ids AS text[])) AND kind = 'backup'"
                 " AND state IN ('scheduled', 'available', 'retryable') AND admitted_at IS NULL ORDER BY id FOR UPDATE"
             ),
-            id=item_id,
+            ids=list(item_ids),
         )
-        if not locked:
-            return []
-        rows = self._all(
-            inline(SELECT_JOB + "WHERE j.id = ANY (CAST(:ids AS text[])) ORDER BY j.rank, j.created_at, j.id"),
-            ids=[row["id"] for row in locked],
-        )
-        return [read_job(row) for row in rows]
+        found: defaultdict[str, list[Job]] = defaultdict(list)
+        if locked:
+            order = " ORDER BY j.aged_rank, j.latest_start, j.id"
+            ids = [row["id"] for row in locked]
+            for row in self._all(inline(SELECT_JOB + "WHERE j.id = ANY (CAST(:ids AS text[]))" + order), ids=ids):
+                found[row["item_id"]].append(read_job(row))
+        return found
 
-    def active_backup(self, item_id: str, *, besides: Sequence[str] = ()) -> str | None:
-        """Return the id of a backup of the item that has not ended."""
-        row = self._one(
+    def active_backups(self, item_ids: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """Return the ids of the backups of these items that have not ended, by item."""
+        rows = self._all(
             inline(
-                "SELECT id FROM job WHERE item_id = :id AND kind = 'backup'"
-                " AND state NOT IN ('cancelled', 'completed', 'discarded', 'expired')"
-                " AND id <> ALL (CAST(:besides AS text[])) ORDER BY id LIMIT 1"
+                "SELECT id, item_id FROM job WHERE item_id = ANY (CAST(:ids AS text[])) AND kind = 'backup'"
+                " AND state NOT IN ('cancelled', 'completed', 'discarded', 'expired') ORDER BY id"
             ),
-            id=item_id,
-            besides=list(besides),
+            ids=list(item_ids),
         )
-        return None if row is None else str(row["id"])
+        found: defaultdict[str, list[str]] = defaultdict(list)
+        for row in rows:
+            found[row["item_id"]].append(row["id"])
+        return found
+
+
+def _written(job: NewJob) -> dict[str, object]:
+    """Return a new job as ``add_jobs`` takes it."""
+    moments = {
+        name: None if moment is None else moment.isoformat()
+        for name, moment in (
+            ("due_at", job.due_at),
+            ("waiting_since", job.waiting_since),
+            ("latest_start", job.latest_start),
+            ("start_by", job.start_by),
+            ("finish_by", job.finish_by),
+        )
+    }
+    return moments | {
+        "id": job.id,
+        "kind": job.kind,
+        "trigger": job.trigger,
+        "rank": job.rank,
+        "item_id": job.item_id,
+        "machine_id": job.machine_id,
+        "vault_id": job.vault_id,
+        "point_id": job.point_id,
+        "type": job.requested_type,
+        "estimate": job.estimate,
+        "mib_per_second": job.mib_per_second,
+        "max_attempts": job.max_attempts,
+        "longest_pause": int(job.longest_pause),
+        "policy_version": job.policy_version,
+        "requested_by": job.requested_by,
+        "retry_of": job.retry_of,
+        "target": job.target,
+        "paths": list(job.paths),
+        "conflict": job.conflict,
+        "full_check": job.full,
+    }

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
+from sqlalchemy import RowMapping
 
-from orchestrator.domain.ledger import DueFire, ItemSchedule, PlannedFire
+from orchestrator.domain.ledger import DueFire, ItemSchedule, PlannedFire, Settlement
 from orchestrator.domain.policy import PolicySpec
 from orchestrator.store.base import Rows, inline, statement
 
@@ -55,36 +56,43 @@ class LedgerRows(Rows):
 
     def due(self, *, now: datetime, limit: int) -> Sequence[DueFire]:
         """Return due, planned fires by item and time, locked."""
-        rows = self._all(statement("due_fires"), now=now, limit=limit)
-        return [
-            DueFire(
-                item_id=row["item_id"],
-                schedule_no=row["schedule_no"],
-                nominal=row["nominal"],
-                zone=row["zone"],
-                due_at=row["due_at"],
-                version_id=row["version_id"],
-                spec=msgspec.convert(row["spec"], PolicySpec),
-                machine_id=row["machine_id"],
-                vault_id=row["vault_id"],
-                planned_through=row["planned_through"],
-            )
-            for row in rows
-        ]
+        specs: dict[str, PolicySpec] = {}
+        return [_due(row, specs) for row in self._all(statement("due_fires"), now=now, limit=limit)]
 
-    def settle(self, fire: DueFire, *, state: str, reason: str | None, job_id: str | None) -> None:
-        """Settle one planned fire."""
+    def settle(self, settlements: Sequence[Settlement]) -> None:
+        """Settle planned fires."""
+        if not settlements:
+            return
         self._run(
-            inline(
-                "UPDATE fire SET state = :state, reason = :reason, job_id = :job_id, settled_at = clock_timestamp()"
-                " WHERE item_id = :item_id AND schedule_no = :no AND zone = :zone AND nominal = :nominal"
-                " AND state = 'planned'"
-            ),
-            item_id=fire.item_id,
-            no=fire.schedule_no,
-            zone=fire.zone,
-            nominal=fire.nominal,
-            state=state,
-            reason=reason,
-            job_id=job_id,
+            statement("settle_fires"),
+            items=[settlement.fire.item_id for settlement in settlements],
+            numbers=[settlement.fire.schedule_no for settlement in settlements],
+            zones=[settlement.fire.zone for settlement in settlements],
+            nominals=[settlement.fire.nominal for settlement in settlements],
+            states=[settlement.state for settlement in settlements],
+            reasons=[settlement.reason for settlement in settlements],
+            jobs=[settlement.job_id for settlement in settlements],
         )
+
+
+def _due(row: RowMapping, specs: dict[str, PolicySpec]) -> DueFire:
+    """Return the fire of a row. A fleet shares a few policies: each version is read once (``specs``)."""
+    version = row["version_id"]
+    if version not in specs:
+        specs[version] = msgspec.convert(row["spec"], PolicySpec)
+    return DueFire(
+        item_id=row["item_id"],
+        schedule_no=row["schedule_no"],
+        nominal=row["nominal"],
+        zone=row["zone"],
+        due_at=row["due_at"],
+        version_id=version,
+        spec=specs[version],
+        machine_id=row["machine_id"],
+        vault_id=row["vault_id"],
+        planned_through=row["planned_through"],
+        newest=row["newest_point_at"] or row["created_at"],
+        rpo=row["rpo_seconds"],
+        runs=tuple(row["recent_seconds"]),
+        rates=tuple(row["recent_rates"]),
+    )

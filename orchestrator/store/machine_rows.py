@@ -10,15 +10,15 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import RowMapping
 from sqlalchemy.exc import IntegrityError
 
-from orchestrator.domain.admission import MACHINE_CAPACITY
-from orchestrator.domain.inventory import Machine
+from orchestrator.domain.inventory import DEFAULT_TENANT, Machine
 from orchestrator.domain.paging import Page, PageRequest, decode_cursor
+from orchestrator.domain.slots import MACHINE_CAPACITY
 from orchestrator.store.base import Rows, inline, to_json
 from orchestrator.store.paging import cut
 from shared.errors import SkyharborError
 
 _SELECT = """
-SELECT m.id, m.name, m.key_slots, m.created_at,
+SELECT m.id, m.name, m.key_slots, m.created_at, m.tenant, m.location,
        (SELECT count(*) FROM item i WHERE i.machine_id = m.id AND i.removed_at IS NULL) AS items
 FROM machine m
 """
@@ -27,19 +27,33 @@ FROM machine m
 class MachineRows(Rows):
     """The machines."""
 
-    def add(self, *, machine_id: str, name: str, key_slots: Sequence[Mapping[str, str | int]]) -> None:
-        """Keep a machine and its slot scope. ``already-exists``."""
+    def add(
+        self,
+        *,
+        machine_id: str,
+        name: str,
+        key_slots: Sequence[Mapping[str, str | int]],
+        tenant: str = DEFAULT_TENANT,
+        location: str = "",
+    ) -> None:
+        """Keep a machine, its slot scope, and its tenant if that is new. ``already-exists``."""
+        self._run(inline("INSERT INTO tenant (name) VALUES (:name) ON CONFLICT DO NOTHING"), name=tenant)
         try:
             self._run(
-                inline("INSERT INTO machine (id, name, key_slots) VALUES (:id, :name, CAST(:slots AS jsonb))"),
+                inline(
+                    "INSERT INTO machine (id, name, key_slots, tenant, location)"
+                    " VALUES (:id, :name, CAST(:slots AS jsonb), :tenant, :location)"
+                ),
                 id=machine_id,
                 name=name,
                 slots=to_json([dict(slot) for slot in key_slots]),
+                tenant=tenant,
+                location=location,
             )
         except IntegrityError as error:
             raise SkyharborError("already-exists", f"there is a machine with the name {name!r} or this id") from error
         self._run(
-            inline("INSERT INTO slot_scope (scope, key, capacity) VALUES ('machine', :id, :capacity)"),
+            inline("INSERT INTO slot_scope (scope, key, capacity, wanted) VALUES ('machine', :id, :capacity, :capacity)"),
             id=machine_id,
             capacity=MACHINE_CAPACITY,
         )
@@ -68,4 +82,6 @@ def _machine(row: RowMapping) -> Machine:
         key_slots=tuple(row["key_slots"]),
         created_at=row["created_at"],
         items=row["items"],
+        tenant=row["tenant"],
+        location=row["location"],
     )

@@ -46,6 +46,7 @@ class PointRows(Rows):
             )
         except IntegrityError as error:
             raise SkyharborError("conflict", f"the catalog has a point of job {point.job_id} already") from error
+        self._note_newest(point.item_id)
 
     def get(self, ref: str) -> RecoveryPoint:
         """Return a point by id or a beginning of one."""

@@ -70,6 +70,50 @@ class PolicyRows(Rows):
         )
         return cut([_record(row) for row in rows], request.limit, lambda record: record.name)
 
+    def selecting(self, tags: Sequence[str]) -> Sequence[str]:
+        """Return the names of the policies whose newest version selects an item with these tags."""
+        rows = self._all(
+            inline(
+                "SELECT p.name FROM policy p JOIN policy_version v ON v.policy = p.name AND v.n = p.newest"
+                " WHERE v.spec -> 'tags' <> '[]' AND v.spec -> 'tags' <@ CAST(:tags AS jsonb) ORDER BY p.name"
+            ),
+            tags=to_json(list(tags)),
+        )
+        return [row["name"] for row in rows]
+
+    def select_items(self, name: str, tags: Sequence[str]) -> Sequence[tuple[str, str]]:
+        """Let go of items that the tags no longer choose and take those that they do and that have no policy.
+
+        Returns (item, policy) of items that other policies have chosen by their tags, at most 10: they stay there.
+        """
+        self._run(
+            inline(
+                "UPDATE item SET policy = NULL, chosen = 'item' WHERE policy = :name AND chosen = 'tags'"
+                " AND NOT (tags @> CAST(:tags AS text[]) AND cardinality(CAST(:tags AS text[])) > 0)"
+            ),
+            name=name,
+            tags=list(tags),
+        )
+        if not tags:
+            return []
+        self._run(
+            inline(
+                "UPDATE item SET policy = :name, chosen = 'tags', planned_through = clock_timestamp()"
+                " WHERE policy IS NULL AND removed_at IS NULL AND tags @> CAST(:tags AS text[])"
+            ),
+            name=name,
+            tags=list(tags),
+        )
+        rows = self._all(
+            inline(
+                "SELECT name, policy FROM item WHERE chosen = 'tags' AND policy <> :name AND removed_at IS NULL"
+                " AND tags @> CAST(:tags AS text[]) ORDER BY name LIMIT 10"
+            ),
+            name=name,
+            tags=list(tags),
+        )
+        return [(row["name"], row["policy"]) for row in rows]
+
     def specs(self, version_ids: Sequence[str]) -> Mapping[str, PolicySpec]:
         """Return the specs of these versions."""
         if not version_ids:
@@ -80,11 +124,11 @@ class PolicyRows(Rows):
         return {row["id"]: msgspec.convert(row["spec"], PolicySpec) for row in rows}
 
     def waiting(self) -> Mapping[str, PolicySpec]:
-        """Return the newest specs with a window of the policies whose items have waiting, scheduled jobs."""
+        """Return the newest specs, with a window or blackouts, of the policies whose items have waiting, scheduled jobs."""
         rows = self._all(
             inline(
                 "SELECT p.name, v.spec FROM policy p JOIN policy_version v ON v.policy = p.name AND v.n = p.newest"
-                " WHERE v.spec ->> 'window' IS NOT NULL AND EXISTS (SELECT 1 FROM job j JOIN item i ON i.id = j.item_id"
+                " WHERE (v.spec ->> 'window' IS NOT NULL OR v.spec ->> 'blackouts' <> '[]') AND EXISTS (SELECT 1 FROM job j JOIN item i ON i.id = j.item_id"
                 " WHERE i.policy = p.name AND j.trigger = 'schedule' AND j.state = 'available'"
                 " AND j.admitted_at IS NULL)"
             )

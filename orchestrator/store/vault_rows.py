@@ -8,9 +8,9 @@ from __future__ import annotations
 from sqlalchemy import RowMapping
 from sqlalchemy.exc import IntegrityError
 
-from orchestrator.domain.admission import VAULT_CAPACITY, VAULT_RESTORE_FLOOR
 from orchestrator.domain.inventory import StoredVault, Vault
 from orchestrator.domain.paging import Page, PageRequest, decode_cursor
+from orchestrator.domain.slots import VAULT_CAPACITY, VAULT_RESTORE_FLOOR
 from orchestrator.store.bandwidth import read_plan, write_plan
 from orchestrator.store.base import Rows, inline
 from orchestrator.store.paging import cut
@@ -46,7 +46,10 @@ class VaultRows(Rows):
                 "already-exists", f"there is a vault with the name {vault.name!r} or this id"
             ) from error
         self._run(
-            inline("INSERT INTO slot_scope (scope, key, capacity, floor) VALUES ('vault', :id, :capacity, :floor)"),
+            inline(
+                "INSERT INTO slot_scope (scope, key, capacity, wanted, floor)"
+                " VALUES ('vault', :id, :capacity, :capacity, :floor)"
+            ),
             id=vault.id,
             capacity=VAULT_CAPACITY,
             floor=VAULT_RESTORE_FLOOR,

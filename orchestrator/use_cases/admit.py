@@ -5,21 +5,21 @@ Rule of the file: one transaction decides, alone; a second one, holding no slots
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from orchestrator.domain.admission import choose
+from orchestrator.domain.admission import MOST_HEADS, choose, reserve
+from orchestrator.domain.retry import after_missed_start
 from orchestrator.domain.system import Leadership
-from orchestrator.domain.window import is_open
+from orchestrator.domain.window import Closed, why_closed
 from orchestrator.use_cases.ports import UnitOfWork
 
 PAGE = 200
 MOST_ROUNDS = 50
-"""Rounds per tick.
+"""Rounds per tick. Every round admits something or is the last: a herd is admitted in pages, never read as a whole."""
 
-Every round admits something or is the last: a herd is admitted in pages and never read as a whole.
-"""
-
-MOST_PROMOTED = 5000
+MOST_MOVED = 5000
+"""Jobs that one tick promotes, ages, expires or stops."""
 
 
 def admit(uow: UnitOfWork, *, leadership: Leadership | None = None) -> int:
@@ -31,34 +31,65 @@ def admit(uow: UnitOfWork, *, leadership: Leadership | None = None) -> int:
         return 0
     if leadership is not None:
         uow.leaders.require(leadership)
-    uow.admission.promote_due(limit=MOST_PROMOTED)
-    closed = closed_policies(uow, now=uow.now())
+    moved = _move_by_time(uow)
+    now = uow.now()
+    closed = [name for names in closed_policies(uow, now=now).values() for name in names]
+    heads = uow.admission.heads(closed_policies=closed, limit=MOST_HEADS)
+    kept = reserve(heads, room=uow.admission.room(heads), holders=uow.admission.holders(heads), now=now) if heads else []
+    weights, in_use = uow.admission.tenants()
     admitted = 0
     for _ in range(MOST_ROUNDS):
         candidates = uow.admission.candidates(closed_policies=closed, limit=PAGE)
         if not candidates:
             break
-        chosen = choose(candidates, uow.admission.room(candidates))
+        room = uow.admission.room(candidates)
+        chosen = choose(candidates, room=room, in_use=in_use, weights=weights, reservations=kept, now=now)
         if not chosen:
             break
         uow.admission.admit(chosen)
         admitted += len(chosen)
-    if admitted:
+        tenants = {candidate.job_id: candidate.places.tenant for candidate in candidates}
+        in_use = _counted(in_use, [tenants[need.job_id] for need in chosen])
+    if admitted or moved:
         uow.wake()
     uow.commit()
     return admitted
 
 
+def _counted(in_use: Mapping[str, int], more: Sequence[str]) -> dict[str, int]:
+    counted = dict(in_use)
+    for tenant in more:
+        counted[tenant] = counted.get(tenant, 0) + 1
+    return counted
+
+
+def _move_by_time(uow: UnitOfWork) -> int:
+    """Do what only the time asks for: wake what is due, end what is too late, age what waits. Returns how many ended."""
+    uow.admission.promote_due(limit=MOST_MOVED)
+    uow.admission.age(limit=MOST_MOVED)
+    missed = uow.admission.overdue_starts(limit=MOST_MOVED)
+    for job_id in missed:
+        job = uow.jobs.lock(job_id)
+        uow.jobs.end_attempt(job, after_missed_start(job))
+    late = uow.admission.stop_overdue(limit=MOST_MOVED)
+    for action, jobs in (("job.expire", missed), ("job.stop", late)):
+        for job_id in jobs:
+            uow.audit.append(actor="tower", action=action, target=job_id, detail={"because": "window"})
+    return len(missed) + len(late)
+
+
 def explain_waits(uow: UnitOfWork) -> int:
     """Set the wait reason of every waiting job; returns how many changed."""
-    changed = uow.admission.explain_waits(closed_policies=closed_policies(uow, now=uow.now()))
+    closed = closed_policies(uow, now=uow.now())
+    changed = uow.admission.explain_waits(dark=closed[Closed.BLACKOUT], shut=closed[Closed.WINDOW])
     uow.commit()
     return changed
 
 
-def closed_policies(uow: UnitOfWork, *, now: datetime) -> list[str]:
-    """Return the names of the policies with waiting, scheduled jobs whose window is closed at ``now``.
+def closed_policies(uow: UnitOfWork, *, now: datetime) -> dict[Closed, list[str]]:
+    """Return the names of the policies with waiting, scheduled jobs that may not start at ``now``, by the reason.
 
     The newest version counts, not the one that filed the job: who corrects a window wants it to hold at once.
     """
-    return [name for name, spec in uow.policies.waiting().items() if not is_open(spec.window, now)]
+    reasons = {name: why_closed(spec, now) for name, spec in uow.policies.waiting().items()}
+    return {reason: [name for name, why in reasons.items() if why is reason] for reason in Closed}

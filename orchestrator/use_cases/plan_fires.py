@@ -6,24 +6,26 @@ Rule of the file: a fire and its job are one transaction, so a fire is filed onc
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from itertools import groupby
 
-from orchestrator.domain.admission import rank_of
+from orchestrator.domain.estimate import expected_mib_per_second, expected_seconds
 from orchestrator.domain.job_states import FireState, JobState
 from orchestrator.domain.jobs import Ending, Job, NewJob, Trigger
-from orchestrator.domain.ledger import HORIZON, DueFire, plan_item, reads_most, settle_item
+from orchestrator.domain.ledger import HORIZON, DueFire, Settlement, plan_item, reads_most, settle_item
 from orchestrator.domain.policy import OnMissed
 from orchestrator.domain.system import Leadership
+from orchestrator.domain.urgency import latest_start, rank_of
 from orchestrator.use_cases.ports import UnitOfWork
 from shared.model.backup import JobKind
 from shared.model.ids import new_id
 
-ITEMS_PER_STEP = 500
+ITEMS_PER_STEP = 2000
 
 
 def plan_fires(uow: UnitOfWork, *, now: datetime, leadership: Leadership | None = None) -> int:
-    """Plan up to 500 items two hours ahead; returns how many items were planned. Call again while it is not 0.
+    """Plan up to 2,000 items two hours ahead; returns how many items were planned. Call again while it is not 0.
 
     An item is planned again once half the horizon is used up; one that lags far behind catches up in several calls.
     """
@@ -38,45 +40,57 @@ def plan_fires(uow: UnitOfWork, *, now: datetime, leadership: Leadership | None 
 
 
 def file_fires(uow: UnitOfWork, *, now: datetime, leadership: Leadership | None = None) -> int:
-    """Settle the due fires of up to 500 items; returns how many fires were settled. Call again while it is not 0.
+    """Settle the due fires of up to 2,000 items; returns how many fires were settled. Call again while it is not 0.
 
     A scheduled job that nobody has started does not stand in the way of a newer fire: the fire's job replaces it.
     """
     if leadership is not None:
         uow.leaders.require(leadership)
     due = uow.ledger.due(now=now, limit=ITEMS_PER_STEP)
-    settled, superseded = 0, dict[str, str]()
+    items = list(dict.fromkeys(fire.item_id for fire in due))
+    waiting, active = uow.jobs.waiting_backups(items), uow.jobs.active_backups(items)
+    settled: list[Settlement] = []
+    filed: list[NewJob] = []
+    superseded: dict[str, tuple[Job, str]] = {}
     for item_id, fires in groupby(due, key=lambda fire: fire.item_id):
-        unstarted = [job for job in uow.jobs.lock_waiting_backups(item_id) if _is_unstarted(job)]
-        active = uow.jobs.active_backup(item_id, besides=[job.id for job in unstarted]) is not None
-        for settlement in settle_item(list(fires), now=now, backup_active=active):
-            job_id = None
+        unstarted = [job for job in waiting.get(item_id, ()) if _is_unstarted(job)]
+        busy = len(active.get(item_id, ())) > len(unstarted)
+        for settlement in settle_item(list(fires), now=now, backup_active=busy):
             if settlement.state is FireState.FILED:
                 replaced = [] if settlement.fire.spec.on_missed is OnMissed.RUN_ALL else unstarted
-                job_id = _file(uow, settlement.fire, instead_of=replaced)
-                superseded.update((job.id, job_id) for job in replaced)
-            uow.ledger.settle(settlement.fire, state=settlement.state, reason=settlement.reason, job_id=job_id)
-            settled += 1
-    for old, new in superseded.items():
-        uow.audit.append(actor="tower", action="job.supersede", target=old, detail={"by": new})
+                job = _job_of(settlement.fire, instead_of=replaced)
+                filed.append(job)
+                superseded.update((old.id, (old, job.id)) for old in replaced)
+                settlement = replace(settlement, job_id=job.id)
+            settled.append(settlement)
+    for old, _ in superseded.values():
+        uow.jobs.end_attempt(old, Ending(state=JobState.EXPIRED, losses=old.losses, attempt=old.attempt))
+    if filed:
+        uow.jobs.add(filed)
+    uow.ledger.settle(settled)
+    for old, new in superseded.values():
+        uow.audit.append(actor="tower", action="job.supersede", target=old.id, detail={"by": new})
     if settled:
         uow.wake()
     uow.commit()
-    return settled
+    return len(settled)
 
 
 def _is_unstarted(job: Job) -> bool:
     return job.trigger is Trigger.SCHEDULE and job.started_at is None
 
 
-def _file(uow: UnitOfWork, fire: DueFire, *, instead_of: Sequence[Job]) -> str:
-    """Make the fire's job.
+def _job_of(fire: DueFire, *, instead_of: Sequence[Job]) -> NewJob:
+    """Return the fire's job.
 
-    One that replaces others keeps their place in the queue (an item that is due more often than the queue moves would
-    never come first), and it reads as much as any of them would have.
+    One that replaces others has waited since they have (an item that is due more often than the queue moves would never
+    come first), and it reads as much as any of them would have.
     """
+    spec, due_at = fire.spec, fire.due_at
     types = [job.requested_type for job in instead_of if job.requested_type is not None]
-    job = NewJob(
+    estimate = expected_seconds(JobKind.BACKUP, fire.runs)
+    rpo = fire.rpo if fire.rpo is not None else spec.rpo
+    return NewJob(
         id=new_id(),
         kind=JobKind.BACKUP,
         trigger=Trigger.SCHEDULE,
@@ -84,13 +98,24 @@ def _file(uow: UnitOfWork, fire: DueFire, *, instead_of: Sequence[Job]) -> str:
         machine_id=fire.machine_id,
         vault_id=fire.vault_id,
         point_id=new_id(),
-        rank=rank_of(JobKind.BACKUP, Trigger.SCHEDULE, priority=fire.spec.priority),
-        requested_by=f"policy:{fire.spec.name}",
+        rank=rank_of(JobKind.BACKUP, Trigger.SCHEDULE, priority=spec.priority),
+        requested_by=f"policy:{spec.name}",
         requested_type=reads_most([fire.type, *types]),
         waiting_since=min((job.created_at for job in instead_of), default=None),
+        latest_start=latest_start(newest=fire.newest, rpo=_seconds(rpo), estimate=estimate),
+        start_by=_after(due_at, spec.start_within),
+        finish_by=_after(due_at, spec.finish_within),
+        estimate=estimate,
+        mib_per_second=expected_mib_per_second(fire.rates),
+        max_attempts=spec.retry.attempts,
+        longest_pause=spec.retry.longest_pause,
         policy_version=fire.version_id,
     )
-    uow.jobs.add(job)
-    for old in instead_of:
-        uow.jobs.end_attempt(old, Ending(state=JobState.EXPIRED, losses=old.losses, attempt=old.attempt))
-    return job.id
+
+
+def _seconds(number: int | None) -> timedelta | None:
+    return None if number is None else timedelta(seconds=number)
+
+
+def _after(moment: datetime, seconds: int | None) -> datetime | None:
+    return None if seconds is None else moment + timedelta(seconds=seconds)

@@ -46,7 +46,8 @@ class PreviewFire:
 def apply_policy(uow: UnitOfWork, *, actor: str, document: str) -> Applied:
     """Make a new version of the policy that the YAML names. ``policy-invalid`` with the field ``errors``.
 
-    Items follow the newest version from now on: planned fires of the old one are taken back and planned anew.
+    Items follow the newest version from now on: planned fires of the old one are taken back and planned anew. Items
+    whose tags it selects follow it, unless they name a policy themselves; ``conflict`` when another selects them too.
     """
     check_text(document, field="yaml", longest=1 << 20)
     spec = parse_policy(document)
@@ -54,6 +55,10 @@ def apply_policy(uow: UnitOfWork, *, actor: str, document: str) -> Applied:
     if newest is not None and newest.version.text == document:
         return Applied(spec.name, newest.version, False)
     version = uow.policies.add_version(spec.name, text=document, spec=spec)
+    taken = uow.policies.select_items(spec.name, spec.tags)
+    if taken:
+        said = ", ".join(f"{item} follows {policy}" for item, policy in taken)
+        raise SkyharborError("conflict", f"these tags also select items of other policies: {said}")
     uow.audit.append(
         actor=actor, action="policy.apply", target=version.id, detail={"name": spec.name, "version": version.n}
     )

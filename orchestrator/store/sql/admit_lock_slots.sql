@@ -1,6 +1,7 @@
-SELECT s.scope, s.key
+-- Everybody locks 'global' first, then the others by name: whoever has it has nobody before him at the others.
+SELECT s.scope, s.key, s.capacity, s.in_use, s.floor, s.paused
 FROM slot_scope s
 JOIN (SELECT DISTINCT scope, key FROM unnest(CAST(:scopes AS text[]), CAST(:keys AS text[])) AS n (scope, key)) n
   ON n.scope = s.scope AND n.key = s.key
-ORDER BY s.scope, s.key
+ORDER BY s.scope <> 'global', s.scope, s.key
 FOR UPDATE OF s

@@ -9,7 +9,7 @@ WITH items AS MATERIALIZED (
     FOR UPDATE OF i SKIP LOCKED
 )
 SELECT f.item_id, f.schedule_no, f.nominal, f.zone, f.due_at, f.version_id, v.spec, i.machine_id, i.vault_id,
-       i.planned_through
+       i.planned_through, i.created_at, i.newest_point_at, i.rpo_seconds, i.recent_seconds, i.recent_rates
 FROM fire f
 JOIN items ON items.id = f.item_id
 JOIN item i ON i.id = f.item_id

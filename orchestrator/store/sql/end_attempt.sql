@@ -14,6 +14,7 @@ SET state = :state,
         ELSE cancel_requested_at
     END,
     wait_reason = :wait_reason,
+    failed_at = CASE WHEN :failed THEN clock_timestamp() ELSE failed_at END,
     error_code = :error_code,
     error_message = :error_message,
     stats = coalesce(CAST(:stats AS jsonb), stats),

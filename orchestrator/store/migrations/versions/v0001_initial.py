@@ -10,8 +10,8 @@ from importlib.resources import files
 
 from alembic import op
 
-from orchestrator.domain.admission import GLOBAL_CAPACITY, GLOBAL_RESTORE_FLOOR
 from orchestrator.domain.job_states import TERMINAL, TRANSITIONS, FireState, JobState, PointState
+from orchestrator.domain.slots import GLOBAL_CAPACITY, GLOBAL_RESTORE_FLOOR
 
 revision = "0001"
 down_revision = None
