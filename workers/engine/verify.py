@@ -6,7 +6,7 @@ problem names the file that would be lost.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 
 from shared.contracts.work import Progress, VerifyDone
@@ -37,6 +37,22 @@ def verify_point(reader: PointReader, *, full: bool, control: Control) -> Verify
     it cannot be reached.
     """
     return _Check(reader, control, full=full).run()
+
+
+def verify_named(open_point: Callable[[], PointReader], *, full: bool, control: Control) -> VerifyDone:
+    """Open a point and check it like ``verify_point``.
+
+    A manifest that is damaged or gone is a problem too, the worst: a failed job would leave the point sealed in the
+    catalog. Other failures to open it say nothing about the point and are raised.
+    """
+    try:
+        reader = open_point()
+    except SkyharborError as error:
+        if error.code not in _BAD_OBJECT:
+            raise
+        lost = Notice("", "damaged", f"nothing of the point can be read: {error.kind.title}: {error.detail}")
+        return VerifyDone(stats=VerifyStats(problems=1, warnings=1), full=full, warnings=(lost,))
+    return verify_point(reader, full=full, control=control)
 
 
 class _Check:
