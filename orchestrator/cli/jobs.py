@@ -16,6 +16,7 @@ from orchestrator.cli.progress import situation, view_for_terminal
 from orchestrator.cli.session import Session
 from orchestrator.cli.waiting import Job, wait_for
 from shared.errors import ExitCode
+from shared.model.terminal import printable
 
 _SHOWN_WARNINGS = 20
 
@@ -117,4 +118,4 @@ def explain(out: Output, job: Mapping[str, Any], *, about: str = "") -> int:
 
 def where(warning: Mapping[str, Any]) -> str:
     """Return the beginning of a warning's line: its path, when it is about one."""
-    return f"{warning['path']}: " if warning["path"] else ""  # some speak of the whole vault
+    return f"{printable(warning['path'])}: " if warning["path"] else ""  # some speak of the whole vault
