@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import sys
+
 _LAYOUT = "\n\t"
 
 
@@ -17,6 +20,15 @@ def printable_lines(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(letter if letter.isprintable() or letter in _LAYOUT else _escaped(letter) for letter in text)
+
+
+def spell_out() -> None:
+    r"""Let stdout show letters that its encoding does not have as ``\xNN`` or ``\uNNNN``, as stderr does.
+
+    A name that a Latin-1 or ASCII terminal cannot show must not end the list that it stands in.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _escaped(letter: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Generator
@@ -76,6 +77,18 @@ def test_names_that_command_a_terminal_or_forge_a_line_are_shown_and_not_obeyed(
     shown = unlocked.run("job", "show", "1").out
     assert r"/etc/\x1b[2J\x0aerror: all is lost: \x1b[1m (unreadable)" in shown
     assert "\x1b" not in shown
+
+
+def test_a_name_that_the_terminal_has_no_letters_for_does_not_end_the_list(
+    unlocked: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unlocked.lister.listed = [{**HOSTS, "path": "/etc/é"}, HOSTS]
+    ascii_only = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", ascii_only)
+    ran = unlocked.run("point", "ls", "latest", "--item", "etc")
+    ascii_only.flush()
+    shown = ascii_only.buffer.getvalue().decode()  # type: ignore[attr-defined]
+    assert (ran.code, "/etc/\\xe9\n" in shown, "/etc/hosts\n" in shown) == (0, True, True)
 
 
 def test_without_a_key_or_a_passphrase_ls_is_refused(world: World) -> None:
