@@ -231,7 +231,7 @@ class Vault:
     def _find_machine(self, wanted: str) -> tuple[str, list[Any]]:
         """§1.2: the machine's id, and the slots of its cards, latest first. Without a card the id will do."""
         cards: dict[str, list[tuple[str, str, list[Any]]]] = {path.name: [] for path in self.root.glob("points/*")}
-        for path in self.root.glob("machines/*"):
+        for path in self._files("machines/*"):
             try:
                 card = json.loads(path.read_bytes())
                 if path.name.startswith(f"{card['id']}."):
@@ -274,9 +274,13 @@ class Vault:
 
     # ---------------------------------------------------------------------------- points (§5)
 
+    def _files(self, pattern: str) -> Iterator[Path]:
+        """§1: objects are files. Reading what else has found its way into the folder, such as a FIFO, may never end."""
+        return (path for path in self.root.glob(pattern) if path.is_file())
+
     def _manifests(self) -> list[Path]:
         """Newest first: the names sort by time. Other names are foreign (§1)."""
-        paths = self.root.glob(f"points/{self.machine}/*/*")
+        paths = self._files(f"points/{self.machine}/*/*")
         ours = (path for path in paths if ID.fullmatch(path.name) and ID.fullmatch(path.parent.name))
         return sorted(ours, key=lambda path: path.name, reverse=True)
 
@@ -353,7 +357,7 @@ class Vault:
 
     def learn_all(self) -> None:
         """Look into every pack that there is."""
-        for path in sorted(self.root.glob("packs/*/*/*")):
+        for path in sorted(self._files("packs/*/*/*")):
             self.learn(path.relative_to(self.root).as_posix(), listed=False)
 
     def learn(self, pack: str, *, listed: bool = True) -> None:

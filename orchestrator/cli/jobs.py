@@ -16,6 +16,7 @@ from orchestrator.cli.progress import situation, view_for_terminal
 from orchestrator.cli.session import Session
 from orchestrator.cli.waiting import Job, wait_for
 from shared.errors import ExitCode
+from shared.model.terminal import printable
 
 _SHOWN_WARNINGS = 20
 
@@ -68,7 +69,7 @@ def follow(session: Session, job: Job, *, stream: bool = False) -> None:
         tell(out, latest)
     elif not stream:
         out.document(latest)
-    raise typer.Exit(_explain(out, latest))
+    raise typer.Exit(explain(out, latest))
 
 
 def tell(out: Output, job: Job) -> None:
@@ -98,18 +99,23 @@ def _stat(name: str, value: object) -> str:
     return formats.size(value) if name in _BYTES else formats.count(value)
 
 
-def _explain(out: Output, job: Mapping[str, Any]) -> int:
-    """Say on stderr why a finished job is not simply done, and return its exit code."""
+def explain(out: Output, job: Mapping[str, Any], *, about: str = "") -> int:
+    """Say on stderr why a finished job is not simply done, and return its exit code. ``about`` begins every line."""
     warnings = job.get("warnings") or []
     for warning in warnings[:_SHOWN_WARNINGS]:
-        out.say(f"warning: {warning['path']}: {warning['message']} ({warning['code']})")
+        out.say(f"warning: {about}{where(warning)}{warning['message']} ({warning['code']})")
     counted = (job.get("stats") or {}).get("warnings") or len(warnings)
     if counted > min(len(warnings), _SHOWN_WARNINGS):
-        out.say(f"warning: {counted} in all; see 'skyharbor --json job show {job['id']}'")
+        out.say(f"warning: {about}{counted} in all; see 'skyharbor --json job show {job['id']}'")
     error = job.get("error")
     if error:
-        out.say(f"error: {error['title']}: {error['message']} ({error['code']})")
+        out.say(f"error: {about}{error['title']}: {error['message']} ({error['code']})")
         out.say(f"hint: {error['hint']}")
     elif job["state"] != "completed":
-        out.say(f"error: the job ended {job['state']}")
+        out.say(f"error: {about}the job ended {job['state']}")
     return job_exit_code(job)
+
+
+def where(warning: Mapping[str, Any]) -> str:
+    """Return the beginning of a warning's line: its path, when it is about one."""
+    return f"{printable(warning['path'])}: " if warning["path"] else ""  # some speak of the whole vault

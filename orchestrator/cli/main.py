@@ -22,6 +22,7 @@ from orchestrator.cli.session import Session
 from orchestrator.cli.settings import CliSettings, read_settings
 from shared.clock import SystemClock
 from shared.errors import ExitCode, SkyharborError
+from shared.model.terminal import spell_out
 
 _HELP = """Air traffic control for backups.
 
@@ -40,6 +41,7 @@ def main(
     """Run one command line and return its exit code. Nothing escapes but what ends an interpreter."""
     arguments, as_json = hoist_json(argv)
     out = Output(json=as_json)
+    spell_out()
     chosen = settings or read_settings()
     session = Session(
         stack=stack,

@@ -1,7 +1,7 @@
 """Where words go: documents to stdout, everything for people's eyes beside them.
 
 Rule of the file: with ``--json`` stdout holds compact ASCII JSON, one document per line, and nothing else; people
-read stderr.
+read stderr. Names of files and machines are other people's: control characters in them never reach a terminal.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
+
+from shared.model.terminal import printable, printable_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +42,12 @@ class Output:
     def text(self, line: str = "") -> None:
         """Write a line of a human answer to stdout; nothing with ``--json``."""
         if not self.json:
-            sys.stdout.write(line + "\n")
+            sys.stdout.write(printable_lines(line) + "\n")
             sys.stdout.flush()
 
     def say(self, line: str) -> None:
         """Tell people something beside the answer, on stderr."""
-        sys.stderr.write(line + "\n")
+        sys.stderr.write(printable_lines(line) + "\n")
         sys.stderr.flush()
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str = "none") -> None:
@@ -63,7 +65,9 @@ class Output:
             table.add_column(column, overflow="fold", no_wrap=column in ("id", "point"))
         for row in listed:
             # Text, not str: names of other people's files and machines must not be read as markup.
-            table.add_row(*(Text(cell, style="bold" if number == 0 else "") for number, cell in enumerate(row)))
+            table.add_row(
+                *(Text(printable(cell), style="bold" if number == 0 else "") for number, cell in enumerate(row))
+            )
         self._render(table)
 
     def fields(self, pairs: Iterable[tuple[str, str]]) -> None:
@@ -71,7 +75,7 @@ class Output:
         listed = list(pairs)
         width = max((len(name) for name, _ in listed), default=0)
         for name, value in listed:
-            sys.stdout.write(f"{name:<{width}}  {value}\n")
+            sys.stdout.write(f"{name:<{width}}  {printable(value)}\n")
         sys.stdout.flush()
 
     def _render(self, renderable: Any) -> None:

@@ -67,6 +67,12 @@ class PointRows(Rows):
         )
         return None if row is None else _point(row)
 
+    def newest(self, item_id: str) -> RecoveryPoint | None:
+        """Return the item's newest point, sealed or damaged."""
+        order = "ORDER BY r.cataloged_at DESC, r.id DESC LIMIT 1"
+        row = self._one(inline(f"{_SELECT}WHERE r.item_id = :id AND r.state <> 'expired' {order}"), id=item_id)
+        return None if row is None else _point(row)
+
     def page(self, request: PageRequest, *, item_id: str | None) -> Page[RecoveryPoint]:
         """Return points, newest first."""
         clauses = ["r.state <> 'expired'"]

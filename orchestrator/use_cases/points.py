@@ -12,15 +12,16 @@ from shared.errors import SkyharborError
 
 
 def find_point(uow: UnitOfWork, *, point: str, item: str | None = None) -> RecoveryPoint:
-    """Return a point by id, a unique beginning of one, or ``latest`` of an item (newest sealed).
+    """Return a point by id, a unique beginning of one, or ``latest`` of an item.
 
-    With an item given, a point of another item is ``not-found``. Removed items still have their points.
+    The latest is the newest one, also when it is damaged: an older one in its place would be an unsaid loss. With an
+    item given, a point of another item is ``not-found``. Removed items still have their points.
     """
     if point == "latest" and item is None:
         raise SkyharborError("bad-request", "latest needs an item: which one's newest point is meant?", field="item")
     owner = uow.items.get(item, removed=True) if item is not None else None
     if point == "latest" and owner is not None:
-        last = uow.points.last(owner.id)
+        last = uow.points.newest(owner.id)
         if last is None:
             raise SkyharborError("not-found", f"{owner.name} has no recovery point yet")
         return last

@@ -310,6 +310,15 @@ def test_without_vault_json_the_id_comes_from_a_manifest(final: Copy) -> None:
     assert found(final.scratch / "out") == expected(FINAL.points[POINTS[3]])
 
 
+def test_what_is_no_file_is_no_object_and_never_waited_for(final: Copy) -> None:
+    before = final.run("list")
+    machine = next((final.vault / "machines").iterdir())
+    os.mkfifo(machine.with_name(f"{machine.name.partition('.')[0]}.{'0' * 32}"))
+    os.mkfifo(next((final.vault / "points").glob("*/*")) / "zzzz")
+    after = final.run("list")
+    assert (after.status, after.out) == (0, before.out)
+
+
 def test_a_vault_of_a_higher_format_is_refused(final: Copy) -> None:
     header = final.vault / "vault.json"
     header.write_text(header.read_text().replace('"format": 1', '"format": 2'))

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from orchestrator.domain.job_states import JobState
+from orchestrator.domain.job_states import JobState, PointState
 from orchestrator.domain.paging import PageRequest
 from orchestrator.store.schema import current, head
 from orchestrator.use_cases.admit import explain_waits
@@ -499,9 +499,26 @@ def test_restore_and_verify_carry_what_was_asked(plane: ControlPlane) -> None:
     plane.complete(verify, VerifyDone(stats=VerifyStats(problems=1), full=True, warnings=(Notice("a", "b", "c"),)))
     with plane.uow() as uow:
         assert find_point(uow, point=str(backup.point)).state == "damaged"
-        with pytest.raises(SkyharborError) as error:
-            find_point(uow, point="latest", item="i1")
-    assert code_of(error) == "not-found"
+
+
+def test_latest_is_the_newest_point_though_it_is_damaged_and_an_older_one_never_takes_its_place_unsaid(
+    plane: ControlPlane,
+) -> None:
+    plane.one_item()
+    older, newest = plane.run(), plane.run()
+    with plane.uow() as uow:
+        uow.points.set_state(str(newest.point), PointState.DAMAGED)
+        uow.commit()
+    with plane.uow() as uow:
+        assert find_point(uow, point="latest", item="i1").id == newest.point
+    with plane.uow() as uow:
+        uow.points.set_state(str(older.point), PointState.DAMAGED)
+        uow.commit()
+    granted = plane.start()
+    with plane.uow() as uow:
+        assert find_point(uow, point="latest", item="i1").id == newest.point  # it was: "has no recovery point yet"
+    assert isinstance(granted.instruction, BackupInstruction)
+    assert granted.instruction.reference is None, "a backup compares with sound points only"
 
 
 def test_retry_makes_a_new_job_of_an_ended_one_only(plane: ControlPlane) -> None:

@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass
 
 from shared.errors import SkyharborError
+from shared.model.terminal import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +44,3 @@ class Output:
         self.say(f"error: {what} ({error.code})")
         self.say(f"hint: {hint}")
         return error.kind.exit_code
-
-
-def printable(text: str) -> str:
-    r"""Return the text with everything that could command a terminal shown as ``\xNN`` or ``\uNNNN``."""
-    if text.isprintable():
-        return text
-    return "".join(letter if letter.isprintable() else _escaped(letter) for letter in text)
-
-
-def _escaped(letter: str) -> str:
-    code = ord(letter)
-    # A byte of a command-line argument that is no UTF-8 arrives as a lone surrogate.
-    if 0xDC80 <= code <= 0xDCFF:
-        code -= 0xDC00
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"

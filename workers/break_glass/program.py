@@ -18,6 +18,7 @@ import typer
 from shared.crypto.passphrase import read_passphrase_file
 from shared.errors import ExitCode, SkyharborError
 from shared.model.backup import ConflictRule
+from shared.model.terminal import spell_out
 from shared.vault.index import ChunkIndex
 from workers.break_glass import listing
 from workers.break_glass.output import Output
@@ -40,6 +41,7 @@ def main(argv: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
     end = argv.index("--") if "--" in argv else len(argv)
     out = Output(json="--json" in argv[:end])
+    spell_out()
     try:
         code = build_app()(args=list(argv) or ["--help"], prog_name="break-glass", standalone_mode=False, obj=out)
         sys.stdout.flush()

@@ -22,7 +22,7 @@ from workers.engine.attributes import dress
 from workers.engine.file_writing import Written, raise_if_full
 from workers.engine.folders import Folders
 from workers.engine.node_flags import FIRST_OF_FOLDERS, LAST, set_flags
-from workers.engine.notices import Notices, reason
+from workers.engine.notices import Notices, reason, shown
 from workers.engine.placing import beside_name, place
 from workers.engine.xattrs import path_node
 
@@ -202,7 +202,7 @@ class Landing:
             except OSError as error:
                 raise_if_full(error)
                 if not folder and error.errno in _NO_TARGET:
-                    raise SkyharborError("target-invalid", f"{name!r} cannot be made: {reason(error)}") from error
+                    raise SkyharborError("target-invalid", f"{shown(path)} cannot be made: {reason(error)}") from error
                 self._notices.say(path, "not-restored", f"{reason(error)}; neither is anything below it")
             else:
                 if where is None:

@@ -6,7 +6,7 @@ problem names the file that would be lost.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 
 from shared.contracts.work import Progress, VerifyDone
@@ -15,7 +15,7 @@ from shared.model.backup import Notice, VerifyStats
 from shared.vault.chunk_table import Location
 from shared.vault.entry import Entry, EntryKind
 from shared.vault.pack_format import FRAME_SIZE
-from shared.vault.pack_presence import mark_damaged
+from shared.vault.pack_presence import mark_damaged, marked_packs
 from shared.vault.point import PackRef
 from shared.vault.reader import PointReader
 from workers.engine.notices import Notices, shown
@@ -37,6 +37,22 @@ def verify_point(reader: PointReader, *, full: bool, control: Control) -> Verify
     it cannot be reached.
     """
     return _Check(reader, control, full=full).run()
+
+
+def verify_named(open_point: Callable[[], PointReader], *, full: bool, control: Control) -> VerifyDone:
+    """Open a point and check it like ``verify_point``.
+
+    A manifest that is damaged or gone is a problem too, the worst: a failed job would leave the point sealed in the
+    catalog. Other failures to open it say nothing about the point and are raised.
+    """
+    try:
+        reader = open_point()
+    except SkyharborError as error:
+        if error.code not in _BAD_OBJECT:
+            raise
+        lost = Notice("", "damaged", f"nothing of the point can be read: {error.kind.title}: {error.detail}")
+        return VerifyDone(stats=VerifyStats(problems=1, warnings=1), full=full, warnings=(lost,))
+    return verify_point(reader, full=full, control=control)
 
 
 class _Check:
@@ -63,6 +79,7 @@ class _Check:
             self._check_window(window)
             self._report()
         self._tell_harmless()
+        self._tell_marked()
         self._stats.bytes_read = self._bytes_read + self._reader.bytes_read - read_before
         self._stats.warnings = self._notices.count
         return VerifyDone(stats=self._stats, full=self._full, warnings=self._notices.listed())
@@ -76,6 +93,16 @@ class _Check:
                 self._good_packs.add(pack.name)
             else:
                 self._bad_packs[pack.name] = wrong
+
+    def _tell_marked(self) -> None:
+        """Without reading packs, say which of them somebody has read and found damaged: their sizes look right."""
+        marked = frozenset[str]() if self._full else marked_packs(self._reader.vault)
+        for pack in self._reader.packs:
+            if pack.name not in self._bad_packs and pack.name.rsplit("/", 1)[1] in marked:
+                message = (
+                    f"{pack.name} was read by an earlier verify and found damaged; --full says what it takes along"
+                )
+                self._notices.add(Notice("", "pack-damaged", message))
 
     def _wrong_with(self, pack: PackRef) -> str | None:
         size = self._reader.stored_size(pack.name)

@@ -49,7 +49,7 @@ from workers.engine.restore import restore_point
 from workers.engine.shard import run_shard, shard_order
 from workers.engine.sharding import SHARD_ENTRIES, Sharding
 from workers.engine.unit_store import unit_store
-from workers.engine.verify import verify_point
+from workers.engine.verify import verify_named
 
 log = structlog.get_logger()
 
@@ -114,9 +114,8 @@ def _run(granted: Granted, control: Control, hangar: Hangar, formation: Formatio
             return _restore(instruction, control, hangar)
         case VerifyInstruction():
             with _opened(instruction.point.vault, control, hangar) as vault:
-                return verify_point(
-                    _open_point(vault, instruction.point, hangar), full=instruction.full, control=control
-                )
+                point = instruction.point
+                return verify_named(lambda: _open_point(vault, point, hangar), full=instruction.full, control=control)
         case _:
             assert_never(instruction)
 

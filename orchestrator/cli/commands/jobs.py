@@ -10,7 +10,7 @@ import typer
 
 from orchestrator.cli import formats
 from orchestrator.cli.client import at
-from orchestrator.cli.jobs import follow, tell
+from orchestrator.cli.jobs import follow, tell, where
 from orchestrator.cli.progress import situation
 from orchestrator.cli.session import Session
 from orchestrator.cli.waiting import is_terminal
@@ -75,7 +75,7 @@ def show(ctx: typer.Context, job: JobId) -> None:
     if error:
         session.out.text(f"error      {error['title']}: {error['message']} ({error['code']})")
     for warning in document.get("warnings") or []:
-        session.out.text(f"warning    {warning['path']}: {warning['message']} ({warning['code']})")
+        session.out.text(f"warning    {where(warning)}{warning['message']} ({warning['code']})")
 
 
 def watch(ctx: typer.Context, job: JobId) -> None:

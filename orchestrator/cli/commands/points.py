@@ -17,6 +17,7 @@ from orchestrator.cli.failures import error_document
 from orchestrator.cli.ports import Listing
 from orchestrator.cli.session import Session
 from shared.errors import SkyharborError
+from shared.model.terminal import printable
 
 PointId = Annotated[
     str, typer.Argument(metavar="POINT", help="The point's id, its unique beginning, or 'latest' with --item.")
@@ -175,7 +176,9 @@ def _line(entry: Mapping[str, object]) -> str:
     owner = f"{entry.get('uid')}:{entry.get('gid')}"
     pointer = f" -> {entry['target']}" if entry.get("target") else ""
     when = formats.moment(entry.get("mtime"))
+    # A name with a line end must not look like an entry of its own.
+    name = printable(f"{entry['path']}{pointer}")
     return (
         f"{entry.get('type')!s:<9} {formats.octal(entry.get('mode'))} {owner:>11} "
-        f"{formats.size(entry.get('size')):>10} {when} {entry['path']}{pointer}"
+        f"{formats.size(entry.get('size')):>10} {when} {name}"
     )

@@ -11,6 +11,7 @@ import typer
 from orchestrator.cli import bandwidth, formats
 from orchestrator.cli.client import Tower, at
 from orchestrator.cli.failures import job_exit_code
+from orchestrator.cli.jobs import explain
 from orchestrator.cli.option_order import CommandInOrder, in_order
 from orchestrator.cli.progress import view_for_terminal
 from orchestrator.cli.session import Session
@@ -134,10 +135,7 @@ def verify(
     session = Session.of(ctx)
     tower = session.tower()
     vault = tower.get(at("vaults", name))
-    jobs = [
-        tower.post("/jobs", {"kind": "verify", "point": point, "full": full}, idempotency_key=str(uuid4()))
-        for point in _newest_points(tower, vault["id"])
-    ]
+    jobs = list(_verify_newest(tower, vault["id"], full=full))
     ended = [_wait(session, job) for job in jobs]
     if session.out.json:
         session.out.document({"vault": vault["name"], "items": ended})
@@ -147,15 +145,24 @@ def verify(
             (_verdict(job) for job in ended),
             empty="the vault holds no recovery point to verify",
         )
+        for job in ended:
+            explain(session.out, job, about=f"{job.get('item')}: ")
     codes = {job_exit_code(job) for job in ended} - {ExitCode.DONE}
     if codes:
         raise typer.Exit(ExitCode.WARNINGS if codes == {ExitCode.WARNINGS} else ExitCode.FAILED)
 
 
-def _newest_points(tower: Tower, vault_id: str) -> Iterator[str]:
+def _verify_newest(tower: Tower, vault_id: str, *, full: bool) -> Iterator[Job]:
     for item in tower.items("/items"):
-        if item["vault"]["id"] == vault_id and item.get("last_point"):
-            yield item["last_point"]["id"]
+        if item["vault"]["id"] != vault_id:
+            continue
+        # Not the item's last point, which is its newest sound one: a damaged one behind it would never be looked at.
+        request = {"kind": "verify", "point": "latest", "item": item["id"], "full": full}
+        try:
+            yield tower.post("/jobs", request, idempotency_key=str(uuid4()))
+        except SkyharborError as error:
+            if error.code != "not-found":  # no point yet
+                raise
 
 
 def _wait(session: Session, job: Job) -> dict[str, Any]:

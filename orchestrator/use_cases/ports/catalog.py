@@ -143,6 +143,10 @@ class Points(Protocol):
         """Return the item's newest sealed point, by the order in which the catalog learned of them."""
         ...
 
+    def newest(self, item_id: str) -> RecoveryPoint | None:
+        """Return the item's newest point, as ``last`` but also when it is damaged."""
+        ...
+
     def page(self, request: PageRequest, *, item_id: str | None) -> Page[RecoveryPoint]:
         """Newest first, as ``last``."""
         ...

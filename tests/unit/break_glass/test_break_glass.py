@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from shared.crypto.slots import seal_slot
 from shared.model.ids import new_id
 from tests.support.mounts import image
 from tests.unit.break_glass.conftest import MTIME, PASSPHRASE, Glass
+from workers.break_glass.program import main
 from workers.break_glass.restoring import watched
 from workers.engine.ports import Stop
 
@@ -72,6 +74,18 @@ def test_names_in_a_listing_cannot_command_the_terminal(glass: Glass) -> None:
     glass.seal(ITEM, "docs", FILES)
     ran = glass.run("ls")
     assert ("\x1b" in ran.out, "/data/z\\xff\\x1b[2J" in ran.out) == (False, True)
+
+
+def test_a_name_that_the_terminal_has_no_letters_for_does_not_end_the_list(
+    glass: Glass, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    glass.seal(ITEM, "docs", {"é".encode(): b"1", b"zz": b"2"})
+    ascii_only = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", ascii_only)
+    code = main(["ls", "--store", glass.url, "--machine", "m1", "--key-file", glass.key_file()])
+    ascii_only.flush()
+    shown = ascii_only.buffer.getvalue().decode()  # type: ignore[attr-defined]
+    assert (code, "/data/\\xe9\n" in shown, "/data/zz\n" in shown) == (0, True, True)
 
 
 @pytest.mark.parametrize(

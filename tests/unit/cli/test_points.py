@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Generator
@@ -14,6 +15,7 @@ from orchestrator.cli.ports import Listing
 from shared.crypto.domain_keys import new_dek
 from shared.crypto.keyring import Keyring
 from shared.errors import SkyharborError
+from tests.unit.cli.jobs import a_done_job
 from tests.unit.cli.world import Answer, World
 
 MACHINE = "01940000-0000-7000-8000-00000000beef"
@@ -59,6 +61,34 @@ def test_ls_for_people_reads_like_ls(unlocked: World) -> None:
     lines = unlocked.run("point", "ls", "latest", "--item", "etc").out.splitlines()
     assert lines[1].startswith("file      0644         0:0      120 B ")
     assert lines[2].endswith(" /etc/mtab -> /proc/self/mounts")
+
+
+def test_names_that_command_a_terminal_or_forge_a_line_are_shown_and_not_obeyed(unlocked: World) -> None:
+    bad = {**HOSTS, "path": "/etc/\x1b]0;owned\x07\x9b31m", "target": None}
+    forged = {**LINK, "path": "/etc/a\nfile  0644 /etc/b", "target": "\x1b[2J"}
+    unlocked.lister.listed = [bad, forged]
+    lines = unlocked.run("point", "ls", "latest", "--item", "etc").out.split("\n")
+    assert [line.partition(" /etc/")[2] for line in lines if line] == [
+        r"\x1b]0;owned\x07\x9b31m",
+        r"a\x0afile  0644 /etc/b -> \x1b[2J",
+    ]
+    warnings = [{"path": "/etc/\x1b[2J\nerror: all is lost", "code": "unreadable", "message": "\x1b[1m"}]
+    unlocked.server.on("GET /jobs/1", Answer(body=a_done_job(warnings=warnings)))
+    shown = unlocked.run("job", "show", "1").out
+    assert r"/etc/\x1b[2J\x0aerror: all is lost: \x1b[1m (unreadable)" in shown
+    assert "\x1b" not in shown
+
+
+def test_a_name_that_the_terminal_has_no_letters_for_does_not_end_the_list(
+    unlocked: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unlocked.lister.listed = [{**HOSTS, "path": "/etc/é"}, HOSTS]
+    ascii_only = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", ascii_only)
+    ran = unlocked.run("point", "ls", "latest", "--item", "etc")
+    ascii_only.flush()
+    shown = ascii_only.buffer.getvalue().decode()  # type: ignore[attr-defined]
+    assert (ran.code, "/etc/\\xe9\n" in shown, "/etc/hosts\n" in shown) == (0, True, True)
 
 
 def test_without_a_key_or_a_passphrase_ls_is_refused(world: World) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.cli.ports import MOST_WORKERS, Endpoint, UpOptions
 from shared.errors import SkyharborError
-from tests.unit.cli.jobs import a_job
+from tests.unit.cli.jobs import a_job, an_error
 from tests.unit.cli.world import Answer, World, problem, serving
 from workers.settings import WorkerSettings
 
@@ -212,15 +212,25 @@ def test_a_policy_is_read_from_its_file(world: World, tmp_path: Path) -> None:
 
 def test_vault_verify_proves_the_newest_point_of_its_items_and_exits_by_the_worst(world: World) -> None:
     def item(name: str, vault: str) -> dict[str, object]:
-        return {"name": name, "vault": {"id": vault, "name": vault}, "last_point": {"id": f"point-of-{name}"}}
+        return {"id": f"id-of-{name}", "name": name, "vault": {"id": vault}, "last_point": {"id": f"sealed-{name}"}}
 
     world.server.on("GET /vaults/v", Answer(body={"id": "v", "name": "v"}))
     listed = [item("a", "v"), item("b", "v"), item("c", "other"), {**item("d", "v"), "last_point": None}]
     world.server.on("GET /items", Answer(body={"items": listed, "next": None}))
     sound, damaged = ({"problems": 0, "warnings": 0}, {"problems": 1, "warnings": 1})
     jobs = [a_job(id=str(n), kind="verify", state="completed", stats=s) for n, s in enumerate((sound, damaged))]
-    world.server.on("POST /jobs", *(Answer(202, job) for job in jobs))
+    world.server.on("POST /jobs", *(Answer(202, job) for job in jobs), problem("not-found", "d has no point yet"))
     ran = world.run("--json", "vault", "verify", "v", "--full")
-    asked = [(request.body["point"], request.body["full"]) for request in world.server.seen("POST /jobs")]
-    assert asked == [("point-of-a", True), ("point-of-b", True)]
+    # The newest, not the item's last sound point: that one is known to be sound, and the vault would look so too.
+    asked = [[request.body[key] for key in ("point", "item", "full")] for request in world.server.seen("POST /jobs")]
+    assert asked == [["latest", name, True] for name in ("id-of-a", "id-of-b", "id-of-d")]
     assert (ran.code, [job["id"] for job in ran.json["items"]]) == (1, ["0", "1"])
+
+
+def test_vault_verify_says_why_a_point_is_not_sound(world: World) -> None:
+    world.server.on("GET /vaults/v", Answer(body={"id": "v", "name": "v"}))
+    world.server.on("GET /items", Answer(body={"items": [{"id": "1", "vault": {"id": "v"}}], "next": None}))
+    gone = a_job(kind="verify", state="discarded", item="etc", error=an_error("vault-missing"))
+    world.server.on("POST /jobs", Answer(202, gone))
+    ran = world.run("vault", "verify", "v")
+    assert (ran.code, "error: etc: T: M (vault-missing)" in ran.err, "hint: " in ran.err) == (1, True, True)

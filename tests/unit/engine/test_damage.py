@@ -4,13 +4,14 @@ import os
 
 import pytest
 
+from shared.errors import SkyharborError
 from shared.model.backup import ConflictRule
 from shared.storage.local import LocalStore
 from tests.support.trees import Node, nasty, plant
 from tests.support.uncontrolled import Uncontrolled
 from tests.unit.engine.rig import Recorder, Rig
 from workers.engine.restore import restore_point
-from workers.engine.verify import verify_point
+from workers.engine.verify import verify_named, verify_point
 
 
 @pytest.fixture
@@ -147,3 +148,30 @@ def test_verify_reports_where_it_is(rig, tree):
     recorder = Recorder()
     verify_point(rig.reader(), full=True, control=recorder)
     assert recorder.positions[-1].files_done == 2
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_point_whose_manifest_is_damaged_or_gone_is_a_problem_so_that_nobody_goes_on_taking_it_for_sound(
+    rig, tree, tmp_path, gone
+):
+    _two_backups(rig, tree)
+    manifest = max(info.name for info in rig.store.list("points/"))
+    if gone:
+        os.unlink(tmp_path / "vault" / manifest)
+    else:
+        _flip(tmp_path, manifest, -5)
+    point = os.path.basename(manifest)
+    done = verify_named(lambda: rig.reader(point), full=False, control=Uncontrolled())
+    assert (done.stats.problems, [(notice.path, notice.code) for notice in done.warnings]) == (1, [("", "damaged")])
+
+
+def test_a_store_that_cannot_be_reached_says_nothing_about_the_point(rig, tree):
+    rig.backup(tree)
+
+    def away():
+        raise SkyharborError("store-unreachable", "the network")
+
+    with pytest.raises(SkyharborError) as error:
+        verify_named(away, full=True, control=Uncontrolled())
+    assert error.value.code == "store-unreachable"
+    assert verify_named(rig.reader, full=True, control=Uncontrolled()).stats.problems == 0

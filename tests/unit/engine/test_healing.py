@@ -151,6 +151,18 @@ def test_bit_rot_that_a_verify_has_found_is_healed_by_the_next_backup(rig, tree,
     assert _codes(rig.backup(tree)) == []
 
 
+def test_a_verify_of_the_structure_does_not_call_sound_what_a_full_one_has_found_damaged(rig, tree, tmp_path):
+    rig.backup(tree)
+    (rotten,) = _packs(rig)
+    _flip(tmp_path, rotten, 100)
+    assert _codes(_verify(rig, full=False)) == []  # sizes are right, and nothing is read
+    assert _verify(rig).stats.problems == 2
+    done = _verify(rig, full=False)
+    assert (done.stats.problems, done.stats.warnings, _codes(done)) == (0, 1, ["pack-damaged"])
+    rig.backup(tree)
+    assert _codes(_verify(rig, full=False)) == []
+
+
 # ── what a full verify proves ────────────────────────────────────────────────────────────────────────
 
 
