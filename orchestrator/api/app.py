@@ -21,6 +21,7 @@ from orchestrator.api import (
     points,
     policies,
     problems,
+    slots,
     system,
     vaults,
     work,
@@ -81,6 +82,6 @@ def create_app(application: Application, *, token: str, worker_token: str) -> Fa
 
 def _operators() -> APIRouter:
     router = APIRouter()
-    for noun in (system, vaults, machines, items, policies, jobs, events, points, audit):
+    for noun in (system, vaults, machines, items, policies, jobs, events, points, slots, audit):
         router.include_router(noun.routes)
     return router

@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
+import msgspec
 from fastapi import APIRouter
 from pydantic import AfterValidator, BaseModel, Field
 
 from orchestrator.api.auth import OPERATOR
 from orchestrator.api.edge import Listing, Moment, NamedOut, Paging, Received, Ref, Text, Use, named
-from orchestrator.domain.inventory import Item, Source
+from orchestrator.domain.inventory import Care, Item, Source
+from orchestrator.domain.policy import RetentionSpec
 from orchestrator.use_cases.items import (
     add_item,
+    change_item,
     get_item,
     list_items,
     pause_item,
@@ -53,6 +56,10 @@ Glob = Annotated[Text, AfterValidator(_usable)]
 """A pattern of what is left out."""
 
 
+Count = Annotated[int, Field(ge=0, le=100_000)]
+"""How many points are kept."""
+
+
 class Rules(Received):
     """What else is left out.
 
@@ -75,8 +82,19 @@ class FilesSource(Received):
     rules: Annotated[Rules, Field(default_factory=Rules)]
 
 
+class RetentionIn(Received):
+    """How many points of each kind are kept, in place of the policy's."""
+
+    last: Count = 0
+    hourly: Count = 0
+    daily: Count = 0
+    weekly: Count = 0
+    monthly: Count = 0
+    yearly: Count = 0
+
+
 class NewItem(Received):
-    """Something to protect."""
+    """Something to protect. Without a policy, one that selects its tags is followed; ``rpo`` is in seconds."""
 
     name: Text
     workload: Literal["files"]
@@ -84,6 +102,21 @@ class NewItem(Received):
     vault: Text
     source: FilesSource
     policy: Text | None = None
+    tags: Annotated[list[Text], Field(default_factory=list)]
+    rpo: int | None = None
+    retention: RetentionIn | None = None
+    hypervisor: Text = ""
+
+
+class ChangedItem(Received):
+    """What is to be different; what is missing stays. ``policy``, ``rpo``, ``retention`` may be null, for none."""
+
+    source: FilesSource | None = None
+    policy: Text | None = None
+    tags: list[Text] | None = None
+    rpo: int | None = None
+    retention: RetentionIn | None = None
+    hypervisor: Text | None = None
 
 
 class LastPointOut(BaseModel):
@@ -121,6 +154,11 @@ class ItemOut(BaseModel):
     machine: NamedOut
     vault: NamedOut
     policy: str | None
+    policy_by_tags: bool
+    tags: list[str]
+    rpo: int | None
+    retention: dict[str, int] | None
+    hypervisor: str
     source: SourceOut
     paused_at: Moment | None
     created_at: Moment
@@ -139,12 +177,35 @@ def add(application: Use, body: NewItem) -> ItemOut:
             workload=body.workload,
             machine=body.machine,
             vault=body.vault,
-            paths=body.source.paths,
-            excludes=body.source.excludes,
-            rules=_rules(body.source.rules),
-            policy=body.policy,
+            source=_source(body.source),
+            care=Care(
+                policy=body.policy,
+                tags=tuple(body.tags),
+                rpo=body.rpo,
+                retention=_retention(body.retention),
+                hypervisor=body.hypervisor,
+            ),
         )
     return _out(item)
+
+
+@routes.patch("/items/{ref}")
+def change(application: Use, ref: Ref, body: ChangedItem) -> ItemOut:
+    """Change what an item protects or how it is looked after. Backups that have begun go on as they were told."""
+    given = body.model_fields_set
+
+    def care(now: Care) -> Care:
+        return Care(
+            policy=body.policy if "policy" in given else now.policy,
+            tags=now.tags if body.tags is None else tuple(body.tags),
+            rpo=body.rpo if "rpo" in given else now.rpo,
+            retention=_retention(body.retention) if "retention" in given else now.retention,
+            hypervisor=now.hypervisor if body.hypervisor is None else body.hypervisor,
+        )
+
+    source = None if body.source is None else _source(body.source)
+    with application.unit_of_work() as uow:
+        return _out(change_item(uow, actor=OPERATOR, ref=ref, source=source, care=care))
 
 
 @routes.get("/items")
@@ -194,12 +255,25 @@ def _out(item: Item) -> ItemOut:
         machine=named(item.machine),
         vault=named(item.vault),
         policy=item.policy,
+        policy_by_tags=item.by_tags,
+        tags=list(item.tags),
+        rpo=item.rpo,
+        retention=None if item.retention is None else msgspec.to_builtins(item.retention),
+        hypervisor=item.hypervisor,
         source=_source_out(item.source),
         paused_at=item.paused_at,
         created_at=item.created_at,
         last_point=LastPointOut(id=last.id, sealed_at=last.sealed_at, type=last.type) if last else None,
         next_fire_at=item.next_fire_at,
     )
+
+
+def _source(received: FilesSource) -> Source:
+    return Source(paths=tuple(received.paths), excludes=tuple(received.excludes), rules=_rules(received.rules))
+
+
+def _retention(received: RetentionIn | None) -> RetentionSpec | None:
+    return None if received is None else RetentionSpec(**received.model_dump())
 
 
 def _rules(received: Rules) -> ExcludeRules:

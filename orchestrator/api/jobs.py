@@ -82,7 +82,10 @@ class ErrorOut(BaseModel):
 
 
 class JobOut(BaseModel):
-    """A job. ``type`` is what was really done; ``seconds`` is from start to end; stats depend on the kind."""
+    """A job. ``type`` is what was really done; ``seconds`` is from start to end; stats depend on the kind.
+
+    Of a waiting one, ``expected_start_at`` is a forecast; ``latest_start`` is when it has to start to keep the RPO.
+    """
 
     id: str
     kind: JobKind
@@ -99,6 +102,11 @@ class JobOut(BaseModel):
     seconds: float | None
     wait_reason: str | None
     queue_position: int | None
+    expected_start_at: Moment | None
+    latest_start: Moment | None
+    start_by: Moment | None
+    finish_by: Moment | None
+    tenant: str
     cancel_requested_at: Moment | None
     progress: dict[str, Any] | None
     error: ErrorOut | None
@@ -175,6 +183,11 @@ def job_out(job: Job) -> JobOut:
         seconds=job.seconds,
         wait_reason=job.wait_reason,
         queue_position=job.queue_position,
+        expected_start_at=job.expected_start_at,
+        latest_start=None if job.terminal else job.latest_start,
+        start_by=job.start_by,
+        finish_by=job.finish_by,
+        tenant=job.tenant,
         cancel_requested_at=job.cancel_requested_at,
         progress=dict(job.progress) if job.progress is not None else None,
         error=ErrorOut(code=error.code, title=error.title, message=error.message, hint=error.hint) if error else None,

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, StrictInt
 
 from orchestrator.api.auth import OPERATOR
 from orchestrator.api.edge import Listing, Moment, Paging, Received, Ref, Text, Use, listing
-from orchestrator.domain.inventory import Machine
+from orchestrator.domain.inventory import DEFAULT_TENANT, Machine
 from orchestrator.use_cases.machines import add_machine, get_machine, list_machines
 
 routes = APIRouter(tags=["machines"])
@@ -24,6 +24,8 @@ class NewMachine(Received):
     name: Text
     id: Text
     key_slots: Annotated[list[KeySlot], Field(min_length=1)]
+    tenant: Text = DEFAULT_TENANT
+    location: Text = ""
 
 
 class MachineOut(BaseModel):
@@ -34,13 +36,23 @@ class MachineOut(BaseModel):
     key_slots: list[KeySlot]
     created_at: Moment
     items: int
+    tenant: str
+    location: str
 
 
 @routes.post("/machines", status_code=201)
 def add(application: Use, body: NewMachine) -> MachineOut:
     """Add a machine."""
     with application.unit_of_work() as uow:
-        machine = add_machine(uow, actor=OPERATOR, name=body.name, machine_id=body.id, key_slots=body.key_slots)
+        machine = add_machine(
+            uow,
+            actor=OPERATOR,
+            name=body.name,
+            machine_id=body.id,
+            key_slots=body.key_slots,
+            tenant=body.tenant,
+            location=body.location,
+        )
     return _out(machine)
 
 
@@ -65,4 +77,6 @@ def _out(machine: Machine) -> MachineOut:
         key_slots=[dict(slot) for slot in machine.key_slots],
         created_at=machine.created_at,
         items=machine.items,
+        tenant=machine.tenant,
+        location=machine.location,
     )

@@ -94,6 +94,10 @@ class Tower:
         """Change some of what is at ``path`` and return all of it."""
         return self._exchange("PATCH", path, repeat=False, json=dict(body))
 
+    def put(self, path: str, body: Mapping[str, object]) -> dict[str, Any]:
+        """Have what is at ``path`` be so; a broken connection is repeated."""
+        return self._exchange("PUT", path, repeat=True, json=dict(body))
+
     def delete(self, path: str) -> dict[str, Any]:
         """Remove what is at ``path``."""
         return self._exchange("DELETE", path, repeat=False)

@@ -15,14 +15,20 @@ WAITING = {
     "not_due": "not due yet",
     "window": "outside its window",
     "blackout": "blackout",
-    "paused": "the item is paused",
+    "paused": "the item, or something that it needs, is paused",
     "slot:global": "all slots are taken",
+    "slot:class": "all slots of its kind are taken",
+    "slot:tenant": "the tenant's slots are taken",
+    "slot:location": "the location's slots are taken",
+    "slot:hypervisor": "the hypervisor's slots are taken",
+    "slot:bandwidth": "the location's line is full",
     "slot:machine": "the machine's slots are taken",
     "slot:vault": "the vault's slots are taken",
     "worker": "for a worker to take it",
-    "admission": "for admission",
+    "admission": "for its turn",
     "dependency": "for another backup of the item",
     "backoff": "before the next attempt",
+    "breaker": "until fewer jobs fail with its error",
 }
 
 
@@ -32,11 +38,13 @@ def view_for_terminal() -> View:
 
 
 def situation(job: Job) -> str:
-    """Return in a few words where the job is: its phase, or what it waits for and its place in the queue."""
+    """Return in a few words where the job is: its phase, or what it waits for, its place and the forecast."""
     reason = job.get("wait_reason")
     if reason:
-        place = job.get("queue_position")
-        return f"waiting {WAITING.get(reason, reason)}" + (f" (place {place})" if place else "")
+        place, start = job.get("queue_position"), job.get("expected_start_at")
+        told = [f"place {place}"] if place else []
+        told += [f"start expected {formats.moment(start)}"] if start else []
+        return f"waiting {WAITING.get(reason, reason)}" + (f" ({', '.join(told)})" if told else "")
     phase = (job.get("progress") or {}).get("phase")
     return str(phase or job["state"])
 

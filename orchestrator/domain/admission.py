@@ -24,7 +24,7 @@ MOST_HEADS = 8
 """So many of the first jobs that do not fit get a reservation; EASY gives one, but scopes here are many and small."""
 
 FARTHEST_START = timedelta(hours=1)
-"""A job that cannot start within this reserves nothing yet: holding slots empty for longer costs more than it brings."""
+"""A job that cannot start within this reserves nothing yet: slots kept empty for longer cost more than they bring."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

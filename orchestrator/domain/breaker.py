@@ -1,8 +1,8 @@
 """Retries of a whole fleet: how many at once, and none at all of what fails everywhere.
 
-A storage that is down fails every job that needs it. Trying each of them again and again finds out nothing and takes the
-slots from jobs that would succeed. So retries are few at a time, and an error that makes up a large part of all ends of
-attempts stops the retries of the jobs that met it until it no longer does.
+A storage that is down fails every job that needs it. Trying each of them again and again finds out nothing and takes
+the slots from jobs that would succeed. So retries are few at a time, and an error that makes up a large part of all
+ends of attempts stops the retries of the jobs that met it until it no longer does.
 
 Rule of the file: pure; the state is what happened in the last minutes, so there is nothing to reset.
 """
@@ -28,7 +28,7 @@ FEWEST_RETRIES = 2
 def tripped(*, failures: Mapping[str, int], ends: int) -> Sequence[str]:
     """Return the error codes whose jobs are not tried again for now, in order.
 
-    ``failures`` are the ends of attempts by error code within ``SECONDS``, ``ends`` are all of them, good ones included.
+    ``failures`` are the ends of attempts by error code within ``SECONDS``, ``ends`` are all of them, good ones too.
     Only errors that pass by themselves count: the others are not retried anyway.
     """
     return sorted(

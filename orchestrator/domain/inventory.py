@@ -30,6 +30,15 @@ class Named:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tenant:
+    """Whose machines are. ``weight`` is its share of the slots beside the others' weights."""
+
+    name: str
+    weight: int
+    machines: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
     """A protected machine: a key domain. ``key_slots`` are wrapped, so nothing here is secret.
 

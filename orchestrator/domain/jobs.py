@@ -14,7 +14,6 @@ from orchestrator.domain.job_states import TERMINAL, JobState
 from shared.errors import REGISTRY
 from shared.model.backup import BackupType, ConflictRule, JobKind
 
-
 MOST_ATTEMPTS = 3
 """How often a job is tried, unless its policy says otherwise."""
 
@@ -99,6 +98,7 @@ class Job:
     due_at: datetime
     admitted_at: datetime | None = None
     started_at: datetime | None = None
+    attempt_started_at: datetime | None = None
     committing_at: datetime | None = None
     finished_at: datetime | None = None
     cancel_requested_at: datetime | None = None
@@ -107,6 +107,7 @@ class Job:
     finish_by: datetime | None = None
     tenant: str = ""
     estimate: float = 0.0
+    mib_per_second: int = 1
     latest_start: datetime | None = None
     longest_pause: float = LONGEST_PAUSE
     backoff_seconds: float = 0.0
@@ -150,8 +151,8 @@ class Job:
 class NewJob:
     """What it takes to make a job. ``due_at`` None means now, by the database's clock.
 
-    ``waiting_since``: a job that replaces one in the queue has waited since then. ``latest_start`` None is now: somebody
-    waits for it. ``estimate`` is in seconds; ``mib_per_second`` is what it will take of its location's line.
+    ``waiting_since``: a job that replaces one in the queue has waited since then. ``latest_start`` None is now:
+    somebody waits for it. ``estimate`` is in seconds; ``mib_per_second`` is what it will take of its location's line.
     """
 
     id: str

@@ -24,13 +24,19 @@ class Worker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotScope:
-    """A scarce thing and how much of it is in use."""
+    """A scarce thing and how much of it is in use. ``floor`` is for restores only.
+
+    ``name`` is what people call it: for a machine or vault its name, otherwise the key. ``in_use`` may be more than
+    ``capacity`` for a while after that was lowered.
+    """
 
     scope: str
     key: str
     capacity: int
     in_use: int
     paused: bool = False
+    floor: int = 0
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

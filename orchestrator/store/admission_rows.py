@@ -65,9 +65,18 @@ class AdmissionRows(Rows):
         """Ask running jobs whose time to finish is over to stop."""
         return [row["id"] for row in self._all(statement("stop_overdue"), limit=limit)]
 
-    def candidates(self, *, closed_policies: Sequence[str], limit: int) -> Sequence[Candidate]:
+    def candidates(
+        self, *, closed_policies: Sequence[str], besides: Sequence[ScopeKey] = (), limit: int
+    ) -> Sequence[Candidate]:
         """Return startable jobs, so many of each tenant, locked."""
-        return [_candidate(row) for row in self._all(statement("candidates"), closed=list(closed_policies), limit=limit)]
+        rows = self._all(
+            statement("candidates"),
+            closed=list(closed_policies),
+            scopes=[scope for scope, _ in besides],
+            keys=[key for _, key in besides],
+            limit=limit,
+        )
+        return [_candidate(row) for row in rows]
 
     def heads(self, *, closed_policies: Sequence[str], limit: int) -> Sequence[Candidate]:
         """Return the first jobs that at most slots keep from starting, in order."""
@@ -75,13 +84,19 @@ class AdmissionRows(Rows):
 
     def room(self, candidates: Sequence[Candidate]) -> Mapping[ScopeKey, Room]:
         """Lock the scopes that these candidates touch and return what is left on them."""
+        return self._room("admit_lock_slots", candidates)
+
+    def look(self, candidates: Sequence[Candidate]) -> Mapping[ScopeKey, Room]:
+        """Return what is left on the scopes that these candidates touch, at this moment; nothing is locked."""
+        return self._room("look_at_slots", candidates)
+
+    def _room(self, query: str, candidates: Sequence[Candidate]) -> Mapping[ScopeKey, Room]:
         names, keys = _scopes(candidates)
-        rows = self._all(statement("admit_lock_slots"), scopes=names, keys=keys)
         return {
             (row["scope"], row["key"]): room_of(
                 capacity=row["capacity"], in_use=row["in_use"], floor=row["floor"], paused=row["paused"]
             )
-            for row in rows
+            for row in self._all(statement(query), scopes=names, keys=keys)
         }
 
     def holders(self, candidates: Sequence[Candidate]) -> Mapping[ScopeKey, Sequence[Holder]]:

@@ -53,7 +53,9 @@ class MachineRows(Rows):
         except IntegrityError as error:
             raise SkyharborError("already-exists", f"there is a machine with the name {name!r} or this id") from error
         self._run(
-            inline("INSERT INTO slot_scope (scope, key, capacity, wanted) VALUES ('machine', :id, :capacity, :capacity)"),
+            inline(
+                "INSERT INTO slot_scope (scope, key, capacity, wanted) VALUES ('machine', :id, :capacity, :capacity)"
+            ),
             id=machine_id,
             capacity=MACHINE_CAPACITY,
         )

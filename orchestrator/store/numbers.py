@@ -11,8 +11,8 @@ from sqlalchemy import Connection
 
 from orchestrator.domain.job_states import JobState
 from orchestrator.domain.system import Numbers
-from orchestrator.store.admission_rows import SlotRows
 from orchestrator.store.base import inline
+from orchestrator.store.slot_rows import SlotRows
 
 
 def count_by_state(db: Connection) -> Mapping[str, int]:

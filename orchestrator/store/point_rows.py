@@ -100,6 +100,7 @@ class PointRows(Rows):
             id=point_id,
             how=how,
         )
+        self._note_newest_of(point_id)
 
     def set_state(self, point_id: str, state: PointState) -> None:
         """Set the state of a point that is not expired."""
@@ -107,6 +108,22 @@ class PointRows(Rows):
             inline("UPDATE recovery_point SET state = :state WHERE id = :id AND state <> 'expired'"),
             id=point_id,
             state=state,
+        )
+        self._note_newest_of(point_id)
+
+    def _note_newest_of(self, point_id: str) -> None:
+        row = self._one(inline("SELECT item_id FROM recovery_point WHERE id = :id"), id=point_id)
+        if row is not None:
+            self._note_newest(row["item_id"])
+
+    def _note_newest(self, item_id: str) -> None:
+        """Keep with the item when its newest sealed point came: promises of a whole fleet are judged by it."""
+        self._run(
+            inline(
+                "UPDATE item SET newest_point_at = (SELECT max(r.cataloged_at) FROM recovery_point r"
+                " WHERE r.item_id = item.id AND r.state = 'sealed') WHERE id = :id"
+            ),
+            id=item_id,
         )
 
 

@@ -124,11 +124,12 @@ class PolicyRows(Rows):
         return {row["id"]: msgspec.convert(row["spec"], PolicySpec) for row in rows}
 
     def waiting(self) -> Mapping[str, PolicySpec]:
-        """Return the newest specs, with a window or blackouts, of the policies whose items have waiting, scheduled jobs."""
+        """Return the newest specs, with a window or blackouts, of policies whose items have waiting, scheduled jobs."""
         rows = self._all(
             inline(
                 "SELECT p.name, v.spec FROM policy p JOIN policy_version v ON v.policy = p.name AND v.n = p.newest"
-                " WHERE (v.spec ->> 'window' IS NOT NULL OR v.spec ->> 'blackouts' <> '[]') AND EXISTS (SELECT 1 FROM job j JOIN item i ON i.id = j.item_id"
+                " WHERE (v.spec ->> 'window' IS NOT NULL OR v.spec ->> 'blackouts' <> '[]')"
+                " AND EXISTS (SELECT 1 FROM job j JOIN item i ON i.id = j.item_id"
                 " WHERE i.policy = p.name AND j.trigger = 'schedule' AND j.state = 'available'"
                 " AND j.admitted_at IS NULL)"
             )

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DataError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from orchestrator.domain.system import Numbers
-from orchestrator.store.admission_rows import AdmissionRows, SlotRows
+from orchestrator.store.admission_rows import AdmissionRows
 from orchestrator.store.audit_rows import AuditRows
 from orchestrator.store.base import inline
 from orchestrator.store.item_rows import ItemRows
@@ -31,6 +31,7 @@ from orchestrator.store.outbox_rows import OutboxRows
 from orchestrator.store.point_rows import PointRows
 from orchestrator.store.policy_rows import PolicyRows
 from orchestrator.store.shard_rows import ShardRows
+from orchestrator.store.slot_rows import SlotRows, TenantRows
 from orchestrator.store.unit_rows import UnitRows
 from orchestrator.store.vault_rows import VaultRows
 from orchestrator.store.worker_rows import WorkerRows
@@ -69,6 +70,7 @@ class SqlUnitOfWork:
     shards: ports.Shards
     admission: ports.Admission
     slots: ports.Slots
+    tenants: ports.Tenants
     outbox: ports.Outbox
     points: ports.Points
     audit: ports.Audit
@@ -89,6 +91,7 @@ class SqlUnitOfWork:
         self.policies, self.ledger = PolicyRows(db), LedgerRows(db)
         self.jobs, self.units, self.shards = JobRows(db), UnitRows(db), ShardRows(db)
         self.admission, self.slots, self.outbox = AdmissionRows(db), SlotRows(db), OutboxRows(db)
+        self.tenants = TenantRows(db)
         self.points, self.audit, self.keys = PointRows(db), AuditRows(db), KeyRows(db)
         self.workers, self.leaders = WorkerRows(db), LeaderRows(db)
         return self

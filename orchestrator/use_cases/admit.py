@@ -5,11 +5,14 @@ Rule of the file: one transaction decides, alone; a second one, holding no slots
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from orchestrator.domain.admission import MOST_HEADS, choose, reserve
+from orchestrator.domain.admission import MOST_HEADS, Candidate, Needs, choose, reserve
+from orchestrator.domain.breaker import SECONDS, retries_allowed, tripped
 from orchestrator.domain.retry import after_missed_start
+from orchestrator.domain.slots import ScopeKey
 from orchestrator.domain.system import Leadership
 from orchestrator.domain.window import Closed, why_closed
 from orchestrator.use_cases.ports import UnitOfWork
@@ -35,37 +38,37 @@ def admit(uow: UnitOfWork, *, leadership: Leadership | None = None) -> int:
     now = uow.now()
     closed = [name for names in closed_policies(uow, now=now).values() for name in names]
     heads = uow.admission.heads(closed_policies=closed, limit=MOST_HEADS)
-    kept = reserve(heads, room=uow.admission.room(heads), holders=uow.admission.holders(heads), now=now) if heads else []
+    kept = reserve(heads, room=uow.admission.room(heads), holders=uow.admission.holders(heads), now=now)
     weights, in_use = uow.admission.tenants()
-    admitted = 0
+    admitted, besides = 0, list[ScopeKey]()
     for _ in range(MOST_ROUNDS):
-        candidates = uow.admission.candidates(closed_policies=closed, limit=PAGE)
-        if not candidates:
-            break
+        candidates = uow.admission.candidates(closed_policies=closed, besides=besides, limit=PAGE)
         room = uow.admission.room(candidates)
         chosen = choose(candidates, room=room, in_use=in_use, weights=weights, reservations=kept, now=now)
-        if not chosen:
+        if chosen:
+            uow.admission.admit(chosen)
+            admitted += len(chosen)
+            in_use = _counted(in_use, candidates, chosen)
+        elif candidates and kept and not besides:
+            # A page of jobs that only reservations hold back must not hide others: look past what is reserved.
+            besides = [scope for reservation in kept for scope in reservation.slots]
+        else:
             break
-        uow.admission.admit(chosen)
-        admitted += len(chosen)
-        tenants = {candidate.job_id: candidate.places.tenant for candidate in candidates}
-        in_use = _counted(in_use, [tenants[need.job_id] for need in chosen])
     if admitted or moved:
         uow.wake()
     uow.commit()
     return admitted
 
 
-def _counted(in_use: Mapping[str, int], more: Sequence[str]) -> dict[str, int]:
-    counted = dict(in_use)
-    for tenant in more:
-        counted[tenant] = counted.get(tenant, 0) + 1
-    return counted
+def _counted(in_use: Mapping[str, int], candidates: Iterable[Candidate], chosen: Iterable[Needs]) -> Mapping[str, int]:
+    tenants = {candidate.job_id: candidate.places.tenant for candidate in candidates}
+    return Counter(in_use) + Counter(tenants[need.job_id] for need in chosen)
 
 
 def _move_by_time(uow: UnitOfWork) -> int:
-    """Do what only the time asks for: wake what is due, end what is too late, age what waits. Returns how many ended."""
-    uow.admission.promote_due(limit=MOST_MOVED)
+    """Do what only the time asks for: wake what is due, end what is late, age what waits. Returns how many ended."""
+    retries = retries_allowed(slots=uow.admission.slots_in_all(), running=uow.admission.retries_running())
+    uow.admission.promote_due(limit=MOST_MOVED, retries=retries, tripped=_tripped(uow))
     uow.admission.age(limit=MOST_MOVED)
     missed = uow.admission.overdue_starts(limit=MOST_MOVED)
     for job_id in missed:
@@ -78,10 +81,19 @@ def _move_by_time(uow: UnitOfWork) -> int:
     return len(missed) + len(late)
 
 
+def _tripped(uow: UnitOfWork) -> Sequence[str]:
+    """Return the error codes whose jobs are not tried again for now."""
+    ends = uow.admission.recent_ends(seconds=SECONDS)
+    failures = {code: count for code, count in ends.items() if code}
+    return tripped(failures=failures, ends=sum(ends.values()))
+
+
 def explain_waits(uow: UnitOfWork) -> int:
     """Set the wait reason of every waiting job; returns how many changed."""
     closed = closed_policies(uow, now=uow.now())
-    changed = uow.admission.explain_waits(dark=closed[Closed.BLACKOUT], shut=closed[Closed.WINDOW])
+    changed = uow.admission.explain_waits(
+        dark=closed[Closed.BLACKOUT], shut=closed[Closed.WINDOW], tripped=_tripped(uow)
+    )
     uow.commit()
     return changed
 

@@ -11,6 +11,7 @@ from datetime import datetime
 
 import msgspec
 
+from orchestrator.domain.estimate import MIB, with_run
 from orchestrator.domain.inventory import NewPoint
 from orchestrator.domain.job_states import JobState, PointState
 from orchestrator.domain.jobs import Ending, Job
@@ -43,6 +44,7 @@ def complete(uow: UnitOfWork, *, message: Complete, chance: float) -> None:
     ending = _ending(job, outcome, chance)
     if isinstance(outcome, BackupDone):
         uow.points.add(_new_point(job, outcome))
+        _learn(uow, job, outcome)
     uow.units.remember_completed(fence)
     uow.jobs.end_attempt(job, ending)
     if isinstance(outcome, VerifyDone):
@@ -99,6 +101,17 @@ def _new_point(job: Job, outcome: BackupDone) -> NewPoint:
         manifest_sha256=check_text(sealed.manifest_sha256, field="manifest_sha256", longest=64),
         warnings=outcome.stats.warnings,
     )
+
+
+def _learn(uow: UnitOfWork, job: Job, outcome: BackupDone) -> None:
+    """Remember how long the attempt took and what it needed of the line: the next estimates rest on it."""
+    began = job.attempt_started_at or job.started_at
+    if began is None:
+        return
+    seconds = max(1.0, (uow.now() - began).total_seconds())
+    item = uow.items.get(job.item_id, removed=True)
+    rate = outcome.stats.bytes_transferred / MIB / seconds
+    uow.items.note_run(item.id, runs=with_run(item.runs, seconds), rates=with_run(item.rates, rate))
 
 
 def _time(text: str) -> datetime:

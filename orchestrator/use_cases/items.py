@@ -1,27 +1,28 @@
-"""Add, look at, pause, resume and remove protected items.
+"""Add, look at, change, pause, resume and remove protected items.
 
 Rule of the file: nothing here touches a vault. Removing an item ends its protection and keeps its points.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
-from orchestrator.domain.inventory import Item, Source
-from orchestrator.domain.names import check_file_name, check_name, check_path, check_text
+from orchestrator.domain.inventory import Care, Item, NewItem, Source
+from orchestrator.domain.names import check_file_name, check_name, check_path, check_tag, check_text
 from orchestrator.domain.paging import Page, PageRequest
 from orchestrator.domain.policy import PolicySpec
 from orchestrator.domain.retry import after_cancel
 from orchestrator.domain.schedule import next_fire
 from orchestrator.use_cases.policies import get_policy
 from orchestrator.use_cases.ports import UnitOfWork
-from shared.contracts.work import ExcludeRules
 from shared.errors import SkyharborError
 from shared.model.ids import new_id
 
 MOST_PATHS = 1000
+MOST_TAGS = 64
+LONGEST_RPO = 999 * 86400
 
 
 def add_item(
@@ -32,13 +33,12 @@ def add_item(
     workload: str,
     machine: str,
     vault: str,
-    paths: Sequence[str],
-    excludes: Sequence[str] = (),
-    rules: ExcludeRules = ExcludeRules(),
-    policy: str | None = None,
+    source: Source,
+    care: Care = Care(),
 ) -> Item:
-    """Protect something. ``machine`` and ``vault`` are names or ids, ``policy`` is a name.
+    """Protect something. ``machine`` and ``vault`` are names or ids.
 
+    Without a policy of its own the item follows the one that its tags choose, if any; ``conflict`` if several do.
     Errors: ``bad-request`` (also for a workload other than ``files``), ``not-found``, ``already-exists``.
     """
     check_name(name, noun="item")
@@ -46,29 +46,73 @@ def add_item(
         raise SkyharborError(
             "bad-request", f"{workload!r} is not a workload; this version knows files", field="workload"
         )
-    source = _source(paths, excludes, rules)
-    machine_id, vault_id = uow.machines.get(machine).id, uow.vaults.get(vault).id
-    if policy is not None and uow.policies.newest(policy) is None:
-        raise SkyharborError("not-found", f"there is no policy {policy!r}")
-    item_id = new_id()
-    uow.items.add(
-        item_id=item_id,
+    source, care = _checked_source(source), _checked_care(uow, care)
+    followed, by_tags = _followed(uow, care)
+    new = NewItem(
+        id=new_id(),
         name=name,
         workload=workload,
-        machine_id=machine_id,
-        vault_id=vault_id,
-        policy=policy,
+        machine_id=uow.machines.get(machine).id,
+        vault_id=uow.vaults.get(vault).id,
         source=source,
+        care=replace(care, policy=followed),
+        by_tags=by_tags,
     )
-    uow.audit.append(
-        actor=actor,
-        action="item.add",
-        target=item_id,
-        detail={"name": name, "paths": list(source.paths), "policy": policy},
-    )
+    uow.items.add(new)
+    detail = {"name": name, "paths": list(source.paths), "policy": followed, "tags": list(care.tags)}
+    uow.audit.append(actor=actor, action="item.add", target=new.id, detail=detail)
     uow.wake()
     uow.commit()
-    return get_item(uow, ref=item_id)
+    return get_item(uow, ref=new.id)
+
+
+def change_item(
+    uow: UnitOfWork, *, actor: str, ref: str, source: Source | None = None, care: Callable[[Care], Care] | None = None
+) -> Item:
+    """Change what an item protects or how it is looked after. Backups that have begun go on as they were told.
+
+    ``care`` returns the new care for the present one; its policy is None where tags choose. Errors as for ``add_item``.
+    """
+    item = uow.items.get(ref)
+    now = Care(
+        policy=None if item.by_tags else item.policy,
+        tags=item.tags,
+        rpo=item.rpo,
+        retention=item.retention,
+        hypervisor=item.hypervisor,
+    )
+    wanted = _checked_care(uow, now if care is None else care(now))
+    new_source = item.source if source is None else _checked_source(source)
+    followed, by_tags = _followed(uow, wanted)
+    uow.items.change(item.id, source=new_source, care=replace(wanted, policy=followed), by_tags=by_tags)
+    detail = {"name": item.name, "paths": list(new_source.paths), "policy": followed, "tags": list(wanted.tags)}
+    uow.audit.append(actor=actor, action="item.change", target=item.id, detail=detail)
+    uow.wake()
+    uow.commit()
+    return get_item(uow, ref=item.id)
+
+
+def _checked_care(uow: UnitOfWork, care: Care) -> Care:
+    if care.policy is not None and uow.policies.newest(care.policy) is None:
+        raise SkyharborError("not-found", f"there is no policy {care.policy!r}")
+    if len(care.tags) > MOST_TAGS:
+        raise SkyharborError("bad-request", f"an item has at most {MOST_TAGS} tags", field="tags")
+    if care.rpo is not None and not 60 <= care.rpo <= LONGEST_RPO:
+        raise SkyharborError("bad-request", "an RPO is a minute to 999 days", field="rpo")
+    if care.hypervisor:
+        check_name(care.hypervisor, noun="hypervisor")
+    return replace(care, tags=tuple(dict.fromkeys(check_tag(tag) for tag in care.tags)))
+
+
+def _followed(uow: UnitOfWork, care: Care) -> tuple[str | None, bool]:
+    """Return the policy that an item follows, and whether its tags have chosen it."""
+    if care.policy is not None or not care.tags:
+        return care.policy, False
+    selecting = uow.policies.selecting(care.tags)
+    if len(selecting) > 1:
+        said = ", ".join(selecting)
+        raise SkyharborError("conflict", f"several policies select these tags ({said}): name one with --policy")
+    return (selecting[0], True) if selecting else (None, False)
 
 
 def with_next_fires(uow: UnitOfWork, items: Sequence[Item], *, now: datetime) -> Sequence[Item]:
@@ -82,7 +126,7 @@ def _with_next_fire(item: Item, specs: Mapping[str, PolicySpec], now: datetime) 
         return item
     spec = specs[item.policy]
     due = next_fire(spec.schedules, item_id=item.id, jitter=spec.jitter, now=now)
-    return dataclasses.replace(item, next_fire_at=due)
+    return replace(item, next_fire_at=due)
 
 
 def get_item(uow: UnitOfWork, *, ref: str) -> Item:
@@ -125,13 +169,13 @@ def remove_item(uow: UnitOfWork, *, actor: str, ref: str) -> None:
     """
     item = uow.items.get(ref)
     uow.items.remove(item.id)
-    waiting = [job for job in uow.jobs.lock_waiting_backups(item.id) if job.committing_at is None]
+    waiting = [job for job in uow.jobs.waiting_backups([item.id]).get(item.id, ()) if job.committing_at is None]
     for job in waiting:
         uow.jobs.end_attempt(job, after_cancel(job))
-    active = uow.jobs.active_backup(item.id)
-    if active is not None:
+    active = uow.jobs.active_backups([item.id]).get(item.id)
+    if active:
         raise SkyharborError(
-            "conflict", f"a backup of {item.name} is at work: wait for it, or run 'skyharbor job cancel {active}'"
+            "conflict", f"a backup of {item.name} is at work: wait for it, or run 'skyharbor job cancel {active[0]}'"
         )
     for job in waiting:
         uow.audit.append(actor=actor, action="job.cancel", target=job.id, detail={"because": "item.remove"})
@@ -139,12 +183,12 @@ def remove_item(uow: UnitOfWork, *, actor: str, ref: str) -> None:
     uow.commit()
 
 
-def _source(paths: Sequence[str], excludes: Sequence[str], rules: ExcludeRules) -> Source:
-    if not 1 <= len(paths) <= MOST_PATHS or len(excludes) > MOST_PATHS:
+def _checked_source(source: Source) -> Source:
+    if not 1 <= len(source.paths) <= MOST_PATHS or len(source.excludes) > MOST_PATHS:
         raise SkyharborError(
             "bad-request", f"give 1 to {MOST_PATHS} paths and at most as many excludes", field="source"
         )
-    checked = dict.fromkeys(check_path(path, field="source") for path in paths)
+    rules = source.rules
     if len(rules.if_present) > MOST_PATHS:
         raise SkyharborError("bad-request", f"give at most {MOST_PATHS} names of tags", field="source")
     for name in rules.if_present:
@@ -152,7 +196,7 @@ def _source(paths: Sequence[str], excludes: Sequence[str], rules: ExcludeRules) 
     if rules.larger_than is not None and not 1 <= rules.larger_than < 2**63:
         raise SkyharborError("bad-request", "give a size of 1 byte or more, or none for no limit", field="source")
     return Source(
-        paths=tuple(checked),
-        excludes=tuple(check_text(pattern, field="source") for pattern in excludes),
+        paths=tuple(dict.fromkeys(check_path(path, field="source") for path in source.paths)),
+        excludes=tuple(check_text(pattern, field="source") for pattern in source.excludes),
         rules=rules,
     )

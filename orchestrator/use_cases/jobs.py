@@ -5,11 +5,12 @@ Rule of the file: a terminal job never changes; a retry is a new job that names 
 
 from __future__ import annotations
 
-from orchestrator.domain.admission import rank_of
 from orchestrator.domain.job_states import OWNED, JobState
 from orchestrator.domain.jobs import Accepted, Job, JobFilter, NewJob, Trigger
 from orchestrator.domain.paging import Page, PageRequest
 from orchestrator.domain.retry import after_cancel
+from orchestrator.domain.urgency import rank_of
+from orchestrator.use_cases.forecast_jobs import forecast_jobs
 from orchestrator.use_cases.ports import UnitOfWork
 from orchestrator.use_cases.requests import accept_job
 from shared.errors import SkyharborError
@@ -18,8 +19,11 @@ from shared.model.ids import new_id
 
 
 def get_job(uow: UnitOfWork, *, ref: str) -> Job:
-    """Return a job by id or a unique beginning of one; ``not-found``, ``conflict`` when several begin so."""
-    return uow.jobs.get(ref)
+    """Return a job by id or a unique beginning of one, with what can be said of its start.
+
+    ``not-found``; ``conflict`` when several begin so.
+    """
+    return forecast_jobs(uow, [uow.jobs.get(ref)])[0]
 
 
 def list_jobs(
@@ -30,9 +34,10 @@ def list_jobs(
     item: str | None = None,
     kind: JobKind | None = None,
 ) -> Page[Job]:
-    """Return jobs, newest first; ``not-found`` for an unknown item."""
+    """Return jobs, newest first, with what can be said of their start; ``not-found`` for an unknown item."""
     item_id = uow.items.get(item, removed=True).id if item is not None else None
-    return uow.jobs.page(request, JobFilter(state=state, item_id=item_id, kind=kind))
+    page = uow.jobs.page(request, JobFilter(state=state, item_id=item_id, kind=kind))
+    return Page(items=forecast_jobs(uow, page.items), next=page.next)
 
 
 def cancel_job(uow: UnitOfWork, *, actor: str, ref: str) -> Job:
@@ -83,6 +88,8 @@ def retry_job(uow: UnitOfWork, *, actor: str, ref: str, key: str | None = None) 
         point_id=new_id() if old.kind is JobKind.BACKUP else old.point_id,
         rank=rank_of(old.kind, Trigger.DEMAND),
         requested_by=actor,
+        estimate=old.estimate,
+        mib_per_second=old.mib_per_second,
         requested_type=old.requested_type,
         retry_of=old.id,
         target=old.target,

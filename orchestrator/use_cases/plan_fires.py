@@ -13,7 +13,7 @@ from itertools import groupby
 from orchestrator.domain.estimate import expected_mib_per_second, expected_seconds
 from orchestrator.domain.job_states import FireState, JobState
 from orchestrator.domain.jobs import Ending, Job, NewJob, Trigger
-from orchestrator.domain.ledger import HORIZON, DueFire, Settlement, plan_item, reads_most, settle_item
+from orchestrator.domain.ledger import HORIZON, LATE, DueFire, Settlement, plan_item, reads_most, settle_item
 from orchestrator.domain.policy import OnMissed
 from orchestrator.domain.system import Leadership
 from orchestrator.domain.urgency import latest_start, rank_of
@@ -58,7 +58,7 @@ def file_fires(uow: UnitOfWork, *, now: datetime, leadership: Leadership | None 
         for settlement in settle_item(list(fires), now=now, backup_active=busy):
             if settlement.state is FireState.FILED:
                 replaced = [] if settlement.fire.spec.on_missed is OnMissed.RUN_ALL else unstarted
-                job = _job_of(settlement.fire, instead_of=replaced)
+                job = _job_of(settlement.fire, instead_of=replaced, now=now)
                 filed.append(job)
                 superseded.update((old.id, (old, job.id)) for old in replaced)
                 settlement = replace(settlement, job_id=job.id)
@@ -80,13 +80,14 @@ def _is_unstarted(job: Job) -> bool:
     return job.trigger is Trigger.SCHEDULE and job.started_at is None
 
 
-def _job_of(fire: DueFire, *, instead_of: Sequence[Job]) -> NewJob:
+def _job_of(fire: DueFire, *, instead_of: Sequence[Job], now: datetime) -> NewJob:
     """Return the fire's job.
 
     One that replaces others has waited since they have (an item that is due more often than the queue moves would never
-    come first), and it reads as much as any of them would have.
+    come first), and it reads as much as any of them would have. One that is filed late has its whole time to start.
     """
-    spec, due_at = fire.spec, fire.due_at
+    spec = fire.spec
+    counted_from = now if now - fire.due_at > LATE else fire.due_at
     types = [job.requested_type for job in instead_of if job.requested_type is not None]
     estimate = expected_seconds(JobKind.BACKUP, fire.runs)
     rpo = fire.rpo if fire.rpo is not None else spec.rpo
@@ -103,8 +104,8 @@ def _job_of(fire: DueFire, *, instead_of: Sequence[Job]) -> NewJob:
         requested_type=reads_most([fire.type, *types]),
         waiting_since=min((job.created_at for job in instead_of), default=None),
         latest_start=latest_start(newest=fire.newest, rpo=_seconds(rpo), estimate=estimate),
-        start_by=_after(due_at, spec.start_within),
-        finish_by=_after(due_at, spec.finish_within),
+        start_by=_after(counted_from, spec.start_within),
+        finish_by=_after(counted_from, spec.finish_within),
         estimate=estimate,
         mib_per_second=expected_mib_per_second(fire.rates),
         max_attempts=spec.retry.attempts,

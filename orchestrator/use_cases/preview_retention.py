@@ -36,9 +36,11 @@ def preview_retention(uow: UnitOfWork, *, name: str, now: datetime) -> list[Prev
     record, spec = get_policy(uow, name=name)
     shown: list[PreviewPoint] = []
     for item in record.items:
-        points = {point.id: point for point in _points(uow, uow.items.get(item).id)}
+        found = uow.items.get(item)
+        points = {point.id: point for point in _points(uow, found.id)}
+        rule = spec.retention if found.retention is None else found.retention
         seen = [Kept(point.id, point.sealed_at, point.held_until) for point in points.values()]
-        for verdict in plan_retention(seen, spec.retention, now=now, zone=spec.zone):
+        for verdict in plan_retention(seen, rule, now=now, zone=spec.zone):
             point = points[verdict.id]
             damaged = ("damaged: kept until somebody has looked",) if point.state is PointState.DAMAGED else ()
             reasons = (verdict.reasons if verdict.keep else ()) + damaged or verdict.reasons

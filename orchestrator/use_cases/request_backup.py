@@ -5,8 +5,9 @@ Rule of the file: a second request while a backup of the item is active is accep
 
 from __future__ import annotations
 
-from orchestrator.domain.admission import rank_of
+from orchestrator.domain.estimate import expected_mib_per_second, expected_seconds
 from orchestrator.domain.jobs import Accepted, NewJob, Trigger
+from orchestrator.domain.urgency import rank_of
 from orchestrator.use_cases.ports import UnitOfWork
 from orchestrator.use_cases.requests import accept_job
 from shared.model.backup import BackupType, JobKind
@@ -29,6 +30,8 @@ def request_backup(
         rank=rank_of(JobKind.BACKUP, Trigger.DEMAND),
         requested_by=actor,
         requested_type=type,
+        estimate=expected_seconds(JobKind.BACKUP, found.runs),
+        mib_per_second=expected_mib_per_second(found.rates),
     )
     request = {"kind": "backup", "item": found.id, "type": str(type)}
     return accept_job(uow, actor=actor, job=job, key=key, request=request, action="job.backup")

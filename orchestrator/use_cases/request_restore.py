@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from orchestrator.domain.admission import rank_of
+from orchestrator.domain.estimate import expected_mib_per_second, expected_seconds
 from orchestrator.domain.jobs import Accepted, NewJob, Trigger
 from orchestrator.domain.names import check_path
+from orchestrator.domain.urgency import rank_of
 from orchestrator.use_cases.points import find_point
 from orchestrator.use_cases.ports import UnitOfWork
 from orchestrator.use_cases.requests import accept_job
@@ -51,6 +52,8 @@ def request_restore(
         point_id=found.id,
         rank=rank_of(JobKind.RESTORE, Trigger.DEMAND),
         requested_by=actor,
+        estimate=expected_seconds(JobKind.RESTORE, ()),
+        mib_per_second=expected_mib_per_second(()),
         target=folder,
         paths=wanted,
         conflict=conflict,

@@ -5,8 +5,9 @@ Rule of the file: a verify reads and reports; what its result means for the poin
 
 from __future__ import annotations
 
-from orchestrator.domain.admission import rank_of
+from orchestrator.domain.estimate import expected_mib_per_second, expected_seconds
 from orchestrator.domain.jobs import Accepted, NewJob, Trigger
+from orchestrator.domain.urgency import rank_of
 from orchestrator.use_cases.points import find_point
 from orchestrator.use_cases.ports import UnitOfWork
 from orchestrator.use_cases.requests import accept_job
@@ -29,6 +30,8 @@ def request_verify(
         point_id=found.id,
         rank=rank_of(JobKind.VERIFY, Trigger.DEMAND),
         requested_by=actor,
+        estimate=expected_seconds(JobKind.VERIFY, ()),
+        mib_per_second=expected_mib_per_second(()),
         full=full,
     )
     request = {"kind": "verify", "point": point, "item": item, "full": full}

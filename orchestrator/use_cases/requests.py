@@ -33,7 +33,7 @@ def accept_job(
             raise SkyharborError("idempotency-mismatch", "this key was used for another request within 7 days")
         if known_job != job.id:
             return Accepted(uow.jobs.get(known_job), True)
-    uow.jobs.add(job)
+    uow.jobs.add([job])
     uow.audit.append(actor=actor, action=action, target=job.id, detail=request)
     uow.wake()
     uow.commit()

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import Engine, text
 
-from orchestrator.domain.inventory import Item, Machine, StoredVault, Vault
+from orchestrator.domain.inventory import Care, Item, Machine, Source, StoredVault, Vault
 from orchestrator.domain.jobs import Job
 from orchestrator.store.schema import upgrade
 from orchestrator.store.unit_of_work import SqlUnitOfWork, open_engine
@@ -95,17 +96,19 @@ class ControlPlane:
         """Open a transaction (use as a context manager)."""
         return SqlUnitOfWork(self.engine)
 
-    def machine(self, name: str = "m1") -> Machine:
-        """Add a machine."""
+    def machine(self, name: str = "m1", **where: str) -> Machine:
+        """Add a machine; ``tenant`` and ``location`` may be given."""
         with self.uow() as uow:
-            return add_machine(uow, actor="test", name=name, machine_id=new_id(), key_slots=SLOTS)
+            return add_machine(uow, actor="test", name=name, machine_id=new_id(), key_slots=SLOTS, **where)
 
     def vault(self, name: str = "v1") -> Vault:
         """Add a vault."""
         with self.uow() as uow:
             return create_vault(uow, vaults=self.vaults, actor="test", name=name, url=f"memory://{name}")
 
-    def item(self, name: str = "i1", *, machine: str = "m1", vault: str = "v1", policy: str | None = None) -> Item:
+    def item(
+        self, name: str = "i1", *, machine: str = "m1", vault: str = "v1", policy: str | None = None, **care: Any
+    ) -> Item:
         """Add an item on a machine and a vault that exist."""
         with self.uow() as uow:
             return add_item(
@@ -115,8 +118,8 @@ class ControlPlane:
                 workload="files",
                 machine=machine,
                 vault=vault,
-                paths=["/etc"],
-                policy=policy,
+                source=Source(paths=("/etc",)),
+                care=Care(policy=policy, **care),
             )
 
     def one_item(self, name: str = "i1") -> Item:

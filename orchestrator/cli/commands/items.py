@@ -1,4 +1,4 @@
-"""item add files, list, show, pause, resume, remove: what is protected."""
+"""item add files, list, show, set, pause, resume, remove: what is protected."""
 
 from __future__ import annotations
 
@@ -11,9 +11,18 @@ import typer
 from orchestrator.cli import formats
 from orchestrator.cli.client import at
 from orchestrator.cli.session import Session
+from orchestrator.domain.readings import duration
 from shared.errors import SkyharborError
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The item's name or id.")]
+Tags = Annotated[list[str] | None, typer.Option(help="What policies select by; may be repeated.")]
+Rpo = Annotated[
+    str | None, typer.Option(metavar="TIME", help="How old its newest point may be, such as 26h; before the policy's.")
+]
+Keep = Annotated[
+    str | None, typer.Option(metavar="RULE", help="What is kept, such as 'daily 7, monthly 12'; before the policy's.")
+]
+_KEPT = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
 
 
 def commands() -> typer.Typer:
@@ -24,6 +33,7 @@ def commands() -> typer.Typer:
     group.add_typer(adding, name="add")
     group.command("list")(list_items)
     group.command("show")(show)
+    group.command("set")(set_item)
     group.command("pause")(pause)
     group.command("resume")(resume)
     group.command("remove")(remove)
@@ -57,8 +67,12 @@ def add_files(
         bool, typer.Option("--one-file-system", help="Keep folders where other file systems are mounted, but empty.")
     ] = False,
     policy: Annotated[
-        str | None, typer.Option(help="The policy that schedules it; without one it is backed up on demand.")
+        str | None,
+        typer.Option(help="The policy that schedules it. Without, one that selects its tags, or nothing but demand."),
     ] = None,
+    tag: Tags = None,
+    rpo: Rpo = None,
+    keep: Keep = None,
 ) -> None:
     """Protect files and folders of a machine. Nothing is backed up yet.
 
@@ -81,6 +95,9 @@ def add_files(
         "vault": vault,
         "source": {"paths": paths, "excludes": exclude or [], "rules": rules},
         "policy": policy,
+        "tags": tag or [],
+        "rpo": None if rpo is None else _rpo(rpo),
+        "retention": None if keep is None else _retention(keep),
     }
     item = session.tower().post("/items", body)
     _warn_of_missing(session, paths)
@@ -90,6 +107,57 @@ def add_files(
         session.out.text(
             f"item {item['name']} is protected; back it up now with: skyharbor backup {item['name']} --wait"
         )
+
+
+def set_item(
+    ctx: typer.Context,
+    name: Name,
+    policy: Annotated[str | None, typer.Option(help="The policy that schedules it; '' for none of its own.")] = None,
+    tag: Tags = None,
+    no_tags: Annotated[bool, typer.Option("--no-tags", help="Take all tags away.")] = False,
+    rpo: Annotated[
+        str | None, typer.Option(metavar="TIME", help="How old its newest point may be; '' for what the policy says.")
+    ] = None,
+    keep: Annotated[
+        str | None, typer.Option(metavar="RULE", help="Its own retention; '' for what the policy says.")
+    ] = None,
+    path: Annotated[
+        list[str] | None, typer.Option(metavar="PATH", help="Protect these instead of the present paths.")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(metavar="GLOB", help="Leave out these instead of the present patterns.")
+    ] = None,
+    no_excludes: Annotated[bool, typer.Option("--no-excludes", help="Leave out no patterns any more.")] = False,
+) -> None:
+    """Change how an item is looked after, or what it protects. What is not given stays as it is.
+
+    Backups that have begun go on as they were told. Points that exist keep what they hold.
+    """
+    session = Session.of(ctx)
+    body: dict[str, Any] = {}
+    if policy is not None:
+        body["policy"] = policy or None
+    if tag is not None or no_tags:
+        body["tags"] = tag or []
+    if rpo is not None:
+        body["rpo"] = _rpo(rpo) if rpo else None
+    if keep is not None:
+        body["retention"] = _retention(keep) if keep else None
+    if path is not None or exclude is not None or no_excludes:
+        source = session.tower().get(at("items", name))["source"]
+        if path is not None:
+            source["paths"] = [_absolute(given) for given in path]
+            _warn_of_missing(session, source["paths"])
+        if exclude is not None or no_excludes:
+            source["excludes"] = exclude or []
+        body["source"] = source
+    if not body:
+        raise SkyharborError("bad-request", "nothing is to be changed: give an option, see --help")
+    item = session.tower().patch(at("items", name), body)
+    if session.out.json:
+        session.out.document(item)
+    else:
+        _show(session, item)
 
 
 def list_items(ctx: typer.Context) -> None:
@@ -123,8 +191,14 @@ def show(ctx: typer.Context, name: Name) -> None:
     item = session.tower().get(at("items", name))
     if session.out.json:
         session.out.document(item)
-        return
+    else:
+        _show(session, item)
+
+
+def _show(session: Session, item: Mapping[str, Any]) -> None:
     last = item.get("last_point") or {}
+    chosen = " (by its tags)" if item.get("policy_by_tags") else ""
+    keeps = [f"{name} {count}" for name, count in (item.get("retention") or {}).items() if count]
     session.out.fields(
         [
             ("item", item["name"]),
@@ -132,7 +206,10 @@ def show(ctx: typer.Context, name: Name) -> None:
             ("workload", item["workload"]),
             ("machine", item["machine"]["name"]),
             ("vault", item["vault"]["name"]),
-            ("policy", item.get("policy") or "-"),
+            ("policy", (item.get("policy") or "-") + chosen),
+            *([("tags", ", ".join(item["tags"]))] if item.get("tags") else []),
+            *([("rpo", formats.seconds(item["rpo"]))] if item.get("rpo") else []),
+            *([("keeps", ", ".join(keeps) or "everything")] if item.get("retention") else []),
             *(("path", path) for path in item["source"]["paths"]),
             *(("exclude", glob) for glob in item["source"].get("excludes") or []),
             *(("leaves out", said) for said in _said(item["source"].get("rules") or {})),
@@ -170,6 +247,26 @@ def _change(ctx: typer.Context, name: str, verb: str, said: str) -> None:
         session.out.document(item)
     else:
         session.out.text(f"item {item['name']} {said}")
+
+
+def _rpo(text: str) -> int:
+    try:
+        return duration("999d")(text)
+    except ValueError as error:
+        raise SkyharborError("bad-request", f"--rpo: {error}") from error
+
+
+def _retention(text: str) -> dict[str, int]:
+    """Read ``daily 7, monthly 12``; 0 keeps none on that account."""
+    rule: dict[str, int] = {}
+    for part in text.split(","):
+        name, _, number = part.strip().partition(" ")
+        if name not in _KEPT or not number.strip().isdecimal() or name in rule:
+            raise SkyharborError(
+                "bad-request", f"--keep: {part.strip()!r} is not understood: write 'daily 7, monthly 12'"
+            )
+        rule[name] = int(number)
+    return rule
 
 
 def _said(rules: Mapping[str, Any]) -> Iterator[str]:

@@ -38,6 +38,10 @@ def add(
         bool, typer.Option("--generate-passphrase", help="Make a passphrase; it is shown once.")
     ] = False,
     key_file: KeyFile = None,
+    tenant: Annotated[
+        str, typer.Option(help="Whose machine it is; the share of the slots goes by tenants.")
+    ] = "default",
+    location: Annotated[str, typer.Option(help="Where it stands: slots and bandwidth may be limited there.")] = "",
 ) -> None:
     """Add a machine: make its data key, wrap it with the passphrase, keep it for the worker of this home."""
     from shared.crypto.domain_keys import new_dek
@@ -49,7 +53,13 @@ def add(
     kept = KeptKey(session, key_file=key_file)
     passphrase = obtain_passphrase(file=passphrase_file, generate=generate_passphrase)
     machine_id, dek = new_id(), new_dek()
-    body = {"name": name, "id": machine_id, "key_slots": [seal_slot(dek, passphrase.text, machine_id=machine_id)]}
+    body = {
+        "name": name,
+        "id": machine_id,
+        "key_slots": [seal_slot(dek, passphrase.text, machine_id=machine_id)],
+        "tenant": tenant,
+        "location": location,
+    }
     path = kept.put(
         machine_id, dek
     )  # before the tower knows the machine: a machine without a key could not be backed up
@@ -69,9 +79,16 @@ def list_machines(ctx: typer.Context) -> None:
         session.out.document({"items": machines})
         return
     session.out.table(
-        ("name", "id", "items", "created"),
+        ("name", "id", "tenant", "location", "items", "created"),
         (
-            (machine["name"], machine["id"], formats.count(machine.get("items")), formats.moment(machine["created_at"]))
+            (
+                machine["name"],
+                machine["id"],
+                machine["tenant"],
+                machine["location"] or "-",
+                formats.count(machine.get("items")),
+                formats.moment(machine["created_at"]),
+            )
             for machine in machines
         ),
         empty="no machines yet: skyharbor machine add NAME --generate-passphrase",

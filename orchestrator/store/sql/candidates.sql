@@ -3,8 +3,10 @@
 -- tenant's jobs are walked in the order of the index job_queue and the walk ends at the limit. A job that was asked to
 -- cancel and still waits only has to find out whether its point exists: neither a window nor a pause keeps it from that.
 WITH full_scope AS MATERIALIZED (
-    SELECT scope, key, paused OR in_use >= capacity AS for_restores FROM slot_scope
-    WHERE paused OR in_use >= capacity - floor
+    SELECT s.scope, s.key, s.paused OR s.in_use >= s.capacity OR b.key IS NOT NULL AS for_restores
+    FROM slot_scope s
+    LEFT JOIN unnest(CAST(:scopes AS text[]), CAST(:keys AS text[])) AS b (scope, key) ON b.scope = s.scope AND b.key = s.key
+    WHERE s.paused OR s.in_use >= s.capacity - s.floor OR b.key IS NOT NULL
 ), held_item AS MATERIALIZED (
     SELECT id FROM item WHERE paused_at IS NOT NULL OR policy = ANY (CAST(:closed AS text[]))
 ), busy_item AS MATERIALIZED (

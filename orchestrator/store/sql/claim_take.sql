@@ -2,7 +2,7 @@
 WITH taken AS (
     UPDATE job
     SET state = 'running', epoch = epoch + 1, attempt = attempt + 1, wait_reason = NULL,
-        started_at = coalesce(started_at, clock_timestamp())
+        started_at = coalesce(started_at, clock_timestamp()), attempt_started_at = clock_timestamp()
     WHERE id = :job_id AND epoch = :epoch AND state = 'available' AND admitted_at IS NOT NULL
     RETURNING id, epoch
 )

@@ -7,7 +7,7 @@ from orchestrator.use_cases.ports.catalog import Items, Machines, Points, Polici
 from orchestrator.use_cases.ports.outside import Bell, VaultPort, Wakeups
 from orchestrator.use_cases.ports.tower import Audit, IdempotencyKeys, Leaders, Workers
 from orchestrator.use_cases.ports.unit_of_work import UnitOfWork
-from orchestrator.use_cases.ports.work import Admission, Jobs, Ledger, Outbox, Shards, Slots, Units
+from orchestrator.use_cases.ports.work import Admission, Jobs, Ledger, Outbox, Shards, Slots, Tenants, Units
 
 __all__ = [
     "Admission",
@@ -24,6 +24,7 @@ __all__ = [
     "Policies",
     "Shards",
     "Slots",
+    "Tenants",
     "UnitOfWork",
     "Units",
     "VaultPort",

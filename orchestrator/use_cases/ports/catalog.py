@@ -10,8 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from orchestrator.domain.inventory import (
+    DEFAULT_TENANT,
+    Care,
     Item,
     Machine,
+    NewItem,
     NewPoint,
     PolicyRecord,
     PolicyVersion,
@@ -29,8 +32,16 @@ from shared.model.bandwidth import BandwidthPlan
 class Machines(Protocol):
     """The machines."""
 
-    def add(self, *, machine_id: str, name: str, key_slots: Sequence[Mapping[str, str | int]]) -> None:
-        """Keep a machine and its slot scope. ``already-exists`` for a taken name or id."""
+    def add(
+        self,
+        *,
+        machine_id: str,
+        name: str,
+        key_slots: Sequence[Mapping[str, str | int]],
+        tenant: str = DEFAULT_TENANT,
+        location: str = "",
+    ) -> None:
+        """Keep a machine, its slot scope, and its tenant if that is new. ``already-exists`` for a taken name or id."""
         ...
 
     def get(self, ref: str) -> Machine:
@@ -69,18 +80,16 @@ class Vaults(Protocol):
 class Items(Protocol):
     """The protected items. Removed ones are out of sight but for their points."""
 
-    def add(
-        self,
-        *,
-        item_id: str,
-        name: str,
-        workload: str,
-        machine_id: str,
-        vault_id: str,
-        policy: str | None,
-        source: Source,
-    ) -> None:
+    def add(self, item: NewItem) -> None:
         """Keep an item; planning begins now. ``already-exists`` for a name that a living item has."""
+        ...
+
+    def change(self, item_id: str, *, source: Source, care: Care, by_tags: bool) -> None:
+        """Replace an item's source and care; its fires to come are taken back and planned anew."""
+        ...
+
+    def note_run(self, item_id: str, *, runs: Sequence[float], rates: Sequence[float]) -> None:
+        """Remember how long the item's last backups took (s) and what they needed of the line (MiB/s)."""
         ...
 
     def get(self, ref: str, *, removed: bool = False) -> Item:
@@ -119,12 +128,23 @@ class Policies(Protocol):
         """Return policies with their newest versions."""
         ...
 
+    def selecting(self, tags: Sequence[str]) -> Sequence[str]:
+        """Return the names of the policies whose newest version selects an item with these tags."""
+        ...
+
+    def select_items(self, name: str, tags: Sequence[str]) -> Sequence[tuple[str, str]]:
+        """Let go of items that the tags no longer choose and take those that they do and that have no policy.
+
+        Returns (item, policy) of some that other policies have chosen by their tags; those stay there.
+        """
+        ...
+
     def specs(self, version_ids: Sequence[str]) -> Mapping[str, PolicySpec]:
         """Return the specs of these versions."""
         ...
 
     def waiting(self) -> Mapping[str, PolicySpec]:
-        """Return the newest spec, by policy name, of the policies with a window whose scheduled jobs wait."""
+        """Return the newest spec, by policy name, of policies with a window or blackouts whose scheduled jobs wait."""
         ...
 
 

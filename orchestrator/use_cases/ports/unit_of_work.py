@@ -13,7 +13,7 @@ from typing import Protocol, Self
 from orchestrator.domain.system import Numbers
 from orchestrator.use_cases.ports.catalog import Items, Machines, Points, Policies, Vaults
 from orchestrator.use_cases.ports.tower import Audit, IdempotencyKeys, Leaders, Workers
-from orchestrator.use_cases.ports.work import Admission, Jobs, Ledger, Outbox, Shards, Slots, Units
+from orchestrator.use_cases.ports.work import Admission, Jobs, Ledger, Outbox, Shards, Slots, Tenants, Units
 
 
 class UnitOfWork(Protocol):
@@ -29,6 +29,7 @@ class UnitOfWork(Protocol):
     shards: Shards
     admission: Admission
     slots: Slots
+    tenants: Tenants
     outbox: Outbox
     points: Points
     audit: Audit

@@ -10,10 +10,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from orchestrator.domain.admission import Candidate, Needs, Room, ScopeKey
+from orchestrator.domain.admission import Candidate, Holder, Needs
+from orchestrator.domain.inventory import Tenant
 from orchestrator.domain.jobs import Ending, Job, JobFilter, NewJob
-from orchestrator.domain.ledger import DueFire, ItemSchedule, PlannedFire
+from orchestrator.domain.ledger import DueFire, ItemSchedule, PlannedFire, Settlement
 from orchestrator.domain.paging import Page, PageRequest
+from orchestrator.domain.slots import Room, Scope, ScopeKey
 from orchestrator.domain.system import SlotScope
 from orchestrator.domain.work import Beat, LostShard, RenewedUnit, ShardCounts, TakenShard
 from shared.contracts.work import Doorbell, Fence
@@ -41,20 +43,20 @@ class Ledger(Protocol):
         """
         ...
 
-    def settle(self, fire: DueFire, *, state: str, reason: str | None, job_id: str | None) -> None:
-        """Move one planned fire to ``filed``, ``missed`` or ``skipped``."""
+    def settle(self, settlements: Sequence[Settlement]) -> None:
+        """Move planned fires to ``filed``, ``missed`` or ``skipped``, in one statement."""
         ...
 
 
 class Jobs(Protocol):
     """The jobs. Every change is one guarded statement; zero rows raise ``stale-claim``."""
 
-    def add(self, job: NewJob) -> None:
-        """Keep a job and its unit 0."""
+    def add(self, jobs: Sequence[NewJob]) -> None:
+        """Keep jobs and their units 0, in one statement."""
         ...
 
     def get(self, ref: str) -> Job:
-        """Return a job with its queue position."""
+        """Return a job."""
         ...
 
     def lock(self, ref: str) -> Job:
@@ -73,12 +75,12 @@ class Jobs(Protocol):
         """Set ``cancel_requested_at`` of a locked job that has not ended; kept when set, and a back-off is over."""
         ...
 
-    def lock_waiting_backups(self, item_id: str) -> Sequence[Job]:
-        """Return the item's waiting backups that were not admitted, locked, in the order of the queue."""
+    def waiting_backups(self, item_ids: Sequence[str]) -> Mapping[str, Sequence[Job]]:
+        """Return the backups of these items that were not admitted, by item, locked, in the order of the queue."""
         ...
 
-    def active_backup(self, item_id: str, *, besides: Sequence[str] = ()) -> str | None:
-        """Return the id of a backup of the item that is not terminal, other than these; None when there is none."""
+    def active_backups(self, item_ids: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """Return the ids of the backups of these items that are not terminal, by item."""
         ...
 
 
@@ -180,25 +182,70 @@ class Shards(Protocol):
 
 
 class Admission(Protocol):
-    """The dispatcher's critical section."""
+    """The dispatcher's critical section, and what can be seen of the queue."""
 
     def enter(self) -> bool:
         """Try to be the only admitting transaction until the commit; False when another is."""
         ...
 
-    def promote_due(self, *, limit: int) -> int:
-        """Move due scheduled and retryable jobs to available."""
+    def promote_due(self, *, limit: int, retries: int, tripped: Sequence[str]) -> int:
+        """Move due jobs to available, at most so many retries, and none of those with these error codes.
+
+        Jobs that lost their worker, and those that were asked to cancel, are no retries.
+        """
+        ...
+
+    def recent_ends(self, *, seconds: float) -> Mapping[str, int]:
+        """Return how many attempts have ended within so many seconds, by error code; good ones under an empty code."""
+        ...
+
+    def retries_running(self) -> int:
+        """Return how many jobs have a second attempt, or a later one, running or ready to run."""
+        ...
+
+    def slots_in_all(self) -> int:
+        """Return the capacity of the whole installation."""
+        ...
+
+    def age(self, *, limit: int) -> int:
+        """Move jobs that have waited for two hours more up a class."""
+        ...
+
+    def overdue_starts(self, *, limit: int) -> Sequence[str]:
+        """Return the ids of jobs that were never tried and whose time to start is over, locked."""
+        ...
+
+    def stop_overdue(self, *, limit: int) -> Sequence[str]:
+        """Ask running jobs whose time to finish is over to stop, and return their ids. Jobs that seal go on."""
         ...
 
     def room(self, candidates: Sequence[Candidate]) -> Mapping[ScopeKey, Room]:
-        """Return what is left on every scope that these candidates touch; a paused scope has nothing."""
+        """Return what is left on every scope that these candidates touch, locked; a paused scope has nothing."""
         ...
 
-    def candidates(self, *, closed_policies: Sequence[str], limit: int) -> Sequence[Candidate]:
-        """Return startable jobs in order, locked.
+    def look(self, candidates: Sequence[Candidate]) -> Mapping[ScopeKey, Room]:
+        """Return the same as ``room`` and lock nothing."""
+        ...
 
-        Those blocked by a scope, a window or another backup are left out in SQL.
+    def holders(self, candidates: Sequence[Candidate]) -> Mapping[ScopeKey, Sequence[Holder]]:
+        """Return who holds slots of the scopes that these candidates touch."""
+        ...
+
+    def tenants(self) -> tuple[Mapping[str, int], Mapping[str, int]]:
+        """Return the weights of the tenants, and how many admitted jobs each has."""
+        ...
+
+    def candidates(
+        self, *, closed_policies: Sequence[str], besides: Sequence[ScopeKey] = (), limit: int
+    ) -> Sequence[Candidate]:
+        """Return startable jobs, the first ``limit`` of each tenant, locked.
+
+        Those blocked by a scope, a window or another backup are left out in SQL; so are those that touch ``besides``.
         """
+        ...
+
+    def heads(self, *, closed_policies: Sequence[str], limit: int) -> Sequence[Candidate]:
+        """Return the first jobs that at most slots keep from starting, in order, whatever is full."""
         ...
 
     def admit(self, needs: Sequence[Needs]) -> None:
@@ -208,8 +255,19 @@ class Admission(Protocol):
         """
         ...
 
-    def explain_waits(self, *, closed_policies: Sequence[str]) -> int:
-        """Set the wait reason of every waiting job; returns how many changed. Call it in a transaction of its own."""
+    def explain_waits(self, *, dark: Sequence[str], shut: Sequence[str], tripped: Sequence[str]) -> int:
+        """Set the wait reason of every waiting job; returns how many changed. Call it in a transaction of its own.
+
+        Policies that are ``dark`` have a blackout, those that are ``shut`` a closed window.
+        """
+        ...
+
+    def queue(self, *, limit: int) -> Sequence[Candidate]:
+        """Return the beginning of the queue, in order, whatever keeps the jobs in it."""
+        ...
+
+    def positions(self, job_ids: Sequence[str]) -> Mapping[str, int]:
+        """Return where jobs are in the queue, counted from 1; those that do not wait for their turn are missing."""
         ...
 
 
@@ -218,6 +276,34 @@ class Slots(Protocol):
 
     def all(self) -> Sequence[SlotScope]:
         """Return every scope, by scope and key."""
+        ...
+
+    def get(self, scope: Scope, key: str) -> SlotScope | None:
+        """Return a scope by its key, or by the name of its machine or vault."""
+        ...
+
+    def set(self, scope: Scope, key: str, *, capacity: int, floor: int) -> None:
+        """Make a scope, or change how much there is of it; nothing is taken from running jobs."""
+        ...
+
+    def pause(self, scope: Scope, key: str, *, paused: bool) -> None:
+        """Give no new slots of a scope, or give them again."""
+        ...
+
+    def remove(self, scope: Scope, key: str) -> None:
+        """Remove a scope. ``conflict`` while jobs hold slots of it."""
+        ...
+
+
+class Tenants(Protocol):
+    """Whose the machines are."""
+
+    def all(self) -> Sequence[Tenant]:
+        """Return every tenant, by name."""
+        ...
+
+    def set(self, name: str, *, weight: int) -> None:
+        """Make a tenant, or change its weight."""
         ...
 
 

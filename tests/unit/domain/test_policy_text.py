@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.domain.policy import OnMissed, PolicySpec, RetentionSpec, ScheduleSpec, WindowSpec
+from orchestrator.domain.policy import (
+    BlackoutSpec,
+    OnMissed,
+    PolicySpec,
+    RetentionSpec,
+    RetrySpec,
+    ScheduleSpec,
+    WindowSpec,
+)
 from orchestrator.domain.policy_text import parse_policy
 from shared.errors import SkyharborError
 from shared.model.backup import BackupType
@@ -25,6 +33,14 @@ jitter: 10m
 window: {start: 22:00, end: "06:00"}
 retention: {last: 3, daily: 7}
 priority: 2
+items: {tags: [databases, site=berlin]}
+rpo: 26h
+start_within: 2h
+finish_within: 8h
+blackouts:
+  - {days: mon-fri, start: "08:00", end: "18:00"}
+  - {from: 2026-12-24, until: 2026-12-27 06:00, zone: UTC}
+retry: {attempts: 5, longest_pause: 1h}
 """
 
 
@@ -49,7 +65,27 @@ def test_a_whole_policy_is_understood() -> None:
         window=WindowSpec(start="22:00", end="06:00", zone="Europe/Berlin"),
         retention=RetentionSpec(last=3, daily=7),
         priority=2,
+        tags=("databases", "site=berlin"),
+        rpo=26 * 3600,
+        start_within=7200,
+        finish_within=8 * 3600,
+        blackouts=(
+            BlackoutSpec(zone="Europe/Berlin", days=("mon", "tue", "wed", "thu", "fri"), start="08:00", end="18:00"),
+            BlackoutSpec(zone="UTC", begin="2026-12-24 00:00", until="2026-12-27 06:00"),
+        ),
+        retry=RetrySpec(attempts=5, longest_pause=3600),
     )
+
+
+def test_a_calendar_stands_for_as_many_schedules_as_it_has_minutes() -> None:
+    spec = parse_policy("name: p\nschedule: {calendar: 'daily 02:30,14:45', zone: Europe/Paris}")
+    assert [(schedule.cron, schedule.zone) for schedule in spec.schedules] == [
+        ("30 2 * * *", "Europe/Paris"),
+        ("45 14 * * *", "Europe/Paris"),
+    ]
+    assert [schedule.cron for schedule in parse_policy("name: p\nschedule: weekdays 22:00").schedules] == [
+        "0 22 * * 1,2,3,4,5"
+    ]
 
 
 def test_a_policy_without_schedules_is_for_on_demand_items() -> None:
@@ -70,6 +106,17 @@ def test_a_policy_without_schedules_is_for_on_demand_items() -> None:
         ("name: p\nretention: {daily: -1}", 2, "between 0"),
         ("name: p\nschedules: nightly", 2, "- cron"),
         ("name: p\nschedule: {zone: UTC}", 2, "needs cron"),
+        ("name: p\nschedule: {cron: '0 1 * * *', calendar: daily 01:00}", 2, "cron: or calendar:"),
+        ("name: p\nschedule: every 7m", 2, "part of an hour"),
+        ("name: p\nitems: [a]", 2, "keys and values"),
+        ("name: p\nitems: {tags: []}", 2, "at least one tag"),
+        ("name: p\nitems: {tags: [a b]}", 2, "is not a tag"),
+        ("name: p\nblackouts:\n  - {from: 2026-12-24}", 3, "a blackout is"),
+        ("name: p\nblackouts:\n  - {from: 2026-12-24, until: 2026-12-23}", 3, "later than from"),
+        ("name: p\nblackouts:\n  - {days: someday}", 3, "names no days"),
+        ("name: p\nstart_within: 2h\nfinish_within: 1h", 3, "longer than start_within"),
+        ("name: p\nretry: {attempts: 0}", 2, "between 1 and 100"),
+        ("name: p\nrpo: 3000d", 2, "up to 999d"),
         ("- a\n- b", 1, "keys and values"),
         ("name: [", 1, "not YAML"),
         ("name: latest", 1, "cannot be"),

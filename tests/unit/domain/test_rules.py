@@ -1,4 +1,4 @@
-"""The small rules: retention, windows, admission, retries, storms, names, pages."""
+"""The small rules: retention, windows, retries, storms, names, pages."""
 
 # ruff: noqa: PT017 - an error is allowed here, and only this one
 
@@ -12,16 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.domain.admission import GLOBAL, Candidate, Room, choose, rank_of
 from orchestrator.domain.job_states import JobState
 from orchestrator.domain.jobs import Job, Trigger
 from orchestrator.domain.names import check_name, check_path, printable
 from orchestrator.domain.paging import decode_cursor, encode_cursor
-from orchestrator.domain.policy import RetentionSpec, WindowSpec
+from orchestrator.domain.policy import BlackoutSpec, PolicySpec, RetentionSpec, WindowSpec
+from orchestrator.domain.readings import DAYS
 from orchestrator.domain.retention import Kept, plan_retention
 from orchestrator.domain.retry import after_failure, after_loss, after_release, next_backoff
 from orchestrator.domain.storm import is_storm
-from orchestrator.domain.window import is_open
+from orchestrator.domain.window import Closed, is_dark, is_open, opens_at, why_closed
 from shared.errors import SkyharborError
 from shared.model.backup import JobKind
 
@@ -61,28 +61,43 @@ def test_a_window_goes_over_midnight(hour: int, expected: bool) -> None:
     assert is_open(window, NOW.replace(hour=hour)) is expected
 
 
-def test_admission_takes_all_scopes_or_none_and_one_backup_per_item() -> None:
-    candidates = [
-        Candidate("a", 0, JobKind.BACKUP, "i1", "m1", "v"),
-        Candidate("b", 0, JobKind.BACKUP, "i1", "m1", "v"),
-        Candidate("c", 0, JobKind.BACKUP, "i2", "m2", "v"),
-        Candidate("d", 0, JobKind.RESTORE, "i3", "m3", "v"),
-    ]
-    room = {
-        GLOBAL: Room(9, 9),
-        ("machine", "m1"): Room(5, 5),
-        ("machine", "m2"): Room(0, 0),
-        ("machine", "m3"): Room(1, 0),
-        ("vault", "v"): Room(9, 9),
-    }
-    assert [need.job_id for need in choose(candidates, room)] == ["a", "d"]
+WEEKDAYS = BlackoutSpec(zone="Europe/Berlin", days=("mon", "tue", "wed", "thu", "fri"), start="20:00", end="06:00")
+ONCE = BlackoutSpec(zone="Europe/Berlin", begin="2026-12-24 12:00", until="2026-12-27 00:00")
 
 
-def test_classes_are_ordered_and_priority_never_crosses_them() -> None:
-    scheduled = [rank_of(JobKind.BACKUP, Trigger.SCHEDULE, priority=priority) for priority in (4, 0, -4)]
-    order = [rank_of(JobKind.RESTORE, Trigger.DEMAND), rank_of(JobKind.BACKUP, Trigger.DEMAND), *scheduled]
-    order.append(rank_of(JobKind.VERIFY, Trigger.DEMAND))
-    assert order == sorted(set(order))
+@pytest.mark.parametrize(
+    ("blackout", "moment", "expected"),
+    [
+        (WEEKDAYS, "2026-06-15T18:30", True),  # Monday, 20:30 in Berlin
+        (WEEKDAYS, "2026-06-20T03:30", True),  # Saturday, 05:30: begun on Friday
+        (WEEKDAYS, "2026-06-20T18:30", False),  # Saturday evening
+        (WEEKDAYS, "2026-06-22T03:30", False),  # Monday, 05:30: it would have begun on Sunday
+        (ONCE, "2026-12-24T10:59", False),
+        (ONCE, "2026-12-24T11:00", True),
+        (ONCE, "2026-12-26T22:59", True),
+        (ONCE, "2026-12-26T23:00", False),
+    ],
+)
+def test_a_blackout_belongs_to_the_local_day_on_which_it_begins(
+    blackout: BlackoutSpec, moment: str, expected: bool
+) -> None:
+    assert is_dark(blackout, datetime.fromisoformat(moment).replace(tzinfo=UTC)) is expected
+
+
+def test_a_policy_says_why_it_is_closed_and_when_it_opens() -> None:
+    window = WindowSpec(start="22:00", end="06:00", zone="UTC")
+    spec = PolicySpec(
+        name="p", window=window, blackouts=(BlackoutSpec(zone="UTC", begin="2026-06-15", until="2026-06-16"),)
+    )
+    assert why_closed(spec, NOW) is Closed.BLACKOUT
+    assert why_closed(spec, NOW + timedelta(days=1)) is Closed.WINDOW
+    assert opens_at(spec, NOW) == datetime(2026, 6, 16, 0, 0, tzinfo=UTC)
+    assert why_closed(spec, datetime(2026, 6, 16, 0, 0, tzinfo=UTC)) is None
+
+
+def test_a_policy_that_never_opens_has_no_opening() -> None:
+    spec = PolicySpec(name="p", blackouts=(BlackoutSpec(zone="UTC", days=DAYS),))
+    assert opens_at(spec, NOW) is None
 
 
 @given(previous=st.floats(0, 600), chance=st.floats(0, 1))

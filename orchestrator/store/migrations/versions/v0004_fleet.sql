@@ -38,6 +38,7 @@ ALTER TABLE job
     ADD COLUMN start_by timestamptz,
     ADD COLUMN finish_by timestamptz,
     ADD COLUMN longest_pause integer NOT NULL DEFAULT 600 CHECK (longest_pause >= 0),
+    ADD COLUMN attempt_started_at timestamptz,
     ADD COLUMN failed_at timestamptz,
     ADD COLUMN cancel_reason text;
 UPDATE job SET aged_rank = rank, latest_start = created_at, ages_at = created_at + interval '2 hours'
