@@ -196,6 +196,7 @@ def reserve(
     Each keeps what its scopes have left, up to what it needs, after what the ones before it keep.
     """
     account, made = _Account(room), list[Reservation]()
+    held = {scope: [(holder.ends_at, holder.slots) for holder in holders.get(scope, ())] for scope in room}
     for head in heads:
         if len(made) == MOST_HEADS:
             break
@@ -205,17 +206,17 @@ def reserve(
             for scope, count in slots
             if account.left(scope, head.kind) < count
         ]
-        if not missing:
-            account.take(slots)  # it starts in this very tick
+        if not missing:  # it starts in this very tick
+            account.take(slots)
+            for scope, count in slots:
+                held[scope].append((now + timedelta(seconds=head.estimate), count))
             continue
-        frees = [
-            frees_at(((holder.ends_at, holder.slots) for holder in holders.get(scope, ())), wanted=wanted, now=now)
-            for scope, wanted in missing
-        ]
+        frees = [frees_at(held[scope], wanted=wanted, now=now) for scope, wanted in missing]
         known = [moment for moment in frees if moment is not None]
         if len(known) < len(missing) or max(known) - now > FARTHEST_START:
             continue
-        kept = {scope: max(0, min(count, account.left(scope, head.kind))) for scope, count in slots}
-        made.append(Reservation(head.job_id, max(known), {scope: count for scope, count in kept.items() if count}))
+        left = {scope: min(count, account.left(scope, head.kind)) for scope, count in slots}
+        kept = {scope: count for scope, count in left.items() if count > 0}
+        made.append(Reservation(head.job_id, max(known), kept))
         account.take(kept.items())
     return made

@@ -110,11 +110,14 @@ def test_who_could_not_start_for_hours_keeps_nothing_from_others() -> None:
     assert reserve([job("wide", machine="busy")], room=room, holders=holders, now=NOW) == []
 
 
-def test_a_job_that_fits_now_keeps_its_slots_from_those_behind_it_that_do_not() -> None:
-    room = {("machine", "busy"): Room(0, 0, 1), ("machine", "free"): Room(1, 1, 1), ("vault", "v"): Room(1, 1, 1)}
-    holders = {("machine", "busy"): [Holder(NOW + timedelta(minutes=1), 1)]}
-    [kept] = reserve([job("first", machine="free"), job("next", machine="busy")], room=room, holders=holders, now=NOW)
-    assert (kept.job_id, dict(kept.slots)) == ("next", {})
+def test_what_starts_now_is_not_there_to_be_kept_by_those_behind_it() -> None:
+    room = {("machine", "busy"): Room(0, 0, 1), ("machine", "free"): Room(1, 1, 1), ("vault", "v"): Room(2, 2, 2)}
+    holders = {("machine", "busy"): [Holder(NOW + timedelta(minutes=3), 1)]}
+    heads = [job("first", machine="free"), job("next", machine="busy"), job("last", machine="free")]
+    assert reserve(heads, room=room, holders=holders, now=NOW) == [
+        Reservation("next", NOW + timedelta(minutes=3), {("vault", "v"): 1}),
+        Reservation("last", NOW + timedelta(minutes=10), {}),
+    ]
 
 
 def test_classes_are_ordered_and_priority_never_crosses_them() -> None:
