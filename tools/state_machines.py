@@ -23,7 +23,7 @@ def _head() -> Iterator[str]:
     yield "# State machines"
     yield ""
     yield "Made from `orchestrator/domain/job_states.py` by `python -m tools.state_machines`. The SQL CHECK, the"
-    yield "trigger that guards every transition, and the tests come from the same table. What may be true beside a state"
+    yield "trigger that guards every transition and the tests come from the same table. What may be true beside a state"
     yield "(admitted, cancel requested, was committing once) is a fact: a nullable time of the row."
     yield ""
     yield "## Job"
