@@ -94,13 +94,13 @@ def test_each_full_scope_is_named_as_the_reason(plane: ControlPlane) -> None:
     fleet(plane, 3, 3)
     jobs = {name: plane.backup(name) for name in ("i0-0", "i0-1", "i0-2")}
     plane.admit()
-    plane.slots("vault/v1", 3)
+    plane.slots("vault/v1", 3, floor=1)
     vault_blocked = plane.backup("i1-0")
     with plane.uow() as uow:
         explain_waits(uow)
     machine_reason = plane.job(jobs["i0-2"].id).wait_reason
     vault_reason = plane.job(vault_blocked.id).wait_reason
-    plane.slots("global", 4)
+    plane.slots("global", 4, floor=2)
     with plane.uow() as uow:
         explain_waits(uow)
     global_reason = plane.job(vault_blocked.id).wait_reason

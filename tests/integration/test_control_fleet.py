@@ -169,6 +169,14 @@ def test_fewer_slots_take_nothing_from_anybody_and_the_rest_follows(plane: Contr
     assert plane.admit() == 1
 
 
+def test_a_floor_stays_but_leaves_a_slot_for_others(plane: ControlPlane) -> None:
+    floors = []
+    for capacity in (30, 1, 30):
+        with plane.uow() as uow:
+            floors.append(set_slots(uow, actor="test", ref="global", capacity=capacity).floor)
+    assert floors == [2, 0, 0]
+
+
 def test_a_paused_scope_starts_nothing_and_stops_nothing(plane: ControlPlane) -> None:
     plane.one_item()
     plane.item("i2")

@@ -197,10 +197,10 @@ class ControlPlane:
         with self.uow() as uow:
             return get_job(uow, ref=job_id)
 
-    def slots(self, ref: str, capacity: int) -> None:
-        """Set how many slots there are of something."""
+    def slots(self, ref: str, capacity: int, *, floor: int = 0) -> None:
+        """Set how many slots there are of something, and how many of them are for restores only."""
         with self.uow() as uow:
-            set_slots(uow, actor="test", ref=ref, capacity=capacity, floor=0)
+            set_slots(uow, actor="test", ref=ref, capacity=capacity, floor=floor)
 
     def sql(self, statement: str, **parameters: object) -> Sequence[tuple[object, ...]]:
         """Run a statement of the test's own and commit."""
