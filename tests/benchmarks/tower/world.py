@@ -15,6 +15,7 @@ from orchestrator.embedded.postgres import PrivatePostgres
 from tests.support.control import ControlPlane
 
 TENANTS, LOCATIONS, VAULTS = 8, 20, 20
+_AT_ONCE = 50_000
 
 
 @dataclass(frozen=True)
@@ -84,30 +85,46 @@ class World:
 
     def history(self, jobs: int) -> None:
         """Add so many backups that were done in the past, with their points, spread over the items."""
+        for first in range(1, jobs + 1, _AT_ONCE):
+            self._history(first, min(jobs, first + _AT_ONCE - 1), of=jobs)
         self.plane.sql(
+            "UPDATE item SET newest_point_at = p.at FROM (SELECT item_id, max(cataloged_at) AS at FROM recovery_point"
+            " GROUP BY item_id) p WHERE p.item_id = item.id"
+        )
+        self.plane.sql("ANALYZE")
+
+    def _history(self, first: int, last: int, *, of: int) -> None:
+        run = self.plane.sql
+        run(
             "INSERT INTO job (id, kind, state, trigger, rank, aged_rank, item_id, machine_id, vault_id, point_id,"
             " type, attempt, created_at, due_at, latest_start, admitted_at, started_at, finished_at, requested_by,"
             " stats, tenant, location)"
             " SELECT lpad(to_hex(n), 8, '0') || '-past', 'backup', 'completed', 'schedule', 30, 30, i.id, i.machine_id,"
             " i.vault_id, 'pp' || n, 'incremental', 1, t.at, t.at, t.at, t.at, t.at, t.at + interval '90 seconds',"
             " 'bench', '{\"files\": 1000, \"bytes_read\": 123456}', m.tenant, m.location"
-            " FROM generate_series(1, :n) n"
-            " CROSS JOIN LATERAL (SELECT clock_timestamp() - make_interval(secs => (:n - n) * 2) AS at) t"
+            " FROM generate_series(CAST(:first AS integer), CAST(:last AS integer)) n"
+            " CROSS JOIN LATERAL (SELECT clock_timestamp() - make_interval(secs => (:of - n) * 2) AS at) t"
             " JOIN item i ON i.id = 'i' || 1 + n % (SELECT count(*) FROM item) JOIN machine m ON m.id = i.machine_id",
-            n=jobs,
+            first=first,
+            last=last,
+            of=of,
         )
-        self.plane.sql("INSERT INTO unit (job_id, no) SELECT id, 0 FROM job WHERE id LIKE '%-past'")
-        self.plane.sql(
+        run(
+            "INSERT INTO unit (job_id, no) SELECT lpad(to_hex(n), 8, '0') || '-past', 0"
+            " FROM generate_series(CAST(:first AS integer), CAST(:last AS integer)) n",
+            first=first,
+            last=last,
+        )
+        run(
             "INSERT INTO recovery_point (id, job_id, item_id, machine_id, vault_id, type, sealed_at, cataloged_at,"
             " files, bytes, bytes_transferred, bytes_stored, manifest, manifest_sha256, warnings)"
             " SELECT j.point_id, j.id, j.item_id, j.machine_id, j.vault_id, j.type, j.finished_at, j.finished_at, 1000,"
-            " 5000000, 123456, 123456, 'm', 's', 0 FROM job j WHERE j.id LIKE '%-past'"
+            " 5000000, 123456, 123456, 'm', 's', 0"
+            " FROM generate_series(CAST(:first AS integer), CAST(:last AS integer)) n"
+            " JOIN job j ON j.id = lpad(to_hex(n), 8, '0') || '-past'",
+            first=first,
+            last=last,
         )
-        self.plane.sql(
-            "UPDATE item SET newest_point_at = p.at FROM (SELECT item_id, max(cataloged_at) AS at FROM recovery_point"
-            " GROUP BY item_id) p WHERE p.item_id = item.id"
-        )
-        self.plane.sql("ANALYZE")
 
 
 @contextlib.contextmanager
