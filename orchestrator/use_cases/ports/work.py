@@ -75,6 +75,10 @@ class Jobs(Protocol):
         """Set ``cancel_requested_at`` of a locked job that has not ended; kept when set, and a back-off is over."""
         ...
 
+    def tally(self) -> None:
+        """Count the jobs that ended more than an hour ago, so that ``count_by_state`` has few to count. Idempotent."""
+        ...
+
     def waiting_backups(self, item_ids: Sequence[str]) -> Mapping[str, Sequence[Job]]:
         """Return the backups of these items that were not admitted, by item, locked, in the order of the queue."""
         ...

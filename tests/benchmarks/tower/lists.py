@@ -15,6 +15,7 @@ from fastapi.testclient import TestClient
 from orchestrator.api.app import create_app
 from orchestrator.use_cases.admit import admit
 from orchestrator.use_cases.application import Application
+from orchestrator.use_cases.sweep import sweep
 from shared.clock import SystemClock
 from tests.benchmarks.tower.rows import Measured
 from tests.benchmarks.tower.world import World
@@ -45,6 +46,8 @@ def measure(world: World) -> Iterator[Measured]:
     world.fleet(items=ITEMS)
     world.history(JOBS)
     world.queue(WAITING)
+    with world.plane.uow() as uow:
+        sweep(uow)
     world.plane.sql("UPDATE slot_scope SET capacity = 0, wanted = 0 WHERE scope = 'global'")
     world.plane.sql("ANALYZE")
     application = Application(
