@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from orchestrator.domain.admission import Candidate, Holder
 from orchestrator.domain.slots import Room, ScopeKey
 
-LONGEST_QUEUE = 2000
+LONGEST_QUEUE = 500
 """Jobs for which a start is forecast; farther back an answer would be a guess, and cost more than it is worth."""
 
 _OVERDUE = timedelta(seconds=60)

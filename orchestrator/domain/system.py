@@ -41,7 +41,10 @@ class SlotScope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemStatus:
-    """The tower at one moment. ``queue`` counts the jobs by state (terminal states included)."""
+    """The tower at one moment. ``queue`` counts the jobs by state (terminal states included).
+
+    ``slots`` are those in use or paused, and all that are not of a machine.
+    """
 
     schema: str
     workers: Sequence[Worker]

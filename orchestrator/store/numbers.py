@@ -46,7 +46,7 @@ def read_numbers(db: Connection) -> Numbers:
     return Numbers(
         jobs_by_state=count_by_state(db),
         waiting_by_reason={str(reason): int(count) for reason, count in reasons},
-        slots=SlotRows(db).all(),
+        slots=SlotRows(db).noteworthy(),
         workers_alive=int(single[0]),
         outbox_pending=int(single[1]),
         oldest_waiting_seconds=float(single[2]),

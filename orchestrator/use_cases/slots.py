@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from orchestrator.domain.inventory import Tenant
 from orchestrator.domain.names import check_name
+from orchestrator.domain.paging import Page, PageRequest
 from orchestrator.domain.slots import MOST_CAPACITY, OWNED, Scope, parse_scope
 from orchestrator.domain.system import SlotScope
 from orchestrator.use_cases.ports import UnitOfWork
@@ -17,9 +18,9 @@ from shared.errors import SkyharborError
 MOST_WEIGHT = 1000
 
 
-def list_slots(uow: UnitOfWork) -> Sequence[SlotScope]:
-    """Return every scope, by kind and key."""
-    return uow.slots.all()
+def list_slots(uow: UnitOfWork, *, request: PageRequest) -> Page[SlotScope]:
+    """Return scopes, by kind and key."""
+    return uow.slots.page(request)
 
 
 def get_slots(uow: UnitOfWork, *, ref: str) -> SlotScope:

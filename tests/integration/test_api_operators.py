@@ -305,7 +305,7 @@ def test_the_system_shows_its_queue_slots_and_schema(api: httpx.Client) -> None:
     ok(api.post("/jobs", json={"kind": "backup", "item": "etc"}), 202)
     system = ok(api.get("/system"))
     assert (system["schema"], system["queue"]["available"], system["workers"]) == (head(), 1, [])
-    assert {slot["scope"] for slot in system["slots"]} == {"global", "machine", "vault"}
+    assert {slot["scope"] for slot in system["slots"]} == {"global", "vault"}
 
 
 def test_metrics_count_what_is_there(api: httpx.Client, plane: ControlPlane) -> None:

@@ -278,8 +278,12 @@ class Admission(Protocol):
 class Slots(Protocol):
     """The slot scopes."""
 
-    def all(self) -> Sequence[SlotScope]:
-        """Return every scope, by scope and key."""
+    def page(self, request: PageRequest) -> Page[SlotScope]:
+        """Return scopes, by scope and key."""
+        ...
+
+    def noteworthy(self) -> Sequence[SlotScope]:
+        """Return every scope that is in use or paused, and all that are not of a machine, by scope and key."""
         ...
 
     def get(self, scope: Scope, key: str) -> SlotScope | None:
