@@ -13,7 +13,7 @@ from typing import Protocol
 from orchestrator.domain.admission import Candidate, Holder, Needs
 from orchestrator.domain.inventory import Tenant
 from orchestrator.domain.jobs import Ending, Job, JobFilter, NewJob
-from orchestrator.domain.ledger import DueFire, ItemSchedule, PlannedFire, Settlement
+from orchestrator.domain.ledger import DueFire, ItemPlan, ItemSchedule, Settlement
 from orchestrator.domain.paging import Page, PageRequest
 from orchestrator.domain.slots import Room, Scope, ScopeKey
 from orchestrator.domain.system import SlotScope
@@ -32,8 +32,8 @@ class Ledger(Protocol):
         """
         ...
 
-    def plan(self, item_id: str, fires: Sequence[PlannedFire], *, through: datetime) -> int:
-        """Insert what is new, remember how far planning went; returns how many were new."""
+    def plan(self, plans: Sequence[ItemPlan]) -> int:
+        """Insert what is new, remember how far planning of each item went; returns how many fires were new."""
         ...
 
     def due(self, *, now: datetime, limit: int) -> Sequence[DueFire]:
