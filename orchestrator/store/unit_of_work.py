@@ -117,6 +117,10 @@ class SqlUnitOfWork:
         """Make everything durable."""
         self._db.commit()
 
+    def relax(self) -> None:
+        """Let the commit return before it is on the disk. It is atomic and in order all the same."""
+        self._db.execute(inline("SET LOCAL synchronous_commit = off"))
+
     def now(self) -> datetime:
         """Return the database's time."""
         moment: datetime = self._db.execute(inline("SELECT clock_timestamp()")).scalar_one()

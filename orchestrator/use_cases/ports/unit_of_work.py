@@ -46,6 +46,10 @@ class UnitOfWork(Protocol):
         """Make everything durable, then let loops that were woken in it hear it."""
         ...
 
+    def relax(self) -> None:
+        """Let the commit return before it is durable: a power cut may take it back, whole, with all that came later."""
+        ...
+
     def now(self) -> datetime:
         """Return the database's time, UTC."""
         ...
