@@ -12,15 +12,15 @@ from orchestrator.use_cases.admit import admit, explain_waits
 from orchestrator.use_cases.ports import UnitOfWork
 from shared.clock import Clock
 
-
 EXPLAIN_EVERY_SECONDS = 0.9
 """A little less than the rhythm of an idle tower, so that each of its ticks explains."""
 
 
 class Dispatcher:
-    """One admission per step, and reasons at most every second: under load a step follows the other, and reading all
-    that waits each time would take from those who do the work. ``admitted`` is called after a step that admitted
-    something: it wakes the relay.
+    """One admission per step, and reasons about every second.
+
+    Under load a step follows the other, and reading all that waits each time would take from those who do the work.
+    ``admitted`` is called after a step that admitted something: it wakes the relay.
     """
 
     def __init__(
