@@ -5,8 +5,9 @@ Rule of the file: an alarm opens and closes once; the index ``alarm_open`` sees 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
+from typing import TypeVar
 
 from sqlalchemy import RowMapping
 
@@ -18,6 +19,11 @@ from shared.model.ids import new_id
 
 _ALL = "SELECT * FROM alarm WHERE id < :before ORDER BY id DESC LIMIT :limit"
 _OPEN = "SELECT * FROM alarm WHERE id < :before AND closed_at IS NULL ORDER BY id DESC LIMIT :limit"
+T = TypeVar("T")
+
+_BATCH = 5000
+"""Rows of one statement: a fleet that is missed as a whole must not run into the database's time limit."""
+
 _BEHIND_ALL = "g"  # behind every character of an id
 
 
@@ -30,32 +36,32 @@ class AlarmRows(Rows):
 
     def open(self, findings: Sequence[Finding]) -> None:
         """Remember findings."""
-        if not findings:
-            return
-        self._run(
-            inline(
-                "INSERT INTO alarm (id, kind, target, subject, message)"
-                " SELECT * FROM unnest(CAST(:ids AS text[]), CAST(:kinds AS text[]), CAST(:targets AS text[]),"
-                " CAST(:subjects AS text[]), CAST(:messages AS text[]))"
-            ),
-            ids=[new_id() for _ in findings],
-            kinds=[finding.kind for finding in findings],
-            targets=[finding.target for finding in findings],
-            subjects=[finding.subject for finding in findings],
-            messages=[finding.message for finding in findings],
-        )
+        for batch in _batches(findings):
+            self._run(
+                inline(
+                    "INSERT INTO alarm (id, kind, target, subject, message)"
+                    " SELECT * FROM unnest(CAST(:ids AS text[]), CAST(:kinds AS text[]), CAST(:targets AS text[]),"
+                    " CAST(:subjects AS text[]), CAST(:messages AS text[]))"
+                ),
+                ids=[new_id() for _ in batch],
+                kinds=[finding.kind for finding in batch],
+                targets=[finding.target for finding in batch],
+                subjects=[finding.subject for finding in batch],
+                messages=[finding.message for finding in batch],
+            )
 
     def close(self, alarms: Sequence[Alarm], *, telling: bool) -> None:
         """Close alarms."""
-        self._run(
-            inline(
-                "UPDATE alarm SET closed_at = clock_timestamp(),"
-                " news_at = CASE WHEN :telling THEN clock_timestamp() END"
-                " WHERE closed_at IS NULL AND id = ANY (CAST(:ids AS text[]))"
-            ),
-            ids=[alarm.id for alarm in alarms],
-            telling=telling,
-        )
+        for batch in _batches(alarms):
+            self._run(
+                inline(
+                    "UPDATE alarm SET closed_at = clock_timestamp(),"
+                    " news_at = CASE WHEN :telling THEN clock_timestamp() END"
+                    " WHERE closed_at IS NULL AND id = ANY (CAST(:ids AS text[]))"
+                ),
+                ids=[alarm.id for alarm in batch],
+                telling=telling,
+            )
 
     def remind(self, *, told_before: datetime) -> None:
         """Make news again of what is still open."""
@@ -74,12 +80,13 @@ class AlarmRows(Rows):
 
     def told(self, alarms: Sequence[Alarm]) -> None:
         """Remember that messages about these were made."""
-        self._run(
-            inline(
-                "UPDATE alarm SET news_at = NULL, told_at = clock_timestamp() WHERE id = ANY (CAST(:ids AS text[]))"
-            ),
-            ids=[alarm.id for alarm in alarms],
-        )
+        for batch in _batches(alarms):
+            self._run(
+                inline(
+                    "UPDATE alarm SET news_at = NULL, told_at = clock_timestamp() WHERE id = ANY (CAST(:ids AS text[]))"
+                ),
+                ids=[alarm.id for alarm in batch],
+            )
 
     def page(self, request: PageRequest, *, closed: bool) -> Page[Alarm]:
         """Return alarms, newest first."""
@@ -90,6 +97,11 @@ class AlarmRows(Rows):
             limit=request.limit + 1,
         )
         return cut([_alarm(row) for row in rows], request.limit, lambda alarm: alarm.id)
+
+
+def _batches(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(values), _BATCH):
+        yield values[start : start + _BATCH]
 
 
 def _alarm(row: RowMapping) -> Alarm:

@@ -48,15 +48,15 @@ standing AS (
 )
 """  # noqa: S608 - nothing of anybody is pasted
 
-_PAGE = f"""
-WITH {_STANDING}
+_PAGE = """
+WITH @STANDING@
 SELECT s.*, gaps.longest AS longest_gap,
        (SELECT max(r.verified_at) FROM recovery_point r WHERE r.item_id = s.item_id AND r.verified_at IS NOT NULL)
            AS verified_at,
        (SELECT min(f.due_at) FROM fire f WHERE f.item_id = s.item_id AND f.state = 'planned') AS next_fire_at
 FROM (
     SELECT * FROM standing
-    WHERE name > :after AND (CAST(:verdict AS text) IS NULL OR verdict = :verdict)
+    WHERE name > :after @ONLY@
     ORDER BY name LIMIT :limit
 ) s
 CROSS JOIN LATERAL (
@@ -71,7 +71,12 @@ CROSS JOIN LATERAL (
     ) g
 ) gaps
 ORDER BY s.name
-"""  # noqa: S608
+""".replace("@STANDING@", _STANDING)
+
+_ALL = _PAGE.replace("@ONLY@", "")
+_RARE = _PAGE.replace("@ONLY@", "AND verdict = :verdict")
+_COMMON = _PAGE.replace("@ONLY@", "AND verdict <> ALL (CAST(:others AS text[]))")
+"""Both ask for one verdict. The first lets the planner read the table and sort, the second walk along the names."""
 
 _COUNT = f"WITH {_STANDING} SELECT verdict, count(*) AS items FROM standing GROUP BY verdict"  # noqa: S608
 
@@ -81,14 +86,18 @@ class ObjectiveRows(Rows):
 
     def page(self, request: PageRequest, *, verdict: Verdict | None, now: datetime) -> Page[Record]:
         """Return records by name."""
-        rows = self._all(
-            inline(_PAGE),
-            after=decode_cursor(request.cursor) or "",
-            verdict=verdict,
-            limit=request.limit + 1,
-            since=now - WINDOW,
+        asked: dict[str, object] = {
+            "after": decode_cursor(request.cursor) or "",
+            "limit": request.limit + 1,
+            "since": now - WINDOW,
             **_judged(now),
-        )
+        }
+        if verdict is None:
+            rows = self._all(inline(_ALL), **asked)
+        elif verdict is Verdict.MET:
+            rows = self._all(inline(_COMMON), others=[other for other in Verdict if other is not verdict], **asked)
+        else:
+            rows = self._all(inline(_RARE), verdict=verdict, **asked)
         return cut([_record(row) for row in rows], request.limit, lambda record: record.name)
 
     def count_by_verdict(self, *, now: datetime) -> Mapping[Verdict, int]:
