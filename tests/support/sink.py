@@ -13,13 +13,13 @@ from typing import Any
 
 @dataclass
 class Sink:
-    """Answers ``status`` to everything, with a Location when it has one."""
+    """Answers ``status`` to everything, with a Location when it has one; letter by letter until ``drip`` is set."""
 
     port: int = 0
     status: int = 200
     location: str | None = None
     requests: list[tuple[str, str, bytes]] = field(default_factory=list)
-    hang: threading.Event | None = None
+    drip: threading.Event | None = None
 
     @property
     def url(self) -> str:
@@ -46,9 +46,12 @@ def sink() -> Iterator[Sink]:
         def _take(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             kept.requests.append((self.command, self.path, body))
-            if kept.hang is not None:
-                kept.hang.wait(30)
             self.send_response(kept.status)
+            if kept.drip is not None:
+                self.flush_headers()
+                while not kept.drip.wait(0.05):
+                    self.wfile.write(b"X")  # a header that never ends: there is always something to read
+                return
             if kept.location is not None:
                 self.send_header("Location", kept.location)
             self.send_header("Content-Length", "0")
@@ -66,7 +69,7 @@ def sink() -> Iterator[Sink]:
     try:
         yield kept
     finally:
-        if kept.hang is not None:
-            kept.hang.set()
+        if kept.drip is not None:
+            kept.drip.set()
         server.shutdown()
         server.server_close()
