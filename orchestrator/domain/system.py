@@ -65,6 +65,9 @@ class Numbers:
     last_point_at: Mapping[str, datetime]
     points: int
     fires_missed: int
+    alarms_open: Mapping[str, int]
+    items_by_verdict: Mapping[str, int]
+    auditor_round_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,11 @@ from collections.abc import Mapping
 
 from sqlalchemy import Connection
 
+from orchestrator.domain.alarms import AlarmKind
 from orchestrator.domain.job_states import JobState
 from orchestrator.domain.system import Numbers
 from orchestrator.store.base import inline, statement
+from orchestrator.store.objective_rows import ObjectiveRows
 from orchestrator.store.slot_rows import SlotRows
 
 
@@ -37,12 +39,16 @@ def read_numbers(db: Connection) -> Numbers:
             " (SELECT coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0) FROM job"
             "  WHERE state IN ('scheduled', 'available', 'retryable')),"
             " (SELECT coalesce(sum(points), 0) FROM vault),"
-            " (SELECT count(*) FROM fire WHERE state = 'missed')"
+            " (SELECT count(*) FROM fire WHERE state = 'missed'),"
+            " (SELECT round_at FROM auditor), clock_timestamp()"
         )
     ).one()
     last = db.execute(
         inline("SELECT id, newest_point_at FROM item WHERE removed_at IS NULL AND newest_point_at IS NOT NULL")
     ).all()
+    alarms = db.execute(inline("SELECT kind, count(*) FROM alarm WHERE closed_at IS NULL GROUP BY kind")).all()
+    alarms_open = {str(kind): int(count) for kind, count in alarms}
+    by_verdict = ObjectiveRows(db).count_by_verdict(now=single[6])
     return Numbers(
         jobs_by_state=count_by_state(db),
         waiting_by_reason={str(reason): int(count) for reason, count in reasons},
@@ -52,5 +58,8 @@ def read_numbers(db: Connection) -> Numbers:
         oldest_waiting_seconds=float(single[2]),
         points=int(single[3]),
         fires_missed=int(single[4]),
+        auditor_round_at=single[5],
+        alarms_open={kind.value: alarms_open.get(kind.value, 0) for kind in AlarmKind},
+        items_by_verdict={verdict.value: count for verdict, count in by_verdict.items()},
         last_point_at={str(item_id): newest for item_id, newest in last},
     )

@@ -314,6 +314,8 @@ def test_metrics_count_what_is_there(api: httpx.Client, plane: ControlPlane) -> 
     text = httpx.get(str(api.base_url.join("/metrics")), trust_env=False).text
     lines = text.splitlines()
     assert 'skyharbor_jobs{state="completed"} 1.0' in lines
+    assert 'skyharbor_items{verdict="unpromised"} 1.0' in lines
+    assert 'skyharbor_alarms_open{kind="rpo-missed"} 0.0' in lines
     assert "skyharbor_points 1.0" in lines
     timestamp = f'skyharbor_last_point_timestamp_seconds{{item="{item["id"]}"}}'
     assert any(line.startswith(timestamp) for line in lines)
