@@ -20,6 +20,7 @@ from orchestrator.domain.oversight import Patience
 from orchestrator.domain.paging import PageRequest
 from orchestrator.loops.auditor import Auditor
 from orchestrator.store.schema import head
+from orchestrator.store.unit_of_work import SqlUnitOfWork
 from orchestrator.use_cases.alarms import list_alarms
 from orchestrator.use_cases.audit_fleet import Round, Telling, audit_fleet
 from orchestrator.use_cases.audit_log import check_audit, list_audit
@@ -375,12 +376,30 @@ def test_after_everything_was_asleep_the_others_have_a_moment_to_come_back(plane
     assert look(plane, awoken=True) == Round(0, 0, 0)
     assert look(plane) == Round(1, 0, 0)
     assert look(plane, awoken=True) == Round(0, 0, 1)  # a new auditor does not call it over
-    watching = auditor(plane)
+
+
+def test_an_auditor_that_was_asleep_itself_begins_to_look_anew(plane: ControlPlane) -> None:
+    later = timedelta(0)
+
+    class Later(SqlUnitOfWork):
+        def now(self) -> datetime:
+            return super().now() + later
+
+    watching = Auditor(
+        lambda: Later(plane.engine),
+        schema_head=head(),
+        patience=Patience(),
+        interval=timedelta(seconds=60),
+        again=timedelta(days=1),
+    )
     watching.step()
-    plane.sql("UPDATE alarm SET closed_at = now()")
-    for _ in range(2):  # it has only begun to look
+    seen = []
+    # The leader's lease ends after an hour. Asleep for eight; then a round a minute.
+    for minutes in (480, 481, 482):
+        later = timedelta(minutes=minutes)
         watching.step()
-    assert alarms(plane) == []
+        seen.append(alarms(plane))
+    assert seen == [[], [], [("no-leader", "tower")]]
 
 
 def test_two_auditors_do_one_round_at_a_time(plane: ControlPlane) -> None:
