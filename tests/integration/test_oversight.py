@@ -394,8 +394,8 @@ def test_an_auditor_that_was_asleep_itself_begins_to_look_anew(plane: ControlPla
     )
     watching.step()
     seen = []
-    # The leader's lease ends after an hour. Asleep for eight; then a round a minute.
-    for minutes in (480, 481, 482):
+    # The leader's lease ends after an hour. Asleep for eight; then the rounds go on.
+    for minutes in (480, 480.5, 481.5):
         later = timedelta(minutes=minutes)
         watching.step()
         seen.append(alarms(plane))
