@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 _LOOPS_STOP_SECONDS = 8.0  # the supervisor gives ten
 _AUDITOR_STOP_SECONDS = 3.0  # the supervisor gives five; a channel that hangs is left hanging
-_AUDITOR_SETTLE_SECONDS = 30.0
-"""After a start the loops catch up and workers say hello: a round before that would cry wolf."""
 _PACKAGES = {"orchestrator": "orchestrator.settings", "workers": "workers.settings", "shared": "shared.contracts.work"}
 
 
@@ -142,7 +140,7 @@ def run_loops(settings: Settings) -> None:
 def run_auditor(settings: Settings) -> None:
     """Look after the promises until SIGTERM or SIGINT, beside the loops and without them.
 
-    ``bad-request`` when an address of an alarm is none. The first round comes after half a minute at the latest.
+    ``bad-request`` when an address of an alarm is none.
     """
     from datetime import timedelta
 
@@ -163,16 +161,16 @@ def run_auditor(settings: Settings) -> None:
         lambda: SqlUnitOfWork(engine),
         schema_head=schema.head(),
         patience=Patience(absence=absence),
+        interval=timedelta(seconds=settings.audit_seconds),
         again=timedelta(seconds=settings.alarm_again_seconds),
         channels=open_channels(settings.alarm_urls),
         dead_man=HttpDeadMan(settings.dead_man_url) if settings.dead_man_url else None,
     )
     looper = Looper("auditor", interval=settings.audit_seconds, step=auditor.step)
+    looper.start()
     _say_ready(settings)
-    if not ended.wait(min(settings.audit_seconds, _AUDITOR_SETTLE_SECONDS)):
-        looper.start()
-        ended.wait()
-        looper.stop(timeout=_AUDITOR_STOP_SECONDS)
+    ended.wait()
+    looper.stop(timeout=_AUDITOR_STOP_SECONDS)
     engine.dispose()
 
 

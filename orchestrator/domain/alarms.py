@@ -5,7 +5,7 @@ Rule of the file: pure. A finding is what is wrong at this moment; an alarm is w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -58,11 +58,14 @@ class Changes:
     closed: Sequence[Alarm]
 
 
-def compare(findings: Iterable[Finding], open_alarms: Iterable[Alarm]) -> Changes:
-    """Return what is new and what is gone; what is known already is neither, however its words have changed."""
+def compare(findings: Iterable[Finding], open_alarms: Iterable[Alarm], *, held: Collection[AlarmKind] = ()) -> Changes:
+    """Return what is new and what is gone; what is known already is neither, however its words have changed.
+
+    What is new of the kinds ``held`` is left for a later round.
+    """
     found = {(finding.kind, finding.target): finding for finding in findings}
     known = {(alarm.kind, alarm.target): alarm for alarm in open_alarms}
     return Changes(
-        opened=[finding for key, finding in found.items() if key not in known],
+        opened=[finding for key, finding in found.items() if key not in known and finding.kind not in held],
         closed=[alarm for key, alarm in known.items() if key not in found],
     )

@@ -12,6 +12,9 @@ from datetime import datetime, timedelta
 from orchestrator.domain.alarms import AlarmKind, Finding
 from orchestrator.domain.sizes import PointSize, strangeness
 
+MENDING = frozenset({AlarmKind.NO_LEADER, AlarmKind.NO_WORKER, AlarmKind.PLANNER_BEHIND})
+"""What is there for a moment whenever everything was asleep or away, and is mended by those who come back."""
+
 TOWER = "tower"
 FLEET = "fleet"
 
@@ -82,7 +85,8 @@ class Observations:
     """What one round has seen.
 
     ``waiting`` counts jobs that have been ready for longer than the patience for an absence. ``led_until`` is when the
-    leader's lease ends or ended, None when nobody has ever led; ``watched_since`` is when this auditor began to look.
+    leader's lease ends or ended, None when nobody has ever led; ``watched_since`` is when this auditor began to look,
+    or to look again after it was away itself.
     """
 
     overdue: Sequence[OverdueItem]
@@ -107,6 +111,11 @@ def findings(seen: Observations, *, patience: Patience, now: datetime) -> list[F
         *_strange(seen.histories),
         *_endless(seen.endless, now),
     ]
+
+
+def held(seen: Observations, *, patience: Patience, now: datetime) -> frozenset[AlarmKind]:
+    """Return the kinds that are no alarm yet, because the auditor has not looked for long enough."""
+    return MENDING if now - seen.watched_since <= patience.absence else frozenset()
 
 
 def _nobody_leads(seen: Observations, patience: Patience, now: datetime) -> Iterable[Finding]:

@@ -20,12 +20,15 @@ from shared.errors import SkyharborError
 
 _log = structlog.get_logger(__name__)
 
+AWAY_AFTER = timedelta(seconds=10)
+"""An auditor whose round comes so much later than the second next one should was asleep, and so was all else."""
+
 MUTE_AFTER = timedelta(minutes=5)
 """An auditor that could not deliver a message for so long has not done its work: silence is the only channel left."""
 
 
 class Auditor:
-    """One round per step. ``again`` is after how long people are reminded of what is still open."""
+    """One round per step, every ``interval``. ``again`` is after how long people are reminded of what is still open."""
 
     def __init__(
         self,
@@ -33,6 +36,7 @@ class Auditor:
         *,
         schema_head: str,
         patience: Patience,
+        interval: timedelta,
         again: timedelta,
         channels: Sequence[Channel] = (),
         dead_man: DeadMan | None = None,
@@ -43,7 +47,9 @@ class Auditor:
         self._telling = Telling(anybody=bool(channels), again=again)
         self._channels = channels
         self._dead_man = dead_man
+        self._away = 2 * interval + AWAY_AFTER
         self._watched_since: datetime | None = None
+        self._looked_at: datetime | None = None
         self._accepted: Accepted = {}
 
     def step(self) -> bool:
@@ -51,11 +57,13 @@ class Auditor:
         with self._unit_of_work() as uow:
             if not is_ready(uow, schema_head=self._schema_head):
                 raise SkyharborError("server-unreachable", f"the database's schema is not {self._schema_head}")
-            began = uow.now()
+            now = uow.now()
+            if self._watched_since is None or self._looked_at is None or now - self._looked_at > self._away:
+                self._watched_since = now
+            self._looked_at = now
             done = audit_fleet(uow, patience=self._patience, telling=self._telling, watched_since=self._watched_since)
         if done is None:
             return False  # another auditor is at it, and pings for itself
-        self._watched_since = self._watched_since or began
         if done.opened or done.closed:
             _log.warning("alarms_changed", opened=done.opened, closed=done.closed, still=done.still)
         delivery = deliver_alarms(self._unit_of_work, channels=self._channels, accepted=self._accepted)

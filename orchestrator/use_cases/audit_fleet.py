@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from orchestrator.domain.alarm_text import compose
 from orchestrator.domain.alarms import Alarm, Finding, compare
-from orchestrator.domain.oversight import Observations, Patience, findings
+from orchestrator.domain.oversight import Observations, Patience, findings, held
 from orchestrator.use_cases.ports import UnitOfWork
 
 MOST_LINES = 20
@@ -42,20 +42,19 @@ class Round:
     still: int
 
 
-def audit_fleet(
-    uow: UnitOfWork, *, patience: Patience, telling: Telling, watched_since: datetime | None
-) -> Round | None:
+def audit_fleet(uow: UnitOfWork, *, patience: Patience, telling: Telling, watched_since: datetime) -> Round | None:
     """Do one round; None when another auditor is at it.
 
-    ``watched_since`` is when the first round of this process was, None in that round. Messages are made only once all
-    earlier ones are delivered: what happens while nobody can be reached becomes one digest.
+    ``watched_since`` is when this process began to look, or to look again after it was away. Messages are made only
+    once all earlier ones are delivered: what happens while nobody can be reached becomes one digest.
     """
     if not uow.sights.enter():
         return None
     now = uow.now()
-    seen = _look(uow, patience, now, watched_since or now)
+    seen = _look(uow, patience, now, watched_since)
     known = uow.alarms.all_open()
-    changes = compare(findings(seen, patience=patience, now=now), known)
+    found = findings(seen, patience=patience, now=now)
+    changes = compare(found, known, held=held(seen, patience=patience, now=now))
     uow.alarms.open(changes.opened)
     uow.alarms.close(changes.closed, telling=telling.anybody)
     if telling.anybody:

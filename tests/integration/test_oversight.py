@@ -20,6 +20,7 @@ from orchestrator.domain.oversight import Patience
 from orchestrator.domain.paging import PageRequest
 from orchestrator.loops.auditor import Auditor
 from orchestrator.store.schema import head
+from orchestrator.store.unit_of_work import SqlUnitOfWork
 from orchestrator.use_cases.alarms import list_alarms
 from orchestrator.use_cases.audit_fleet import Round, Telling, audit_fleet
 from orchestrator.use_cases.audit_log import check_audit, list_audit
@@ -97,13 +98,15 @@ def policy(plane: ControlPlane, document: str) -> None:
         apply_policy(uow, actor="test", document=document)
 
 
-def look(plane: ControlPlane, *, telling: bool = False, again: float = DAY, **patience: timedelta) -> Round:
+def look(
+    plane: ControlPlane, *, telling: bool = False, again: float = DAY, awoken: bool = False, **patience: timedelta
+) -> Round:
     with plane.uow() as uow:
         done = audit_fleet(
             uow,
             patience=Patience(**patience),
             telling=Telling(anybody=telling, again=timedelta(seconds=again)),
-            watched_since=None,
+            watched_since=uow.now() - (timedelta(0) if awoken else timedelta(days=1)),
         )
     assert done is not None
     return done
@@ -120,6 +123,7 @@ def auditor(plane: ControlPlane, *sinks: Sink, again: float = DAY, ping: Sink | 
         plane.uow,
         schema_head=head(),
         patience=Patience(),
+        interval=timedelta(seconds=60),
         again=timedelta(seconds=again),
         channels=open_channels([f"json://127.0.0.1:{one.port}/" for one in sinks]),
         dead_man=None if ping is None else HttpDeadMan(ping.url),
@@ -367,11 +371,43 @@ def test_a_tower_that_nobody_leads_is_found(plane: ControlPlane) -> None:
     assert look(plane) == Round(0, 1, 0)
 
 
+def test_after_everything_was_asleep_the_others_have_a_moment_to_come_back(plane: ControlPlane) -> None:
+    plane.sql("UPDATE leader SET expires_at = clock_timestamp() - interval '8 hours'")
+    assert look(plane, awoken=True) == Round(0, 0, 0)
+    assert look(plane) == Round(1, 0, 0)
+    assert look(plane, awoken=True) == Round(0, 0, 1)  # a new auditor does not call it over
+
+
+def test_an_auditor_that_was_asleep_itself_begins_to_look_anew(plane: ControlPlane) -> None:
+    later = timedelta(0)
+
+    class Later(SqlUnitOfWork):
+        def now(self) -> datetime:
+            return super().now() + later
+
+    watching = Auditor(
+        lambda: Later(plane.engine),
+        schema_head=head(),
+        patience=Patience(),
+        interval=timedelta(seconds=60),
+        again=timedelta(days=1),
+    )
+    watching.step()
+    seen = []
+    # The leader's lease ends after an hour. Asleep for eight; then the rounds go on.
+    for minutes in (480, 480.5, 481.5):
+        later = timedelta(minutes=minutes)
+        watching.step()
+        seen.append(alarms(plane))
+    assert seen == [[], [], [("no-leader", "tower")]]
+
+
 def test_two_auditors_do_one_round_at_a_time(plane: ControlPlane) -> None:
     with plane.uow() as busy:
         assert busy.sights.enter()
         with plane.uow() as uow:
-            assert audit_fleet(uow, patience=Patience(), telling=Telling(anybody=False), watched_since=None) is None
+            now = uow.now()
+            assert audit_fleet(uow, patience=Patience(), telling=Telling(anybody=False), watched_since=now) is None
 
 
 def test_many_changes_are_few_audit_lines(plane: ControlPlane) -> None:

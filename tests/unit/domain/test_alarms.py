@@ -31,6 +31,13 @@ def alarm(finding: Finding, *, told: bool = False, closed: bool = False, number:
     )
 
 
+def test_what_is_held_opens_later_and_stays_open_when_it_is_known() -> None:
+    finding = Finding(AlarmKind.NO_LEADER, "tower", "tower", "nobody has led")
+    assert list(compare([finding], [], held={AlarmKind.NO_LEADER}).opened) == []
+    assert list(compare([finding], [], held={AlarmKind.NO_WORKER}).opened) == [finding]
+    assert list(compare([finding], [alarm(finding)], held={AlarmKind.NO_LEADER}).closed) == []
+
+
 def missed(name: str) -> Finding:
     return Finding(AlarmKind.RPO_MISSED, f"id-{name}", name, "the newest recovery point is 26 h old")
 

@@ -17,6 +17,7 @@ from orchestrator.domain.oversight import (
     PlannerLag,
     PointHistory,
     findings,
+    held,
     span,
 )
 from orchestrator.domain.sizes import PointSize
@@ -71,6 +72,13 @@ def test_when_all_is_well_nothing_is_said() -> None:
 )
 def test_each_thing_is_found_by_itself(seen: Observations, expected: list[AlarmKind]) -> None:
     assert kinds(seen) == expected
+
+
+def test_an_auditor_that_has_just_begun_holds_what_mends_itself() -> None:
+    begun = replace(CALM, watched_since=AGO["second"])
+    assert AlarmKind.NO_LEADER in held(begun, patience=Patience(), now=NOW)
+    assert AlarmKind.RPO_MISSED not in held(begun, patience=Patience(), now=NOW)
+    assert held(CALM, patience=Patience(), now=NOW) == frozenset()
 
 
 @pytest.mark.parametrize(
