@@ -52,6 +52,9 @@ Moment = Annotated[datetime, PlainSerializer(_rfc3339, return_type=str)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=4096, pattern=_NO_NUL)]
 """A text that PostgreSQL can keep."""
 
+OptionalText = Annotated[str, StringConstraints(max_length=4096, pattern=r"^[^\x00]*$")]
+"""The same, and it may be empty."""
+
 Ref = Annotated[str, Path(description="A name or an id", max_length=200, pattern=_NO_NUL)]
 """A thing named in the path."""
 

@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from pydantic import AfterValidator, BaseModel, Field
 
 from orchestrator.api.auth import OPERATOR
-from orchestrator.api.edge import Listing, Moment, NamedOut, Paging, Received, Ref, Text, Use, named
+from orchestrator.api.edge import Listing, Moment, NamedOut, OptionalText, Paging, Received, Ref, Text, Use, named
 from orchestrator.domain.inventory import Care, Item, Source
 from orchestrator.domain.policy import RetentionSpec
 from orchestrator.use_cases.items import (
@@ -105,7 +105,7 @@ class NewItem(Received):
     tags: Annotated[list[Text], Field(default_factory=list)]
     rpo: int | None = None
     retention: RetentionIn | None = None
-    hypervisor: Text = ""
+    hypervisor: OptionalText = ""
 
 
 class ChangedItem(Received):

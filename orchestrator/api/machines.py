@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field, StrictInt
 
 from orchestrator.api.auth import OPERATOR
-from orchestrator.api.edge import Listing, Moment, Paging, Received, Ref, Text, Use, listing
+from orchestrator.api.edge import Listing, Moment, OptionalText, Paging, Received, Ref, Text, Use, listing
 from orchestrator.domain.inventory import DEFAULT_TENANT, Machine
 from orchestrator.use_cases.machines import add_machine, get_machine, list_machines
 
@@ -25,7 +25,7 @@ class NewMachine(Received):
     id: Text
     key_slots: Annotated[list[KeySlot], Field(min_length=1)]
     tenant: Text = DEFAULT_TENANT
-    location: Text = ""
+    location: OptionalText = ""
 
 
 class MachineOut(BaseModel):
