@@ -14,7 +14,19 @@ from typing import Annotated, NoReturn
 import typer
 
 from orchestrator.cli.break_glass import BreakGlass
-from orchestrator.cli.commands import doctor, items, jobs, machines, points, policies, slots, stacks, vaults, work
+from orchestrator.cli.commands import (
+    doctor,
+    items,
+    jobs,
+    machines,
+    points,
+    policies,
+    serve,
+    slots,
+    stacks,
+    vaults,
+    work,
+)
 from orchestrator.cli.failures import report
 from orchestrator.cli.output import Output
 from orchestrator.cli.ports import PointLister, Stack
@@ -50,6 +62,7 @@ def main(
         clock=SystemClock(),
         config_file=chosen.config_file,
         home=chosen.default_home,
+        token_file=chosen.token_file,
     )
     try:
         return _invoke(arguments or ["--help"], session)
@@ -74,6 +87,7 @@ def build_app() -> typer.Typer:
     )
     app.callback()(_global_options)
     stacks.register(app)
+    app.add_typer(serve.commands(), name="serve")
     app.add_typer(vaults.commands(), name="vault")
     app.add_typer(machines.commands(), name="machine")
     app.add_typer(items.commands(), name="item")
