@@ -1,6 +1,6 @@
 # One command per wish; `make help` lists them. Everything happens inside this checkout and its .venv.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak check format lint types contracts bench bench-quick up down lock clean
+.PHONY: help setup demo test soak check format lint types contracts bench bench-quick bench-tower up down lock clean
 PY := .venv/bin/python
 SRC ?=
 ARGS ?=
@@ -38,8 +38,12 @@ contracts: setup
 	@.venv/bin/lint-imports
 
 # As root, for the rows with a cold cache. ARGS="--only restore,image --runs 1" and such; --help lists them.
-bench: setup  ## goals of speed beside restic and borg, as a table; about an hour
+bench: setup  ## goals of speed beside restic and borg, and those of the tower, as tables; about an hour
 	@$(PY) -m tests.benchmarks --million $(ARGS)
+	@$(PY) -m tests.benchmarks.tower
+
+bench-tower: setup  ## the tower alone: admission, the midnight herd, long lists, the running stack; minutes
+	@$(PY) -m tests.benchmarks.tower $(ARGS)
 
 bench-quick: setup  ## three rows of it on a smaller tree, in minutes
 	@$(PY) -m tests.benchmarks --quick $(ARGS)

@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 
 _ENDED_EARLY = 128 + signal.SIGTERM
 _LOOPS_STOP_SECONDS = 8.0  # the supervisor gives ten
-ROLES = ("api", "loops", "migrate", "supervise")
+_AUDITOR_STOP_SECONDS = 3.0  # the supervisor gives five; a channel that hangs is left hanging
+_AUDITOR_SETTLE_SECONDS = 30.0
+"""After a start the loops catch up and workers say hello: a round before that would cry wolf."""
+
+ROLES = ("api", "loops", "auditor", "migrate", "supervise")
 """The processes of the tower that are not the command line."""
 
 _PACKAGES = {"orchestrator": "orchestrator.settings", "workers": "workers.settings", "shared": "shared.contracts.work"}
@@ -67,6 +71,8 @@ def run_role(role: str, arguments: Sequence[str]) -> int:
                 run_loops(settings)
             case "migrate":
                 run_migrate(settings)
+            case "auditor":
+                run_auditor(settings)
             case _:
                 run_supervisor(settings, *arguments)
     except SkyharborError as error:
@@ -157,12 +163,48 @@ def run_loops(settings: Settings) -> None:
         chance=random.SystemRandom().random,
     )
     running.start()
-    if settings.ready_file is not None:
-        os.close(os.open(settings.ready_file, os.O_WRONLY | os.O_CREAT, 0o600))
+    _say_ready(settings)
     ended.wait()
     structlog.get_logger().info("loops-stopping")
     running.stop(timeout=_LOOPS_STOP_SECONDS)
     bell.close()
+    engine.dispose()
+
+
+def run_auditor(settings: Settings) -> None:
+    """Look after the promises until SIGTERM or SIGINT, beside the loops and without them.
+
+    ``bad-request`` when an address of an alarm is none. The first round comes after half a minute at the latest.
+    """
+    from datetime import timedelta
+
+    from orchestrator.alarms.apprise_channels import open_channels
+    from orchestrator.alarms.dead_man import HttpDeadMan
+    from orchestrator.domain.oversight import Patience
+    from orchestrator.loops.auditor import Auditor
+    from orchestrator.loops.looper import Looper
+    from orchestrator.store import schema
+    from orchestrator.store.unit_of_work import SqlUnitOfWork, open_engine
+
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    engine = open_engine(settings.need_database(), connections=1)
+    absence = timedelta(seconds=settings.alarm_after_seconds)
+    auditor = Auditor(
+        lambda: SqlUnitOfWork(engine),
+        schema_head=schema.head(),
+        patience=Patience(absence=absence),
+        again=timedelta(seconds=settings.alarm_again_seconds),
+        channels=open_channels(settings.alarm_urls),
+        dead_man=HttpDeadMan(settings.dead_man_url) if settings.dead_man_url else None,
+    )
+    looper = Looper("auditor", interval=settings.audit_seconds, step=auditor.step)
+    _say_ready(settings)
+    if not ended.wait(min(settings.audit_seconds, _AUDITOR_SETTLE_SECONDS)):
+        looper.start()
+        ended.wait()
+        looper.stop(timeout=_AUDITOR_STOP_SECONDS)
     engine.dispose()
 
 
@@ -262,6 +304,11 @@ def _surroundings(settings: Settings) -> Surroundings:
         postgres_programs=settings.postgres_programs,
         runtime_folder=settings.runtime_folder,
     )
+
+
+def _say_ready(settings: Settings) -> None:
+    if settings.ready_file is not None:
+        os.close(os.open(settings.ready_file, os.O_WRONLY | os.O_CREAT, 0o600))
 
 
 def _listener(settings: Settings) -> socket.socket:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from orchestrator.secret_files import unfold
 from shared.errors import SkyharborError
 
 _DRIVER = "postgresql+psycopg"
+_LEAST_SECONDS, _MOST_SECONDS = 1.0, 31 * 86400.0
 _BROKERS = ("redis", "rediss", "redis+socket", "amqp", "amqps")
 
 
@@ -22,7 +24,9 @@ class Settings:
     """One process's settings. ``environment`` is all of it, for handing on to children.
 
     ``listen_fd`` is an inherited listening socket and wins over ``bind``, an ``address:port``. ``ready_file`` is where
-    the loops say that they run.
+    the loops and the auditor say that they run. The URLs of alarms and of the dead-man ping are credentials; the
+    seconds are those between two rounds of the auditor, of patience with an absence, and before an open alarm is told
+    again.
     """
 
     environment: Mapping[str, str]
@@ -38,6 +42,11 @@ class Settings:
     ready_file: str | None
     log_file: str | None
     log_level: str
+    alarm_urls: tuple[str, ...] = ()
+    dead_man_url: str | None = None
+    audit_seconds: float = 60.0
+    alarm_after_seconds: float = 60.0
+    alarm_again_seconds: float = 86400.0
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -58,6 +67,11 @@ class Settings:
             ready_file=env.get("SKYHARBOR_READY_FILE") or None,
             log_file=env.get("SKYHARBOR_LOG_FILE") or None,
             log_level=_level(env.get("SKYHARBOR_LOG_LEVEL") or "info"),
+            alarm_urls=tuple(env.get("SKYHARBOR_ALARM_URLS", "").split()),
+            dead_man_url=_web_url(env, "SKYHARBOR_DEADMAN_URL"),
+            audit_seconds=_seconds(env, "SKYHARBOR_AUDIT_SECONDS", 60.0),
+            alarm_after_seconds=_seconds(env, "SKYHARBOR_ALARM_AFTER_SECONDS", 60.0),
+            alarm_again_seconds=_seconds(env, "SKYHARBOR_ALARM_AGAIN_SECONDS", 86400.0),
         )
 
     def need_database(self) -> str:
@@ -114,6 +128,32 @@ def _number(env: Mapping[str, str], name: str) -> int | None:
     if text and not text.isdigit():
         raise SkyharborError("bad-request", f"{name} must be a number, not {text!r}")
     return int(text) if text else None
+
+
+def _seconds(env: Mapping[str, str], name: str, usual: float) -> float:
+    text = env.get(name) or str(usual)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not _LEAST_SECONDS <= seconds <= _MOST_SECONDS:
+        raise SkyharborError("bad-request", f"{name} must be a number of seconds from 1 to {_MOST_SECONDS:.0f}")
+    return seconds
+
+
+def _web_url(env: Mapping[str, str], name: str) -> str | None:
+    """Return a URL that is a credential: it is not repeated when it is wrong."""
+    text = env.get(name) or None
+    if text is None:
+        return None
+    try:
+        parts = urlsplit(text)
+        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        fits = False
+    if not fits:
+        raise SkyharborError("bad-request", f"{name} must be a URL that begins with http:// or https://")
+    return text
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -12,7 +12,9 @@ from fastapi import APIRouter, Depends, FastAPI
 from starlette.types import ASGIApp
 
 from orchestrator.api import (
+    alarms,
     audit,
+    compliance,
     events,
     items,
     jobs,
@@ -82,6 +84,6 @@ def create_app(application: Application, *, token: str, worker_token: str) -> Fa
 
 def _operators() -> APIRouter:
     router = APIRouter()
-    for noun in (system, vaults, machines, items, policies, jobs, events, points, slots, audit):
+    for noun in (system, vaults, machines, items, policies, jobs, events, points, slots, compliance, alarms, audit):
         router.include_router(noun.routes)
     return router

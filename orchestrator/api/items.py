@@ -13,6 +13,7 @@ from orchestrator.api.auth import OPERATOR
 from orchestrator.api.edge import Listing, Moment, NamedOut, OptionalText, Paging, Received, Ref, Text, Use, named
 from orchestrator.domain.inventory import Care, Item, Source
 from orchestrator.domain.policy import RetentionSpec
+from orchestrator.use_cases.application import Application
 from orchestrator.use_cases.items import (
     add_item,
     change_item,
@@ -23,6 +24,7 @@ from orchestrator.use_cases.items import (
     resume_item,
     with_next_fires,
 )
+from orchestrator.use_cases.ports import UnitOfWork
 from shared.contracts.work import ExcludeRules
 from shared.model.backup import BackupType
 
@@ -186,7 +188,7 @@ def add(application: Use, body: NewItem) -> ItemOut:
                 hypervisor=body.hypervisor,
             ),
         )
-    return _out(item)
+        return _shown(application, uow, item)
 
 
 @routes.patch("/items/{ref}")
@@ -205,7 +207,7 @@ def change(application: Use, ref: Ref, body: ChangedItem) -> ItemOut:
 
     source = None if body.source is None else _source(body.source)
     with application.unit_of_work() as uow:
-        return _out(change_item(uow, actor=OPERATOR, ref=ref, source=source, care=care))
+        return _shown(application, uow, change_item(uow, actor=OPERATOR, ref=ref, source=source, care=care))
 
 
 @routes.get("/items")
@@ -221,22 +223,21 @@ def list_all(application: Use, page: Paging) -> Listing[ItemOut]:
 def show(application: Use, ref: Ref) -> ItemOut:
     """Show one item."""
     with application.unit_of_work() as uow:
-        [item] = with_next_fires(uow, [get_item(uow, ref=ref)], now=application.clock.now())
-        return _out(item)
+        return _shown(application, uow, get_item(uow, ref=ref))
 
 
 @routes.post("/items/{ref}/pause")
 def pause(application: Use, ref: Ref) -> ItemOut:
     """Stop scheduling the item. Idempotent."""
     with application.unit_of_work() as uow:
-        return _out(pause_item(uow, actor=OPERATOR, ref=ref))
+        return _shown(application, uow, pause_item(uow, actor=OPERATOR, ref=ref))
 
 
 @routes.post("/items/{ref}/resume")
 def resume(application: Use, ref: Ref) -> ItemOut:
     """Schedule the item again, from now on. Idempotent."""
     with application.unit_of_work() as uow:
-        return _out(resume_item(uow, actor=OPERATOR, ref=ref))
+        return _shown(application, uow, resume_item(uow, actor=OPERATOR, ref=ref))
 
 
 @routes.delete("/items/{ref}", status_code=204)
@@ -244,6 +245,12 @@ def remove(application: Use, ref: Ref) -> None:
     """End the item's protection; its points stay. Waiting backups are cancelled; 409 while one is at work."""
     with application.unit_of_work() as uow:
         remove_item(uow, actor=OPERATOR, ref=ref)
+
+
+def _shown(application: Application, uow: UnitOfWork, item: Item) -> ItemOut:
+    """Return an item as it goes out, with its next fire however far away that is."""
+    [whole] = with_next_fires(uow, [item], now=application.clock.now())
+    return _out(whole)
 
 
 def _out(item: Item) -> ItemOut:

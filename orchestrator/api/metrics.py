@@ -53,6 +53,11 @@ class _Collected(Collector):
         missed = CounterMetricFamily("skyharbor_fires_missed", "Nominal times that passed without a job")
         missed.add_metric([], numbers.fires_missed)
         yield missed
+        yield _by("skyharbor_alarms_open", "Open alarms by kind", "kind", numbers.alarms_open)
+        yield _by("skyharbor_items", "Items by how they stand to their RPO", "verdict", numbers.items_by_verdict)
+        if numbers.auditor_round_at is not None:
+            round_at = numbers.auditor_round_at.timestamp()
+            yield _one("skyharbor_auditor_round_timestamp_seconds", "When the auditor's last round was", round_at)
         sealed = {item: moment.timestamp() for item, moment in numbers.last_point_at.items()}
         yield _by("skyharbor_last_point_timestamp_seconds", "When the newest point was sealed", "item", sealed)
 

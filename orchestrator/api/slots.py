@@ -9,7 +9,7 @@ from fastapi import Path as InPath
 from pydantic import BaseModel, Field
 
 from orchestrator.api.auth import OPERATOR
-from orchestrator.api.edge import Received, Ref, Use
+from orchestrator.api.edge import Listing, Paging, Received, Ref, Use, listing
 from orchestrator.domain.inventory import Tenant
 from orchestrator.domain.system import SlotScope
 from orchestrator.use_cases.slots import (
@@ -46,12 +46,6 @@ class SlotScopeOut(BaseModel):
     paused: bool
 
 
-class SlotList(BaseModel):
-    """Every scope."""
-
-    items: list[SlotScopeOut]
-
-
 class TenantIn(Received):
     """A tenant's share of the slots beside the others' weights."""
 
@@ -73,10 +67,10 @@ class TenantList(BaseModel):
 
 
 @routes.get("/slots")
-def list_all(application: Use) -> SlotList:
-    """List every scope that limits jobs, by kind and key."""
+def list_all(application: Use, page: Paging) -> Listing[SlotScopeOut]:
+    """List what limits jobs, by kind and key."""
     with application.unit_of_work() as uow:
-        return SlotList(items=[_out(scope) for scope in list_slots(uow)])
+        return listing(list_slots(uow, request=page), _out)
 
 
 @routes.get("/slots/{ref:path}")

@@ -19,6 +19,7 @@ from orchestrator.cli.commands import (
     items,
     jobs,
     machines,
+    oversight,
     points,
     policies,
     serve,
@@ -97,6 +98,7 @@ def build_app() -> typer.Typer:
     app.add_typer(slots.slot_commands(), name="slot")
     app.add_typer(slots.tenant_commands(), name="tenant")
     work.register(app)
+    oversight.register(app)
     doctor.register(app)
     return app
 

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from orchestrator.domain.admission import Candidate, Holder
 from orchestrator.domain.slots import Room, ScopeKey
 
-LONGEST_QUEUE = 2000
+LONGEST_QUEUE = 500
 """Jobs for which a start is forecast; farther back an answer would be a guess, and cost more than it is worth."""
 
 _OVERDUE = timedelta(seconds=60)
@@ -25,7 +25,8 @@ class _Slots:
     """The slots of one scope, in groups by the time at which they are free."""
 
     def __init__(self, room: Room, holders: Iterable[Holder], now: datetime) -> None:
-        groups = [(max(holder.ends_at, now + _OVERDUE), holder.slots) for holder in holders]
+        # What is given back under a pause, or a capacity of nothing, is given to nobody.
+        groups = [(max(holder.ends_at, now + _OVERDUE), holder.slots) for holder in holders if room.capacity]
         free = max(0, room.capacity - sum(slots for _, slots in groups))
         self._groups = [*groups, *([(now, free)] if free else [])]
         heapq.heapify(self._groups)

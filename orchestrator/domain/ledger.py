@@ -50,6 +50,15 @@ class PlannedFire:
     version_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class ItemPlan:
+    """What planning of an item has found: its fires to come, and how far planning has reached."""
+
+    item_id: str
+    fires: Sequence[PlannedFire]
+    through: datetime
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DueFire:
     """A planned fire whose time has come. ``planned_through``: how far planning of its item has reached.
@@ -89,7 +98,7 @@ class Settlement:
     job_id: str | None = None
 
 
-def plan_item(item: ItemSchedule, *, until: datetime) -> tuple[list[PlannedFire], datetime]:
+def plan_item(item: ItemSchedule, *, until: datetime) -> ItemPlan:
     """Return the item's fires after ``planned_through`` up to ``until``, and how far planning has then reached.
 
     At most ``MOST_AT_ONCE`` of a schedule are returned; the reached instant then lies before ``until``, and the
@@ -108,7 +117,7 @@ def plan_item(item: ItemSchedule, *, until: datetime) -> tuple[list[PlannedFire]
             planned.append(
                 PlannedFire(number, fire.nominal, fire.instant, fire.instant + delay, schedule.zone, item.version_id)
             )
-    return [fire for fire in planned if fire.instant <= reached], reached
+    return ItemPlan(item.item_id, [fire for fire in planned if fire.instant <= reached], reached)
 
 
 def settle_item(due: Sequence[DueFire], *, now: datetime, backup_active: bool) -> list[Settlement]:

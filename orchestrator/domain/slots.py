@@ -84,7 +84,10 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What a scope has left: ``free`` for restores, ``common`` for everything else; ``capacity`` in all."""
+    """What a scope has left: ``free`` for restores, ``common`` for everything else; ``capacity`` in all.
+
+    A paused scope has none of it.
+    """
 
     free: int
     common: int
@@ -98,7 +101,7 @@ class Room:
 def room_of(*, capacity: int, in_use: int, floor: int, paused: bool) -> Room:
     """Return what a scope has left: nothing while it is paused, and its floor is for restores only."""
     if paused:
-        return Room(0, 0, capacity)
+        return Room(0, 0, 0)
     return Room(max(0, capacity - in_use), max(0, capacity - in_use - floor), capacity)
 
 

@@ -41,7 +41,10 @@ class SlotScope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemStatus:
-    """The tower at one moment. ``queue`` counts the jobs by state (terminal states included)."""
+    """The tower at one moment. ``queue`` counts the jobs by state (terminal states included).
+
+    ``slots`` are those in use or paused, and all that are not of a machine.
+    """
 
     schema: str
     workers: Sequence[Worker]
@@ -62,6 +65,9 @@ class Numbers:
     last_point_at: Mapping[str, datetime]
     points: int
     fires_missed: int
+    alarms_open: Mapping[str, int]
+    items_by_verdict: Mapping[str, int]
+    auditor_round_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

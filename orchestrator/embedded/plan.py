@@ -57,7 +57,7 @@ class Plan:
 def make_plan(
     home: Home, request: UpRequest, surroundings: Surroundings, *, listener: socket.socket, started_at: str
 ) -> Plan:
-    """Return the plan: the servers that nobody else runs, then API and loops, then the worker.
+    """Return the plan: the servers that nobody else runs, then API and loops, then auditor and worker.
 
     ``listener`` is the API's socket, already listening; it stays the caller's.
     """
@@ -93,8 +93,8 @@ def make_plan(
         extra: list[Part] = [programs.flower(wiring())] if request.flower else []
         return [*extra, programs.api(wiring()), programs.loops(wiring())]
 
-    def fleet() -> list[Part]:  # after the tower, so that its first hello is answered
-        return [programs.worker(wiring())]
+    def fleet() -> list[Part]:  # after the tower, so that its first hello is answered and the schema is there
+        return [programs.auditor(wiring()), programs.worker(wiring())]
 
     versions: dict[str, str] = {}
 

@@ -1,4 +1,4 @@
-"""Our own processes as parts of the stack: API, loops, worker and Flower.
+"""Our own processes as parts of the stack: API, loops, auditor, worker and Flower.
 
 Rule of the file: how each is started and how it is known to work; what it does is its own affair. Programs inherit the
 caller's environment (storage credentials come that way), but neither libpq's nor Python's variables, and each gets
@@ -30,6 +30,8 @@ _PRIVATE_NAMES = (
     "SKYHARBOR_CONTEXT",
     "SKYHARBOR_LOG_FILE",
     "SKYHARBOR_READY_FILE",
+    "SKYHARBOR_ALARM_URLS",
+    "SKYHARBOR_DEADMAN_URL",
     "BROKER_URL",  # Celery's program reads these two whatever its caller meant by them
     "RESULT_BACKEND",
 )
@@ -119,6 +121,26 @@ def loops(wiring: Wiring) -> Program:
         answers=lambda: True,
         ready_file=ready_file,
         stop_seconds=10.0,
+    )
+
+
+def auditor(wiring: Wiring) -> Program:
+    """The auditor: alone in knowing the addresses of alarms, and no part of the loops that it watches."""
+    ready_file = os.path.join(wiring.home.run, "auditor.ready")
+    given = ("SKYHARBOR_ALARM_URLS", "SKYHARBOR_DEADMAN_URL")
+    return Program(
+        name="auditor",
+        log=wiring.home.log("auditor"),
+        arguments=["-m", "orchestrator", "auditor"],
+        environment=_environment(
+            wiring,
+            SKYHARBOR_DATABASE_URL=wiring.database_url,
+            SKYHARBOR_READY_FILE=ready_file,
+            **{name: wiring.environment[name] for name in given if name in wiring.environment},
+        ),
+        answers=lambda: True,
+        needed=False,
+        ready_file=ready_file,
     )
 
 

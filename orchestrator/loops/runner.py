@@ -48,7 +48,7 @@ class Loops:
         self._leader = Leader(unit_of_work, clock=clock, holder=holder or _own_name())
         leading = self._leader.current
         self._relay = Looper("relay", interval=1.0, step=Relay(unit_of_work, bell=bell).step)
-        dispatcher = Dispatcher(unit_of_work, leading=leading, admitted=self._relay.wake)
+        dispatcher = Dispatcher(unit_of_work, clock=clock, leading=leading, admitted=self._relay.wake)
         self._dispatcher = Looper("dispatcher", interval=1.0, step=dispatcher.step)
         planner = Planner(unit_of_work, clock=clock, leading=leading)
         rescuer = Rescuer(unit_of_work, clock=clock, chance=chance, leading=leading)

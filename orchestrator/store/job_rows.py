@@ -118,6 +118,10 @@ class JobRows(Rows):
         if changed != 1:
             raise SkyharborError("stale-claim", f"job {job.id} has moved on")
 
+    def tally(self) -> None:
+        """Count the jobs that ended more than an hour ago, so that nobody has to count them again."""
+        self._run(statement("tally_jobs"))
+
     def waiting_backups(self, item_ids: Sequence[str]) -> Mapping[str, Sequence[Job]]:
         """Return the backups of these items that hold no slots, by item, locked, in the order of the queue."""
         locked = self._all(

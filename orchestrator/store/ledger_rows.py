@@ -11,7 +11,7 @@ from datetime import datetime
 import msgspec
 from sqlalchemy import RowMapping
 
-from orchestrator.domain.ledger import DueFire, ItemSchedule, PlannedFire, Settlement
+from orchestrator.domain.ledger import DueFire, ItemPlan, ItemSchedule, Settlement
 from orchestrator.domain.policy import PolicySpec
 from orchestrator.store.base import Rows, inline, statement
 
@@ -27,30 +27,29 @@ class LedgerRows(Rows):
             for row in rows
         ]
 
-    def plan(self, item_id: str, fires: Sequence[PlannedFire], *, through: datetime) -> int:
+    def plan(self, plans: Sequence[ItemPlan]) -> int:
         """Insert what is new and remember how far planning went."""
+        fires = [(plan.item_id, fire) for plan in plans for fire in plan.fires]
         new = 0
         if fires:
             new = self._run(
-                inline(
-                    "INSERT INTO fire (item_id, schedule_no, nominal, zone, instant, due_at, version_id)"
-                    " SELECT :item_id, f.* FROM unnest(CAST(:numbers AS integer[]), CAST(:nominals AS timestamp[]),"
-                    " CAST(:zones AS text[]), CAST(:instants AS timestamptz[]), CAST(:dues AS timestamptz[]),"
-                    " CAST(:versions AS text[])) AS f (schedule_no, nominal, zone, instant, due_at, version_id)"
-                    " ON CONFLICT DO NOTHING"
-                ),
-                item_id=item_id,
-                numbers=[fire.schedule_no for fire in fires],
-                nominals=[fire.nominal for fire in fires],
-                zones=[fire.zone for fire in fires],
-                instants=[fire.instant for fire in fires],
-                dues=[fire.due_at for fire in fires],
-                versions=[fire.version_id for fire in fires],
+                statement("plan_fires"),
+                items=[item_id for item_id, _ in fires],
+                numbers=[fire.schedule_no for _, fire in fires],
+                nominals=[fire.nominal for _, fire in fires],
+                zones=[fire.zone for _, fire in fires],
+                instants=[fire.instant for _, fire in fires],
+                dues=[fire.due_at for _, fire in fires],
+                versions=[fire.version_id for _, fire in fires],
             )
         self._run(
-            inline("UPDATE item SET planned_through = greatest(planned_through, :through) WHERE id = :id"),
-            id=item_id,
-            through=through,
+            inline(
+                "UPDATE item SET planned_through = greatest(item.planned_through, p.through)"
+                " FROM unnest(CAST(:items AS text[]), CAST(:throughs AS timestamptz[])) AS p (id, through)"
+                " WHERE item.id = p.id"
+            ),
+            items=[plan.item_id for plan in plans],
+            throughs=[plan.through for plan in plans],
         )
         return new
 

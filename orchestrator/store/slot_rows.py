@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from orchestrator.domain.inventory import Tenant
+from orchestrator.domain.paging import Page, PageRequest, decode_cursor
 from orchestrator.domain.slots import Scope
 from orchestrator.domain.system import SlotScope
 from orchestrator.store.base import Rows, inline
+from orchestrator.store.paging import cut
 from shared.errors import SkyharborError
 
 _SELECT = """
@@ -24,9 +26,21 @@ LEFT JOIN vault v ON s.scope = 'vault' AND v.id = s.key
 class SlotRows(Rows):
     """The slot scopes."""
 
-    def all(self) -> Sequence[SlotScope]:
-        """Return every scope, by kind and key."""
-        return [SlotScope(**row) for row in self._all(inline(_SELECT + "ORDER BY s.scope, s.key"))]
+    def page(self, request: PageRequest) -> Page[SlotScope]:
+        """Return scopes, by kind and key."""
+        scope, _, key = (decode_cursor(request.cursor) or "").partition("/")
+        rows = self._all(
+            inline(_SELECT + "WHERE (s.scope, s.key) > (:scope, :key) ORDER BY s.scope, s.key LIMIT :limit"),
+            scope=scope,
+            key=key,
+            limit=request.limit + 1,
+        )
+        return cut([SlotScope(**row) for row in rows], request.limit, lambda slot: f"{slot.scope}/{slot.key}")
+
+    def noteworthy(self) -> Sequence[SlotScope]:
+        """Return every scope that is in use or paused, and all that are not of a machine, by kind and key."""
+        where = "WHERE s.in_use > 0 OR s.paused OR s.scope <> 'machine' "
+        return [SlotScope(**row) for row in self._all(inline(_SELECT + where + "ORDER BY s.scope, s.key"))]
 
     def get(self, scope: Scope, key: str) -> SlotScope | None:
         """Return a scope by its key, or by the name of its machine or vault."""

@@ -18,6 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from orchestrator.domain.system import Numbers
 from orchestrator.store.admission_rows import AdmissionRows
+from orchestrator.store.alarm_rows import AlarmRows
 from orchestrator.store.audit_rows import AuditRows
 from orchestrator.store.base import inline
 from orchestrator.store.item_rows import ItemRows
@@ -26,11 +27,14 @@ from orchestrator.store.key_rows import KeyRows
 from orchestrator.store.leader_rows import LeaderRows
 from orchestrator.store.ledger_rows import LedgerRows
 from orchestrator.store.machine_rows import MachineRows
+from orchestrator.store.message_rows import MessageRows
 from orchestrator.store.numbers import count_by_state, read_numbers
+from orchestrator.store.objective_rows import ObjectiveRows
 from orchestrator.store.outbox_rows import OutboxRows
 from orchestrator.store.point_rows import PointRows
 from orchestrator.store.policy_rows import PolicyRows
 from orchestrator.store.shard_rows import ShardRows
+from orchestrator.store.sight_rows import SightRows
 from orchestrator.store.slot_rows import SlotRows, TenantRows
 from orchestrator.store.unit_rows import UnitRows
 from orchestrator.store.vault_rows import VaultRows
@@ -77,6 +81,10 @@ class SqlUnitOfWork:
     keys: ports.IdempotencyKeys
     workers: ports.Workers
     leaders: ports.Leaders
+    objectives: ports.Objectives
+    sights: ports.Sights
+    alarms: ports.Alarms
+    messages: ports.Messages
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -94,6 +102,8 @@ class SqlUnitOfWork:
         self.tenants = TenantRows(db)
         self.points, self.audit, self.keys = PointRows(db), AuditRows(db), KeyRows(db)
         self.workers, self.leaders = WorkerRows(db), LeaderRows(db)
+        self.objectives, self.sights = ObjectiveRows(db), SightRows(db)
+        self.alarms, self.messages = AlarmRows(db), MessageRows(db)
         return self
 
     def __exit__(
@@ -116,6 +126,10 @@ class SqlUnitOfWork:
     def commit(self) -> None:
         """Make everything durable."""
         self._db.commit()
+
+    def relax(self) -> None:
+        """Let the commit return before it is on the disk. It is atomic and in order all the same."""
+        self._db.execute(inline("SET LOCAL synchronous_commit = off"))
 
     def now(self) -> datetime:
         """Return the database's time."""

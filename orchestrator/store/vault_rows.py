@@ -1,6 +1,7 @@
 """The table ``vault``.
 
-Rule of the file: adding a vault adds its slot scope. What a vault holds is counted from its points, never kept twice.
+Rule of the file: adding a vault adds its slot scope. What a vault holds is counted by the database as points come and
+go, nowhere else.
 """
 
 from __future__ import annotations
@@ -18,13 +19,9 @@ from shared.errors import SkyharborError
 from shared.model.bandwidth import BandwidthPlan
 
 _SELECT = """
-SELECT v.id, v.name, v.url, v.created_at, v.bandwidth, s.capacity, p.points, p.bytes_stored
+SELECT v.id, v.name, v.url, v.created_at, v.bandwidth, v.points, v.bytes_stored, s.wanted AS capacity
 FROM vault v
 JOIN slot_scope s ON s.scope = 'vault' AND s.key = v.id
-CROSS JOIN LATERAL (
-    SELECT count(*) AS points, coalesce(sum(r.bytes_stored), 0) AS bytes_stored
-    FROM recovery_point r WHERE r.vault_id = v.id AND r.state <> 'expired'
-) p
 """
 
 

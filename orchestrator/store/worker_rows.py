@@ -11,6 +11,9 @@ from orchestrator.domain.system import Worker
 from orchestrator.store.base import Rows, inline
 from shared.contracts.work import Hello
 
+_NOTED_EVERY = 5.0
+"""Seconds. Every claim and renewal is a sign of life; writing each of them would make a worker's calls queue up."""
+
 
 class WorkerRows(Rows):
     """The worker processes."""
@@ -31,7 +34,25 @@ class WorkerRows(Rows):
         )
 
     def seen(self, worker: str, session: str) -> bool:
-        """Note a sign of life; False when a newer session has taken the name."""
+        """Note a sign of life, to a few seconds; False when a newer session has taken the name.
+
+        Until the commit no other session takes it. Calls of one worker wait for each other only while they note.
+        """
+        noted = self._one(
+            inline(
+                "SELECT last_seen_at > clock_timestamp() - make_interval(secs => :every) AS lately FROM worker"
+                " WHERE name = :name"
+            ),
+            name=worker,
+            every=_NOTED_EVERY,
+        )
+        if noted is not None and noted["lately"]:
+            row = self._one(
+                inline("SELECT session = :session AS current FROM worker WHERE name = :name FOR SHARE"),
+                name=worker,
+                session=session,
+            )
+            return row is not None and bool(row["current"])
         row = self._one(
             inline(
                 "INSERT INTO worker AS w (name, session, version, concurrency) VALUES (:name, :session, '', 1)"

@@ -37,6 +37,9 @@ def claim(uow: UnitOfWork, *, message: Claim) -> Granted | None:
     Whoever asks for anything gets a job before a shard: a shard's job has a worker already.
     ``stale-claim`` when a newer process holds the worker's name. A reply that is lost costs one lease and one loss.
     """
+    # A claim that a power cut of the database takes back is no loss: nobody has a lease then, and the worker's next
+    # word is answered 'lost'. Waiting for the disk here would make all claims of a fleet wait, one after the other.
+    uow.relax()
     if not uow.workers.seen(message.worker, message.session):
         raise SkyharborError("stale-claim", f"a newer process is {message.worker} now")
     granted = None

@@ -13,7 +13,7 @@ from itertools import groupby
 from orchestrator.domain.estimate import expected_mib_per_second, expected_seconds
 from orchestrator.domain.job_states import FireState, JobState
 from orchestrator.domain.jobs import Ending, Job, NewJob, Trigger
-from orchestrator.domain.ledger import HORIZON, LATE, DueFire, Settlement, plan_item, reads_most, settle_item
+from orchestrator.domain.ledger import HORIZON, LATE, DueFire, ItemPlan, Settlement, plan_item, reads_most, settle_item
 from orchestrator.domain.policy import OnMissed
 from orchestrator.domain.system import Leadership
 from orchestrator.domain.urgency import latest_start, rank_of
@@ -22,6 +22,7 @@ from shared.model.backup import JobKind
 from shared.model.ids import new_id
 
 ITEMS_PER_STEP = 2000
+FIRES_PER_STEP = 20_000
 
 
 def plan_fires(uow: UnitOfWork, *, now: datetime, leadership: Leadership | None = None) -> int:
@@ -32,11 +33,16 @@ def plan_fires(uow: UnitOfWork, *, now: datetime, leadership: Leadership | None 
     if leadership is not None:
         uow.leaders.require(leadership)
     items = uow.ledger.to_plan(before=now + HORIZON / 2, limit=ITEMS_PER_STEP)
+    plans: list[ItemPlan] = []
+    fires = 0
     for item in items:
-        fires, reached = plan_item(item, until=now + HORIZON)
-        uow.ledger.plan(item.item_id, fires, through=reached)
+        plans.append(plan_item(item, until=now + HORIZON))
+        fires += len(plans[-1].fires)
+        if fires >= FIRES_PER_STEP:
+            break  # a fleet that nobody has planned for long catches up in steps that end in time
+    uow.ledger.plan(plans)
     uow.commit()
-    return len(items)
+    return len(plans)
 
 
 def file_fires(uow: UnitOfWork, *, now: datetime, leadership: Leadership | None = None) -> int:

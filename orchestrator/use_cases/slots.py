@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from orchestrator.domain.inventory import Tenant
 from orchestrator.domain.names import check_name
+from orchestrator.domain.paging import Page, PageRequest
 from orchestrator.domain.slots import MOST_CAPACITY, OWNED, Scope, parse_scope
 from orchestrator.domain.system import SlotScope
 from orchestrator.use_cases.ports import UnitOfWork
@@ -17,9 +18,9 @@ from shared.errors import SkyharborError
 MOST_WEIGHT = 1000
 
 
-def list_slots(uow: UnitOfWork) -> Sequence[SlotScope]:
-    """Return every scope, by kind and key."""
-    return uow.slots.all()
+def list_slots(uow: UnitOfWork, *, request: PageRequest) -> Page[SlotScope]:
+    """Return scopes, by kind and key."""
+    return uow.slots.page(request)
 
 
 def get_slots(uow: UnitOfWork, *, ref: str) -> SlotScope:
@@ -32,9 +33,10 @@ def get_slots(uow: UnitOfWork, *, ref: str) -> SlotScope:
 
 
 def set_slots(uow: UnitOfWork, *, actor: str, ref: str, capacity: int, floor: int | None = None) -> SlotScope:
-    """Set how many slots there are of something, and how many of them only restores may use (unchanged without).
+    """Set how many slots there are of something, and how many of them only restores may use.
 
-    Running jobs keep theirs when there are to be fewer. ``bad-request``; ``not-found`` for an unknown machine or vault.
+    Without a ``floor`` it stays, but leaves a slot for others. Running jobs keep theirs when there are to be fewer.
+    ``bad-request``; ``not-found`` for an unknown machine or vault.
     """
     scope, key = parse_scope(ref)
     found = uow.slots.get(scope, key)
@@ -42,7 +44,7 @@ def set_slots(uow: UnitOfWork, *, actor: str, ref: str, capacity: int, floor: in
         raise SkyharborError("not-found", f"there is no {scope} {key!r}")
     if found is None and scope is not Scope.CLASS:
         check_name(key, noun=str(scope))
-    least = found.floor if found is not None and floor is None else floor or 0
+    least = floor if floor is not None else min(found.floor, max(0, capacity - 1)) if found is not None else 0
     if not 0 <= capacity <= MOST_CAPACITY:
         raise SkyharborError("bad-request", f"a capacity is 0 to {MOST_CAPACITY}", field="capacity")
     if not 0 <= least <= capacity:

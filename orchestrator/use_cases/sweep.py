@@ -27,9 +27,10 @@ def ring_again(uow: UnitOfWork, *, leadership: Leadership | None = None) -> int:
 
 
 def sweep(uow: UnitOfWork, *, leadership: Leadership | None = None) -> int:
-    """Delete rung doorbells and Idempotency-Keys older than a week; returns how many rows."""
+    """Delete rung doorbells and Idempotency-Keys older than a week, and return how many; count jobs that have ended."""
     if leadership is not None:
         uow.leaders.require(leadership)
     removed = uow.outbox.sweep(days=OUTBOX_DAYS) + uow.keys.sweep(days=KEY_DAYS)
+    uow.jobs.tally()
     uow.commit()
     return removed

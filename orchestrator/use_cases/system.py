@@ -10,9 +10,9 @@ from orchestrator.use_cases.ports import UnitOfWork
 
 
 def system_status(uow: UnitOfWork) -> SystemStatus:
-    """Return workers, queue and slots as they are now."""
+    """Return workers, queue and slots as they are now, without machines of which none are in use."""
     return SystemStatus(
-        schema=uow.schema(), workers=uow.workers.all(), queue=uow.count_by_state(), slots=uow.slots.all()
+        schema=uow.schema(), workers=uow.workers.all(), queue=uow.count_by_state(), slots=uow.slots.noteworthy()
     )
 
 

@@ -27,7 +27,7 @@ from shared.vault.vault import Vault
 
 __all__ = ["PointReader", "read_pages", "read_point_slots"]
 
-_KEEP = 64 * 1024 * 1024
+_KEEP = 32 * 1024 * 1024  # of expanded segments: enough for four threads that each stand in one of 8 MiB
 _PAGES_AT_ONCE = 16
 
 

@@ -98,6 +98,7 @@ WRONG: list[tuple[str, dict[str, str], int, str]] = [
     ("api", {}, 2, "SKYHARBOR_DATABASE_URL is not set (bad-request)"),
     ("migrate", {}, 2, "SKYHARBOR_DATABASE_URL is not set (bad-request)"),
     ("loops", {"SKYHARBOR_DATABASE_URL": "postgresql://x@127.0.0.1:1/x"}, 2, "SKYHARBOR_BROKER_URL is not set"),
+    ("auditor", {}, 2, "SKYHARBOR_DATABASE_URL is not set (bad-request)"),
     ("worker", {}, 2, "SKYHARBOR_TOWER_URL is not set (bad-request)"),
     ("flower", {}, 2, "SKYHARBOR_BROKER_URL is not set (bad-request)"),
     ("migrate", {"SKYHARBOR_DATABASE_URL": "postgresql://x:secret@127.0.0.1:1/x"}, 6, "(server-unreachable)"),

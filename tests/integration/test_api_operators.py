@@ -192,8 +192,8 @@ def test_a_job_has_exactly_the_agreed_fields(api: httpx.Client, plane: ControlPl
     job = ok(api.post("/jobs", json={"kind": "backup", "item": "etc"}), 202)
     agreed = (
         "id kind type item item_id state point attempt epoch created_at started_at finished_at seconds wait_reason "
-        "queue_position cancel_requested_at progress error stats warnings policy_version requested_by retry_of target "
-        "paths conflict full"
+        "queue_position expected_start_at latest_start start_by finish_by tenant cancel_requested_at progress error "
+        "stats warnings policy_version requested_by retry_of target paths conflict full"
     )
     assert sorted(job) == sorted(agreed.split())
     assert (job["kind"], job["type"], job["item"], job["requested_by"]) == ("backup", "incremental", "etc", "operator")
@@ -305,7 +305,7 @@ def test_the_system_shows_its_queue_slots_and_schema(api: httpx.Client) -> None:
     ok(api.post("/jobs", json={"kind": "backup", "item": "etc"}), 202)
     system = ok(api.get("/system"))
     assert (system["schema"], system["queue"]["available"], system["workers"]) == (head(), 1, [])
-    assert {slot["scope"] for slot in system["slots"]} == {"global", "machine", "vault"}
+    assert {slot["scope"] for slot in system["slots"]} == {"global", "vault"}
 
 
 def test_metrics_count_what_is_there(api: httpx.Client, plane: ControlPlane) -> None:
@@ -314,6 +314,8 @@ def test_metrics_count_what_is_there(api: httpx.Client, plane: ControlPlane) -> 
     text = httpx.get(str(api.base_url.join("/metrics")), trust_env=False).text
     lines = text.splitlines()
     assert 'skyharbor_jobs{state="completed"} 1.0' in lines
+    assert 'skyharbor_items{verdict="unpromised"} 1.0' in lines
+    assert 'skyharbor_alarms_open{kind="rpo-missed"} 0.0' in lines
     assert "skyharbor_points 1.0" in lines
     timestamp = f'skyharbor_last_point_timestamp_seconds{{item="{item["id"]}"}}'
     assert any(line.startswith(timestamp) for line in lines)

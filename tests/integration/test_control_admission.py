@@ -76,9 +76,9 @@ def test_a_wall_of_blocked_jobs_hides_no_startable_one(plane: ControlPlane) -> N
     plane.sql("UPDATE slot_scope SET paused = true WHERE key = (SELECT id FROM machine WHERE name = 'm0')")
     first = plane.backup("i0-0")
     plane.sql(
-        "INSERT INTO job (id, kind, state, trigger, rank, item_id, machine_id, vault_id, point_id, due_at,"
-        " requested_by) SELECT 'wall-' || n, 'backup', 'available', 'demand', 1, item_id, machine_id, vault_id,"
-        " 'p-' || n, due_at, 't' FROM job CROSS JOIN generate_series(1, 2000) n WHERE id = :id",
+        "INSERT INTO job (id, kind, state, trigger, rank, aged_rank, item_id, machine_id, vault_id, point_id, due_at,"
+        " latest_start, requested_by) SELECT 'wall-' || n, 'backup', 'available', 'demand', 1, 1, item_id, machine_id,"
+        " vault_id, 'p-' || n, due_at, due_at, 't' FROM job CROSS JOIN generate_series(1, 2000) n WHERE id = :id",
         id=first.id,
     )
     plane.sql("INSERT INTO unit (job_id, no) SELECT id, 0 FROM job WHERE id LIKE 'wall-%'")
@@ -94,13 +94,13 @@ def test_each_full_scope_is_named_as_the_reason(plane: ControlPlane) -> None:
     fleet(plane, 3, 3)
     jobs = {name: plane.backup(name) for name in ("i0-0", "i0-1", "i0-2")}
     plane.admit()
-    plane.sql("UPDATE slot_scope SET capacity = 3 WHERE scope = 'vault'")
+    plane.slots("vault/v1", 3, floor=1)
     vault_blocked = plane.backup("i1-0")
     with plane.uow() as uow:
         explain_waits(uow)
     machine_reason = plane.job(jobs["i0-2"].id).wait_reason
     vault_reason = plane.job(vault_blocked.id).wait_reason
-    plane.sql("UPDATE slot_scope SET capacity = 4 WHERE scope = 'global'")
+    plane.slots("global", 4, floor=2)
     with plane.uow() as uow:
         explain_waits(uow)
     global_reason = plane.job(vault_blocked.id).wait_reason
@@ -123,13 +123,13 @@ def test_a_restore_is_admitted_before_backups_that_came_first(plane: ControlPlan
     plane.one_item()
     plane.item("i2")
     backup = plane.run()
-    plane.sql("UPDATE slot_scope SET capacity = 1 WHERE scope = 'machine'")
+    plane.sql("UPDATE slot_scope SET capacity = 1, wanted = 1 WHERE scope = 'machine'")
     waiting = plane.backup("i2")
     with plane.uow() as uow:
         restore = request_restore(uow, actor="test", point=str(backup.point), target="/tmp/x").job
     plane.admit()
     assert (plane.job(restore.id).wait_reason, plane.job(waiting.id).admitted_at) == ("worker", None)
-    assert plane.job(waiting.id).queue_position == 1
+    assert plane.seen(waiting.id).queue_position == 1
 
 
 def test_two_requests_with_one_key_at_the_same_time_make_one_job(plane: ControlPlane) -> None:

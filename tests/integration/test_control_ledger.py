@@ -116,6 +116,27 @@ def test_lord_howe_shifts_by_half_an_hour_and_nothing_fires_twice(plane: Control
     ]
 
 
+def test_a_fleet_that_nobody_planned_for_long_is_caught_up_in_steps(
+    plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One transaction for everything would meet the statement's time limit, again and again, and plan nothing ever."""
+    monkeypatch.setattr("orchestrator.use_cases.plan_fires.FIRES_PER_STEP", 100)
+    now = datetime(2026, 3, 10, 12, 30, tzinfo=UTC)
+    protect(plane, HOURLY, since=now - timedelta(hours=60))
+    for name in ("i2", "i3", "i4"):
+        plane.item(name, policy="p")
+    plane.sql("UPDATE item SET planned_through = :since", since=now - timedelta(hours=60))
+    steps = []
+    while True:
+        with plane.uow() as uow:
+            planned = plan_fires(uow, now=now)
+        if not planned:
+            break
+        steps.append(planned)
+    counted = plane.sql("SELECT count(*), count(DISTINCT item_id) FROM fire")
+    assert (steps, counted) == ([2, 2], [(4 * 62, 4)])
+
+
 def test_planning_again_from_an_earlier_time_plans_nothing_twice(plane: ControlPlane) -> None:
     start = utc(2026, 6, 1, 0, 30)
     protect(plane, HOURLY, since=start)

@@ -122,7 +122,7 @@ def test_a_second_backup_of_an_item_waits_for_the_first(plane: ControlPlane) -> 
     assert plane.admit() == 0
     with plane.uow() as uow:
         explain_waits(uow)
-    assert (plane.job(second.id).wait_reason, plane.job(second.id).queue_position) == ("dependency", 1)
+    assert (plane.job(second.id).wait_reason, plane.seen(second.id).queue_position) == ("dependency", 1)
     plane.complete(first)
     assert plane.admit() == 1
 
@@ -228,12 +228,12 @@ def test_a_lease_within_its_margin_is_left_alone(plane: ControlPlane) -> None:
 
 def test_many_leases_ending_at_once_are_held_back_until_the_storm_is_old(plane: ControlPlane) -> None:
     plane.vault()
-    plane.sql("UPDATE slot_scope SET capacity = 100")
+    plane.sql("UPDATE slot_scope SET capacity = 100, wanted = 100")
     for number in range(10):
         plane.machine(f"m{number}")
         plane.item(f"i{number}", machine=f"m{number}")
         plane.backup(f"i{number}")
-    plane.sql("UPDATE slot_scope SET capacity = 100")
+    plane.sql("UPDATE slot_scope SET capacity = 100, wanted = 100")
     assert plane.admit() == 10
     for _ in range(10):
         plane.claim()

@@ -27,7 +27,7 @@ from tests.support.stack import Stack, wait_for
 pytestmark = pytest.mark.stack
 
 NOBODY = 65534
-PARTS = {"postgres", "valkey", "api", "loops", "worker"}
+PARTS = {"postgres", "valkey", "api", "loops", "auditor", "worker"}
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_a_second_up_finds_the_first_and_changes_nothing(stack: Stack) -> None:
     assert [p["pid"] for p in stack.status()["processes"]] == [p["pid"] for p in before["processes"]]
 
 
-@pytest.mark.parametrize("part", ["postgres", "valkey", "api", "loops", "worker"])
+@pytest.mark.parametrize("part", ["postgres", "valkey", "api", "loops", "auditor", "worker"])
 def test_a_part_that_is_killed_is_started_again(stack: Stack, part: str) -> None:
     before = stack.pid(part)
 
@@ -223,7 +223,7 @@ def test_servers_that_somebody_else_runs_are_used_instead(tmp_path: Path, databa
         names = {process["name"] for process in stack.status()["processes"]}
         stack.down()
         server.terminate()
-    assert names == {"api", "loops", "worker"}
+    assert names == {"api", "loops", "auditor", "worker"}
 
 
 def test_a_broker_that_nobody_can_speak_to_is_refused_before_anything_is_started(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from orchestrator.use_cases.jobs import get_job
 from orchestrator.use_cases.machines import add_machine
 from orchestrator.use_cases.offer import offer
 from orchestrator.use_cases.request_backup import request_backup
+from orchestrator.use_cases.slots import set_slots
 from orchestrator.use_cases.vaults import create_vault
 from shared.contracts.work import (
     AskShards,
@@ -187,9 +188,19 @@ class ControlPlane:
             return claim(uow, message=Claim(worker=worker, session=session, lead=lead.fence))
 
     def job(self, job_id: str) -> Job:
-        """Read a job."""
+        """Read a job as it is in the table."""
+        with self.uow() as uow:
+            return uow.jobs.get(job_id)
+
+    def seen(self, job_id: str) -> Job:
+        """Read a job as people see it, with its place in the queue and its expected start."""
         with self.uow() as uow:
             return get_job(uow, ref=job_id)
+
+    def slots(self, ref: str, capacity: int, *, floor: int = 0) -> None:
+        """Set how many slots there are of something, and how many of them are for restores only."""
+        with self.uow() as uow:
+            set_slots(uow, actor="test", ref=ref, capacity=capacity, floor=floor)
 
     def sql(self, statement: str, **parameters: object) -> Sequence[tuple[object, ...]]:
         """Run a statement of the test's own and commit."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -93,6 +94,7 @@ def _findings(session: Session, paths: Sequence[str], seconds: float) -> Iterato
     yield _guarded("clock", lambda: _clock(session))
     yield _guarded("workers", lambda: _workers(session))
     yield _guarded("keyring", lambda: _keyring(session))
+    yield _guarded("alarms", lambda: _alarms(session))
     yield from _vaults(session)
     if not paths:
         yield from _items(session, forecast)
@@ -223,6 +225,14 @@ def _keyring(session: Session) -> Finding:
     return Finding(
         "keyring", ok=False, detail=f"no usable key of {', '.join(locked)}", hint="skyharbor machine unlock NAME"
     )
+
+
+def _alarms(session: Session) -> Finding:
+    kinds = Counter(str(alarm["kind"]) for alarm in session.tower().items("/alarms"))
+    if not kinds:
+        return Finding("alarms", ok=True, detail="none is open")
+    told = ", ".join(f"{kind} {count:,}" for kind, count in sorted(kinds.items()))
+    return Finding("alarms", ok=False, detail=f"open: {told}", hint="See 'skyharbor alarm list'.")
 
 
 def _has_key(keyring: Any, machine_id: str) -> bool:

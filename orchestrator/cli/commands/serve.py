@@ -26,6 +26,7 @@ is written lies under --home. Logs go to stderr, one JSON object a line; SIGTERM
 _ROLES = {
     "migrate": "Bring the schema of SKYHARBOR_DATABASE_URL up to date, and end.",
     "loops": "Run the tower's loops on SKYHARBOR_DATABASE_URL and SKYHARBOR_BROKER_URL.",
+    "auditor": "Look after the promises on SKYHARBOR_DATABASE_URL, and alarm SKYHARBOR_ALARM_URLS.",
 }
 """Roles of ``orchestrator.bootstrap.run_role`` that take no arguments, and what is said of them."""
 

@@ -45,9 +45,9 @@ def tenant_commands() -> typer.Typer:
 def list_slots(ctx: typer.Context) -> None:
     """List everything that limits how many jobs run at once."""
     session = Session.of(ctx)
-    document = session.tower().get("/slots")
+    scopes = list(session.tower().items("/slots"))
     if session.out.json:
-        session.out.document(document)
+        session.out.document({"items": scopes})
         return
     session.out.table(
         ("scope", "capacity", "in use", "for restores only", ""),
@@ -59,7 +59,7 @@ def list_slots(ctx: typer.Context) -> None:
                 formats.count(scope["floor"]),
                 "paused" if scope["paused"] else "",
             )
-            for scope in document["items"]
+            for scope in scopes
         ),
         empty="nothing limits jobs",
     )

@@ -21,7 +21,7 @@ WITH busy_item AS MATERIALIZED (
         WHEN h.in_use >= h.capacity - s.kept * h.floor THEN 'slot:hypervisor'
         WHEN m.in_use >= m.capacity - s.kept * m.floor THEN 'slot:machine'
         WHEN v.in_use >= v.capacity - s.kept * v.floor THEN 'slot:vault'
-        WHEN b.in_use + least(j.mib_per_second, b.capacity) > b.capacity - s.kept * b.floor THEN 'slot:bandwidth'
+        WHEN b.in_use + least(j.mib_per_second, greatest(b.capacity, 1)) > b.capacity - s.kept * b.floor THEN 'slot:bandwidth'
         ELSE 'admission'
     END AS reason
     FROM job j

@@ -1,4 +1,4 @@
-"""What stands outside the database: storage for vaults, the broker's bell, and wake-ups.
+"""What stands outside the database: storage for vaults, the broker's bell, wake-ups, and who is told of alarms.
 
 Rule of the file: each may be down for a while; the errors say so and nothing here keeps state.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from orchestrator.domain.alarm_text import Message
 from orchestrator.domain.inventory import (
     StoredVault,
 )
@@ -45,4 +46,25 @@ class Wakeups(Protocol):
 
     def close(self) -> None:
         """Let go of the connection. Idempotent; a waiting thread returns."""
+        ...
+
+
+class Channel(Protocol):
+    """A way to people. Its address is a secret: it shows in no name, result or error."""
+
+    @property
+    def name(self) -> str:
+        """What the channel is called in logs: its place among the channels and its kind."""
+        ...
+
+    def send(self, message: Message) -> bool:
+        """Hand a message over; False when that failed. Takes at most half a minute, raises nothing."""
+        ...
+
+
+class DeadMan(Protocol):
+    """Somebody outside who speaks up when pings stop coming."""
+
+    def ping(self) -> bool:
+        """Give a sign of life; False when it was not taken. Takes at most ten seconds, raises nothing."""
         ...

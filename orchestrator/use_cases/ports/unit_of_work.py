@@ -12,6 +12,7 @@ from typing import Protocol, Self
 
 from orchestrator.domain.system import Numbers
 from orchestrator.use_cases.ports.catalog import Items, Machines, Points, Policies, Vaults
+from orchestrator.use_cases.ports.oversight import Alarms, Messages, Objectives, Sights
 from orchestrator.use_cases.ports.tower import Audit, IdempotencyKeys, Leaders, Workers
 from orchestrator.use_cases.ports.work import Admission, Jobs, Ledger, Outbox, Shards, Slots, Tenants, Units
 
@@ -36,6 +37,10 @@ class UnitOfWork(Protocol):
     keys: IdempotencyKeys
     workers: Workers
     leaders: Leaders
+    objectives: Objectives
+    sights: Sights
+    alarms: Alarms
+    messages: Messages
 
     def __enter__(self) -> Self: ...
     def __exit__(
@@ -44,6 +49,10 @@ class UnitOfWork(Protocol):
 
     def commit(self) -> None:
         """Make everything durable, then let loops that were woken in it hear it."""
+        ...
+
+    def relax(self) -> None:
+        """Let the commit return before it is durable: a power cut may take it back, whole, with all that came later."""
         ...
 
     def now(self) -> datetime:

@@ -13,7 +13,7 @@ from typing import Protocol
 from orchestrator.domain.admission import Candidate, Holder, Needs
 from orchestrator.domain.inventory import Tenant
 from orchestrator.domain.jobs import Ending, Job, JobFilter, NewJob
-from orchestrator.domain.ledger import DueFire, ItemSchedule, PlannedFire, Settlement
+from orchestrator.domain.ledger import DueFire, ItemPlan, ItemSchedule, Settlement
 from orchestrator.domain.paging import Page, PageRequest
 from orchestrator.domain.slots import Room, Scope, ScopeKey
 from orchestrator.domain.system import SlotScope
@@ -32,8 +32,8 @@ class Ledger(Protocol):
         """
         ...
 
-    def plan(self, item_id: str, fires: Sequence[PlannedFire], *, through: datetime) -> int:
-        """Insert what is new, remember how far planning went; returns how many were new."""
+    def plan(self, plans: Sequence[ItemPlan]) -> int:
+        """Insert what is new, remember how far planning of each item went; returns how many fires were new."""
         ...
 
     def due(self, *, now: datetime, limit: int) -> Sequence[DueFire]:
@@ -73,6 +73,10 @@ class Jobs(Protocol):
 
     def ask_cancel(self, job: Job) -> None:
         """Set ``cancel_requested_at`` of a locked job that has not ended; kept when set, and a back-off is over."""
+        ...
+
+    def tally(self) -> None:
+        """Count the jobs that ended more than an hour ago, so that ``count_by_state`` has few to count. Idempotent."""
         ...
 
     def waiting_backups(self, item_ids: Sequence[str]) -> Mapping[str, Sequence[Job]]:
@@ -274,8 +278,12 @@ class Admission(Protocol):
 class Slots(Protocol):
     """The slot scopes."""
 
-    def all(self) -> Sequence[SlotScope]:
-        """Return every scope, by scope and key."""
+    def page(self, request: PageRequest) -> Page[SlotScope]:
+        """Return scopes, by scope and key."""
+        ...
+
+    def noteworthy(self) -> Sequence[SlotScope]:
+        """Return every scope that is in use or paused, and all that are not of a machine, by scope and key."""
         ...
 
     def get(self, scope: Scope, key: str) -> SlotScope | None:

@@ -37,6 +37,7 @@ def healthy(world: World, tmp_path: Path) -> World:
     vault = {"id": str(header.id), "name": "main", "url": url}
     world.server.on("GET /vaults", Answer(body={"items": [vault], "next": None}))
     world.server.on("GET /items", Answer(body={"items": [], "next": None}))
+    world.server.on("GET /alarms", Answer(body={"items": [], "next": None}))
     return world
 
 
@@ -66,6 +67,13 @@ def test_a_missing_key_is_found_with_the_machines_name(healthy: World) -> None:
     os.unlink(Keyring(healthy.stack.keyring_folder(healthy.home)).path(MACHINE))
     assert bad_checks(healthy) == (1, ["keyring"])
     assert "web" in healthy.run("doctor").out
+
+
+def test_open_alarms_are_counted_by_kind(healthy: World) -> None:
+    alarms = [{"kind": kind} for kind in ("rpo-missed", "no-worker", "rpo-missed")]
+    healthy.server.on("GET /alarms", Answer(body={"items": alarms, "next": None}))
+    assert bad_checks(healthy) == (1, ["alarms"])
+    assert "open: no-worker 1, rpo-missed 2" in healthy.run("doctor").out
 
 
 def test_a_vault_that_is_not_there_is_found(healthy: World, tmp_path: Path) -> None:

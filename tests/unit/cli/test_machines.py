@@ -39,7 +39,7 @@ def test_the_tower_gets_a_slot_that_the_passphrase_opens_to_the_kept_key(world: 
     sent = world.server.seen("POST /machines")[0].body
     kept = Keyring(world.stack.keyring_folder(world.home)).get(sent["id"])
     assert open_slots(sent["key_slots"], PASSPHRASE, machine_id=sent["id"]) == kept
-    assert (sorted(sent), PASSPHRASE in str(sent)) == (["id", "key_slots", "name"], False)
+    assert (sorted(sent), PASSPHRASE in str(sent)) == (["id", "key_slots", "location", "name", "tenant"], False)
 
 
 def test_a_generated_passphrase_is_shown_once_and_opens_the_slot(world: World) -> None:

@@ -36,6 +36,9 @@ def test_paths_to_protect_are_made_absolute_and_plain(world: World) -> None:
         "vault": "v",
         "source": {"paths": ["/etc", f"{os.getcwd()}/here"], "excludes": ["*.o"], "rules": NO_RULES},
         "policy": None,
+        "tags": [],
+        "rpo": None,
+        "retention": None,
     }
 
 

@@ -171,7 +171,7 @@ def test_verify_waits_unless_told_not_to(world: World) -> None:
 
 def test_people_are_told_why_a_job_waits_and_what_it_warned_of(world: World) -> None:
     world.server.on("POST /jobs", Answer(202, a_job(state="available", wait_reason="slot:vault", queue_position=4)))
-    assert "waiting the vault's slots are taken (place 4)" in world.run("backup", "etc").out
+    assert "waiting for a slot of the vault (place 4)" in world.run("backup", "etc").out
     warned = a_done_job(warnings=[{"path": "/etc/shadow", "code": "unreadable", "message": "Permission denied"}])
     world.server.on(EVENTS, Answer(frames=(frame(warned),)))
     ran = world.run("backup", "etc", "--wait")

@@ -8,7 +8,7 @@ from orchestrator.domain.admission import Holder
 from orchestrator.domain.breaker import retries_allowed, tripped
 from orchestrator.domain.estimate import expected_mib_per_second, expected_seconds, frees_at, with_run
 from orchestrator.domain.forecast import forecast_starts
-from orchestrator.domain.slots import GLOBAL, Room
+from orchestrator.domain.slots import GLOBAL, Room, room_of
 from shared.model.backup import JobKind
 from tests.unit.domain.test_admission import job
 
@@ -45,6 +45,12 @@ def test_a_job_that_can_never_start_has_no_forecast_and_holds_nobody_up() -> Non
     room = {GLOBAL: Room(1, 1, 1), ("machine", "none"): Room(0, 0, 0)}
     starts = forecast_starts([job("a", machine="none"), job("b")], room=room, holders={}, now=NOW)
     assert starts == {"b": NOW}
+
+
+def test_what_a_paused_scope_gets_back_is_given_to_nobody() -> None:
+    room = {GLOBAL: Room(5, 5, 6), ("vault", "v"): room_of(capacity=6, in_use=1, floor=0, paused=True)}
+    held = {scope: [Holder(NOW + minutes(5), 1)] for scope in room}
+    assert forecast_starts([job("a")], room=room, holders=held, now=NOW) == {}
 
 
 def test_the_breaker_trips_for_what_fails_everywhere_and_for_nothing_else() -> None:

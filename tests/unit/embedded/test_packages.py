@@ -15,7 +15,7 @@ CODE = os.path.dirname(os.path.dirname(os.path.abspath(orchestrator.__file__)))
 
 
 @pytest.mark.parametrize("package", ["shared", "workers"])
-@pytest.mark.parametrize("command", [["status"], ["api"], ["loops"]])
+@pytest.mark.parametrize("command", [["status"], ["api"], ["loops"], ["auditor"]])
 def test_a_foreign_package_is_refused_by_name(tmp_path: Path, package: str, command: list[str]) -> None:
     (tmp_path / package).mkdir()
     (tmp_path / package / "__init__.py").write_text("")

@@ -27,6 +27,11 @@ def test_every_usual_spelling_of_a_database_url_names_our_driver(scheme: str) ->
         ("SKYHARBOR_BIND", "0.0.0.0:99999"),
         ("SKYHARBOR_LISTEN_FD", "three"),
         ("SKYHARBOR_LOG_LEVEL", "chatty"),
+        ("SKYHARBOR_AUDIT_SECONDS", "often"),
+        ("SKYHARBOR_AUDIT_SECONDS", "0"),
+        ("SKYHARBOR_AUDIT_SECONDS", "nan"),
+        ("SKYHARBOR_DEADMAN_URL", "ping.example/abc"),
+        ("SKYHARBOR_DEADMAN_URL", "file:///etc/passwd"),
     ],
 )
 def test_a_wrong_value_is_refused_by_the_name_of_its_variable(name: str, value: str) -> None:
@@ -59,3 +64,14 @@ def test_a_missing_token_file_is_told_by_its_path(tmp_path: Path) -> None:
 
     with pytest.raises(SkyharborError, match=str(tmp_path)):
         settings.tokens()
+
+
+def test_an_address_that_is_wrong_is_not_repeated() -> None:
+    with pytest.raises(SkyharborError) as caught:
+        Settings.from_environment({"SKYHARBOR_DEADMAN_URL": "ftp://hunter2@ping.example"})
+    assert "hunter2" not in str(caught.value)
+
+
+def test_addresses_of_alarms_stand_between_spaces() -> None:
+    settings = Settings.from_environment({"SKYHARBOR_ALARM_URLS": " json://a/x,y  mailto://b\n"})
+    assert settings.alarm_urls == ("json://a/x,y", "mailto://b")

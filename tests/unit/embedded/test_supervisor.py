@@ -102,10 +102,18 @@ def test_no_program_carries_a_secret_where_everybody_can_read_it(home: Home) -> 
             listener=listener.fileno(),
             concurrency=2,
             started_at="",
-            environment={"BROKER_URL": "redis://elsewhere", "CELERY_BROKER_READ_URL": "redis://elsewhere"},
+            environment={
+                "BROKER_URL": "redis://elsewhere",
+                "CELERY_BROKER_READ_URL": "redis://elsewhere",
+                "SKYHARBOR_ALARM_URLS": "json://pager/hunter3",
+                "SKYHARBOR_DEADMAN_URL": "https://ping/hunter3",
+            },
         )
         parts = [programs.api(wiring), programs.loops(wiring), programs.worker(wiring), programs.flower(wiring)]
+        auditor = programs.auditor(wiring)
     assert [part.name for part in parts if "hunter2" in " ".join(part.command().argv)] == []
+    assert [part.name for part in [*parts, auditor] if "hunter3" in str(part.environment)] == ["auditor"]
+    assert "hunter" not in " ".join(auditor.command().argv)
     flower = parts[3].environment
     assert (flower["CELERY_BROKER_URL"], "elsewhere" in " ".join(flower.values())) == (wiring.broker_url, False)
 

@@ -48,7 +48,7 @@ DROP INDEX job_queue;
 CREATE INDEX job_queue ON job (tenant, aged_rank, latest_start, id) WHERE state = 'available' AND admitted_at IS NULL;
 CREATE INDEX job_ages ON job (ages_at) WHERE state = 'available' AND admitted_at IS NULL AND ages_at IS NOT NULL;
 CREATE INDEX job_failed ON job (failed_at) WHERE failed_at IS NOT NULL;
-CREATE INDEX job_finished ON job (finished_at) WHERE finished_at IS NOT NULL;
+CREATE INDEX job_finished ON job (state, finished_at) WHERE finished_at IS NOT NULL;
 CREATE INDEX job_again ON job (error_code)
     WHERE state IN ('available', 'running', 'committing') AND error_code IS NOT NULL;
 CREATE INDEX job_start_by ON job (start_by)
@@ -62,3 +62,30 @@ UPDATE slot_scope SET wanted = capacity;
 ALTER TABLE slot_scope ALTER COLUMN wanted SET NOT NULL;
 ALTER TABLE slot_hold ADD COLUMN n integer NOT NULL DEFAULT 1 CHECK (n > 0);
 CREATE INDEX slot_hold_of ON slot_hold (scope, key);
+
+-- What a vault holds is counted as points come and go: a large fleet's points are too many to be counted for a list.
+ALTER TABLE vault
+    ADD COLUMN points bigint NOT NULL DEFAULT 0 CHECK (points >= 0),
+    ADD COLUMN bytes_stored bigint NOT NULL DEFAULT 0;
+UPDATE vault SET (points, bytes_stored) = (
+    SELECT count(*), coalesce(sum(r.bytes_stored), 0) FROM recovery_point r
+    WHERE r.vault_id = vault.id AND r.state <> 'expired');
+CREATE FUNCTION count_points() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    sign integer := CASE WHEN NEW.state = 'expired' THEN -1 ELSE 1 END;
+BEGIN
+    UPDATE vault SET points = points + sign, bytes_stored = bytes_stored + sign * NEW.bytes_stored WHERE id = NEW.vault_id;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER point_came AFTER INSERT ON recovery_point FOR EACH ROW
+    WHEN (NEW.state <> 'expired') EXECUTE FUNCTION count_points();
+CREATE TRIGGER point_went AFTER UPDATE OF state ON recovery_point FOR EACH ROW
+    WHEN ((OLD.state = 'expired') <> (NEW.state = 'expired')) EXECUTE FUNCTION count_points();
+
+-- How many jobs have ended so, up to a time: what has ended never changes, so it is counted once.
+CREATE TABLE job_tally (
+    state text PRIMARY KEY CHECK (state IN (@TERMINAL_STATES@)),
+    n bigint NOT NULL DEFAULT 0,
+    until timestamptz NOT NULL DEFAULT '-infinity'
+);
+INSERT INTO job_tally (state) SELECT unnest(ARRAY[@TERMINAL_STATES@]);

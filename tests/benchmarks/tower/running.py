@@ -1,0 +1,91 @@
+"""The whole embedded stack at work on the smallest jobs there are: how soon one starts, how many end per second.
+
+A job here is a real one (verify of a point of one tiny file): accepted by the API, admitted, rung for through the
+broker, claimed, flown with heartbeats and completed. Nothing is replaced.
+
+Rule of the file: times are the database's, of the rows that the product writes.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from statistics import quantiles
+from typing import Any
+
+import httpx
+
+from tests.benchmarks.processes import memory_of_tree
+from tests.benchmarks.tower.rows import Measured
+from tests.support.fleet import Fleet
+from tests.support.stack import Stack, wait_for
+
+IDLE_JOBS, BUSY_JOBS = 100, 1000
+CLIENTS = 4
+_WORKERS = 16
+
+
+def measure() -> Iterator[Measured]:
+    """Yield the rows; the stack is started and stopped here."""
+    with tempfile.TemporaryDirectory(prefix="skyharbor-bench-") as folder:
+        stack = Stack(Path(folder) / "home")
+        stack.run("up", "--detach", "--port", "0", "--workers", str(_WORKERS), timeout=60)
+        stack.url = str(stack.status()["url"])
+        try:
+            yield from _rows(stack, Path(folder))
+        finally:
+            stack.down()
+
+
+def _rows(stack: Stack, folder: Path) -> Iterator[Measured]:
+    fleet = Fleet.settle(stack, folder / "fleet")
+    (folder / "tree").mkdir()
+    (folder / "tree" / "file").write_bytes(b"x")
+    fleet.protect("tiny", folder / "tree")
+    point = stack.ask("backup", "tiny", "--wait")["point"]
+    for scope in ("global", "machine/m1", "vault/v1"):
+        stack.ask("slot", "set", scope, "64")
+    with stack.http() as http:
+        starts = [_start(stack, http, point) for _ in range(IDLE_JOBS)]
+    yield Measured("API request to worker running, idle, p99", quantiles(starts, n=100)[98] * 1000, "ms", at_most=300)
+    began = time.perf_counter()
+    _ask_all(stack, point, BUSY_JOBS)
+    _wait_all(stack, 1 + IDLE_JOBS + BUSY_JOBS)
+    rate = BUSY_JOBS / (time.perf_counter() - began)
+    yield Measured(f"{BUSY_JOBS} jobs, accepted to completed", rate, "jobs/s", at_least=200)
+    yield Measured("control plane's memory (api + loops)", _memory(stack) / (1 << 20), "MiB", at_most=400)
+
+
+def _start(stack: Stack, http: httpx.Client, point: str) -> float:
+    """Return the seconds from the acceptance of a job to the start of its attempt."""
+    reply = http.post("/api/v1/jobs", json={"kind": "verify", "point": point})
+    reply.raise_for_status()
+    job = stack.wait_job(reply.json()["id"], "completed")
+    return (datetime.fromisoformat(job["started_at"]) - datetime.fromisoformat(job["created_at"])).total_seconds()
+
+
+def _ask_all(stack: Stack, point: str, count: int) -> None:
+    def ask(share: int) -> None:
+        with stack.http() as http:
+            for _ in range(share):
+                http.post("/api/v1/jobs", json={"kind": "verify", "point": point}).raise_for_status()
+
+    with concurrent.futures.ThreadPoolExecutor(CLIENTS) as pool:
+        list(pool.map(ask, [count // CLIENTS] * CLIENTS))
+
+
+def _wait_all(stack: Stack, completed: int) -> None:
+    wait_for(lambda: _queue(stack)["completed"] >= completed, f"{completed} jobs to end", seconds=300)
+
+
+def _queue(stack: Stack) -> Any:
+    with stack.http() as http:
+        return http.get("/api/v1/system").json()["queue"]
+
+
+def _memory(stack: Stack) -> int:
+    return sum(memory_of_tree(stack.pid(name)) for name in ("api", "loops"))

@@ -1,0 +1,58 @@
+"""What is counted once and not again: vaults' points, and jobs that have ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from orchestrator.domain.job_states import PointState
+from orchestrator.use_cases.sweep import sweep
+from tests.support.control import ControlPlane
+from tests.support.postgres import database_url, postgres_server  # noqa: F401
+
+
+@pytest.fixture
+def plane(database_url: str) -> Iterator[ControlPlane]:  # noqa: F811
+    control = ControlPlane(database_url)
+    yield control
+    control.close()
+
+
+def held(plane: ControlPlane) -> tuple[int, int]:
+    with plane.uow() as uow:
+        vault = uow.vaults.get("v1")
+    return vault.points, vault.bytes_stored
+
+
+def test_a_vault_knows_what_it_holds_as_points_come_and_go(plane: ControlPlane) -> None:
+    plane.one_item()
+    seen = [held(plane)]
+    points = [plane.run().point for _ in range(2)]
+    seen.append(held(plane))
+    for state in (PointState.DAMAGED, PointState.EXPIRED):
+        with plane.uow() as uow:
+            uow.points.set_state(str(points[0]), state)
+            uow.commit()
+        seen.append(held(plane))
+    assert seen == [(0, 0), (2, 180), (2, 180), (1, 90)]
+
+
+def test_jobs_that_have_ended_are_counted_once_and_never_twice_or_not_at_all(plane: ControlPlane) -> None:
+    plane.one_item()
+    for _ in range(3):
+        plane.run()
+    plane.backup()
+    plane.sql("ALTER TABLE job DISABLE TRIGGER guard_job")
+    plane.sql(
+        "UPDATE job SET finished_at = finished_at - interval '2 hours'"
+        " WHERE id IN (SELECT id FROM job WHERE state = 'completed' LIMIT 2)"
+    )
+    seen = []
+    for _ in range(3):
+        with plane.uow() as uow:
+            counted = uow.count_by_state()
+            sweep(uow)
+        seen.append((counted["completed"], counted["available"], counted["cancelled"]))
+    tallied = plane.sql("SELECT n FROM job_tally WHERE state = 'completed'")
+    assert (seen, tallied) == ([(3, 1, 0)] * 3, [(2,)])
