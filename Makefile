@@ -54,9 +54,10 @@ up: setup  ## the embedded stack, left running
 down:  ## stop it
 	@.venv/bin/skyharbor down
 
-lock:  ## remake requirements.lock (needs uv)
+lock:  ## remake requirements.lock, and the image's part of it (needs uv)
 	@uv lock --quiet
 	@{ echo '# Made by: make lock'; uv export --quiet --all-extras --group dev --no-emit-project --no-header; } > requirements.lock
+	@{ echo '# Made by: make lock'; uv export --quiet --extra orchestrator --extra s3 --no-dev --group build --no-emit-project --no-header; } > deploy/images/requirements.lock
 
 clean:  ## remove .venv and caches
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

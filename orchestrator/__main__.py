@@ -1,9 +1,9 @@
-"""``python -m orchestrator``: a process of the tower (``api``, ``loops``, ``auditor``), or else the command line."""
+"""``python -m orchestrator``: a process of the tower (``orchestrator.bootstrap.ROLES``), or else the command line."""
 
 import sys
 
-from orchestrator.bootstrap import main, run_role
+from orchestrator.bootstrap import ROLES, main, run_role
 
-if sys.argv[1:2] in (["api"], ["loops"], ["auditor"], ["supervise"]):
+if sys.argv[1:2] and sys.argv[1] in ROLES:
     sys.exit(run_role(sys.argv[1], sys.argv[2:]))
 main()

@@ -22,8 +22,13 @@ if TYPE_CHECKING:
     from orchestrator.embedded.plan import Surroundings
     from orchestrator.settings import Settings
 
+_ENDED_EARLY = 128 + signal.SIGTERM
 _LOOPS_STOP_SECONDS = 8.0  # the supervisor gives ten
 _AUDITOR_STOP_SECONDS = 3.0  # the supervisor gives five; a channel that hangs is left hanging
+
+ROLES = ("api", "loops", "auditor", "migrate", "supervise")
+"""The processes of the tower that are not the command line."""
+
 _PACKAGES = {"orchestrator": "orchestrator.settings", "workers": "workers.settings", "shared": "shared.contracts.work"}
 
 
@@ -36,9 +41,11 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 
 def run_role(role: str, arguments: Sequence[str]) -> int:
-    """Run a process of the tower (``api``, ``loops``, ``auditor``, ``supervise``) and return its exit status.
+    """Run a process of the tower (one of ``ROLES``) and return its exit status.
 
     A refusal ends it in the form of the command line, with its code: people read that, and a supervisor looks for it.
+    SIGTERM ends a role at once, and in good order, until the role takes the signal over: as the first process of a
+    container it would not be ended by it otherwise. A migration that is ended has not succeeded, and says so.
     """
     refuse_foreign_packages()
     import structlog
@@ -48,29 +55,38 @@ def run_role(role: str, arguments: Sequence[str]) -> int:
     from shared.telemetry.logging import configure_logging
 
     configure_logging(process=role)
+    if role != "supervise":  # whoever starts that one tells the two ends apart
+        ended = _ENDED_EARLY if role == "migrate" else 0
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(ended))
     settings: Settings | None = None
     try:
         settings = Settings.from_environment()
         configure_logging(log_file=settings.log_file, process=role, level=settings.log_level)
         match role:
             case "api":
-                run_api(settings)
+                run_api(settings, migrate="--migrate" in arguments)
             case "loops":
                 run_loops(settings)
+            case "migrate":
+                run_migrate(settings)
             case "auditor":
                 run_auditor(settings)
             case _:
                 run_supervisor(settings, *arguments)
     except SkyharborError as error:
+        hint = error.fields.get("hint") or error.kind.hint
         if settings is not None and settings.log_file is not None:
-            structlog.get_logger().error("refused", code=error.code, detail=error.detail, hint=error.kind.hint)
-        sys.stderr.write(f"error: {error} ({error.code})\nhint: {error.kind.hint}\n")
+            structlog.get_logger().error("refused", code=error.code, detail=error.detail, hint=hint)
+        sys.stderr.write(f"error: {error} ({error.code})\nhint: {hint}\n")
         return error.kind.exit_code
     return 0
 
 
-def run_api(settings: Settings) -> None:
-    """Serve the API until SIGTERM. It answers at once; ``/readyz`` says when the database and its schema are there."""
+def run_api(settings: Settings, *, migrate: bool = False) -> None:
+    """Serve the API until SIGTERM. It answers at once; ``/readyz`` says when the database and its schema are there.
+
+    With ``migrate`` the schema is brought up to date first, and it answers only then.
+    """
     import uvicorn
 
     import shared
@@ -81,6 +97,8 @@ def run_api(settings: Settings) -> None:
     from orchestrator.vault_port import VaultsOnStorage
     from shared.clock import SystemClock
 
+    if migrate:
+        run_migrate(settings)
     clock = SystemClock()
     engine = open_engine(settings.need_database())
     application = Application(
@@ -101,20 +119,33 @@ def run_api(settings: Settings) -> None:
     engine.dispose()
 
 
+def run_migrate(settings: Settings) -> None:
+    """Bring the database's schema up to date and return; whoever comes second waits, and finds nothing to do."""
+    import structlog
+
+    from orchestrator.store import schema
+
+    structlog.get_logger().info("schema-ready", schema=schema.upgrade(settings.need_database()))
+
+
 def run_loops(settings: Settings) -> None:
     """Bring the schema up to date, then run the tower's loops until SIGTERM or SIGINT.
 
     ``home-newer`` when the database was written by a newer program; nothing is changed then.
     """
+    import structlog
+
     from orchestrator.dispatch.celery_bell import CeleryBell
     from orchestrator.loops.runner import Loops
     from orchestrator.store import schema
     from orchestrator.store.notify import Listener
     from orchestrator.store.unit_of_work import SqlUnitOfWork, open_engine
+    from shared.broker_check import refuse_evicting_broker
     from shared.clock import SystemClock
     from shared.model.ids import new_id
 
     url, broker = settings.need_database(), settings.need_broker()
+    refuse_evicting_broker(broker)
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
@@ -132,6 +163,7 @@ def run_loops(settings: Settings) -> None:
     running.start()
     _say_ready(settings)
     ended.wait()
+    structlog.get_logger().info("loops-stopping")
     running.stop(timeout=_LOOPS_STOP_SECONDS)
     bell.close()
     engine.dispose()

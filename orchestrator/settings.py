@@ -1,7 +1,7 @@
 """What the control plane's processes are told by their environment, read once.
 
 Rule of the file: the only place of the control plane that looks at environment variables, but for those that the CLI
-documents for itself. Secrets come as names of files.
+documents for itself. Secrets may come as names of files (``secret_files``).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from orchestrator.secret_files import unfold
 from shared.errors import SkyharborError
 
 _DRIVER = "postgresql+psycopg"
@@ -50,7 +51,7 @@ class Settings:
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
         """Read ``SKYHARBOR_*``; ``bad-request`` names the variable that is wrong."""
-        env = dict(os.environ if environ is None else environ)
+        env = unfold(os.environ if environ is None else environ)
         home = env.get("SKYHARBOR_HOME") or None
         return cls(
             environment=env,
@@ -116,7 +117,9 @@ def _in_home(home: str | None, name: str) -> str | None:
 
 def _needed(value: str | None, name: str) -> str:
     if not value:
-        raise SkyharborError("bad-request", f"{name} is not set")
+        raise SkyharborError(
+            "bad-request", f"{name} is not set", hint="Set it in the environment; see 'skyharbor serve --help'."
+        )
     return value
 
 

@@ -79,6 +79,8 @@ REGISTRY: dict[str, ErrorKind] = _kinds(
      "Start it with 'skyharbor up', or check --server and the network."),
     ("worker-unavailable", "No worker has taken the job", _C.TRANSIENT, 503, _X.UNREACHABLE,
      "Check 'skyharbor status' and the worker's log."),
+    ("broker-unsafe", "The broker cannot be relied on", _C.CONFIG, 409, _X.FAILED,
+     "Set 'maxmemory-policy noeviction' in the broker's configuration, and share it with no cache."),
     # the embedded stack
     ("home-foreign", "The home folder belongs to another user", _C.CONFIG, 403, _X.REFUSED,
      "Use a home of your own with --home, or run as its owner."),

@@ -8,29 +8,21 @@ from __future__ import annotations
 
 from celery import Celery
 
-QUEUE = "skyharbor.units"
-"""Where doorbells for site workers arrive."""
+from shared.contracts.doorbell import broker_settings, is_rabbitmq, transport_options
 
-UNIT_TASK = "skyharbor.unit"
-"""The one task of the data plane: come and claim unit ``(job_id, epoch, unit)``."""
+_SECONDS, _CONNECT_SECONDS = 10.0, 5.0
 
 
 def make_app(broker_url: str) -> Celery:
-    """Return the app for ``broker_url`` (redis+socket, redis or amqp).
+    """Return the app for ``broker_url`` (redis+socket, redis, rediss, amqp or amqps).
 
     Remote control stays off: any client of the broker could otherwise order workers about. Events stay on, for Flower.
     """
     app = Celery("skyharbor", broker=broker_url, set_as_current=False)
     app.conf.update(
-        task_acks_late=False,
-        task_ignore_result=True,
-        result_backend=None,
-        task_serializer="json",
-        accept_content=["json"],
-        task_default_queue=QUEUE,
-        task_queues=None,
+        broker_settings(broker_url),
         worker_prefetch_multiplier=1,
-        worker_disable_prefetch=broker_url.startswith("redis"),
+        worker_disable_prefetch=not is_rabbitmq(broker_url),
         worker_soft_shutdown_timeout=0.0,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_enable_remote_control=False,
@@ -40,11 +32,6 @@ def make_app(broker_url: str) -> Celery:
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_pool_limit=10,
-        broker_transport_options={
-            "socket_timeout": 10,
-            "socket_connect_timeout": 5,
-            "socket_keepalive": True,
-            "health_check_interval": 20,
-        },
+        broker_transport_options=transport_options(broker_url, seconds=_SECONDS, connect_seconds=_CONNECT_SECONDS),
     )
     return app

@@ -16,13 +16,15 @@ import structlog
 from celery import Celery, signals
 
 import shared
+from shared.broker_check import refuse_evicting_broker
 from shared.clock import SystemClock
+from shared.contracts.doorbell import QUEUE, TASK
 from shared.contracts.work import Fence, Granted, Hello, Welcome
 from shared.crypto.keyring import Keyring
 from shared.errors import SkyharborError
 from shared.model.ids import new_id
 from shared.telemetry.logging import configure_logging
-from workers.app import QUEUE, UNIT_TASK, make_app
+from workers.app import make_app
 from workers.crew.chief import Chief
 from workers.crew.processes import ReadingProcesses, WritingProcesses
 from workers.engine.ports import Stop
@@ -155,12 +157,15 @@ class WorkerProcess:
 def run(settings: WorkerSettings) -> int:
     """Run a worker until it is told to stop; the exit status."""
     configure_logging(log_file=settings.log_file, process="worker")
+    refuse_evicting_broker(settings.broker_url)
     process = WorkerProcess(settings)
-    process.open()
-    app = make_app(settings.broker_url)
-    register(app, name=UNIT_TASK, answer=process.seats.answer)
-    _drain_on_shutdown(process.drain)
     try:
+        process.open()
+        app = make_app(settings.broker_url)
+        register(app, name=TASK, answer=process.seats.answer)
+        _drain_on_shutdown(process.drain)
+        if settings.ready_file is not None:
+            _tell_when_ready(settings.ready_file)
         _serve(app, settings)
     finally:
         process.close()
@@ -183,6 +188,12 @@ def _drain_on_shutdown(drain: Callable[[], None]) -> None:
         drain()
 
 
+def _tell_when_ready(file: str) -> None:
+    @signals.worker_ready.connect(weak=False)
+    def ready(**_: Any) -> None:
+        os.close(os.open(file, os.O_WRONLY | os.O_CREAT, 0o600))
+
+
 def _serve(app: Celery, settings: WorkerSettings) -> None:
     """Run Celery's threads pool: units spend their time in C code that releases the interpreter's lock."""
     worker = functools.partial(
@@ -195,15 +206,22 @@ def _serve(app: Celery, settings: WorkerSettings) -> None:
         without_mingle=True,
         loglevel="WARNING",
         logfile=None,
+        quiet=True,  # its banner is no log line
     )
     worker().start()
 
 
 def main() -> int:
-    """Read the settings and run; errors are one line and the registry's exit code."""
+    """Read the settings and run; errors are one line and the registry's exit code.
+
+    SIGTERM ends it at once, and in good order, until Celery takes the signal over. The handler is set because the first
+    process of a container has no other way to be ended politely.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         return run(WorkerSettings.from_environment())
     except SkyharborError as error:
-        print(f"error: {error} ({error.code})\nhint: {error.kind.hint}", file=sys.stderr)  # noqa: T201
+        hint = error.fields.get("hint") or error.kind.hint
+        print(f"error: {error} ({error.code})\nhint: {hint}", file=sys.stderr)  # noqa: T201
         return error.kind.exit_code

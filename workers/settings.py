@@ -22,7 +22,8 @@ class WorkerSettings:
 
     ``name`` must be held by one living process only; a lock file in ``state`` sees to it. ``keyring`` holds the
     unwrapped data keys of the machines that this worker protects. ``shard_entries``: the size from which on a backup is
-    shared with other workers.
+    shared with other workers. ``ready_file`` is where the worker says that the tower knows it and
+    the broker answers.
     """
 
     tower_url: str
@@ -33,12 +34,18 @@ class WorkerSettings:
     keyring: str
     concurrency: int
     log_file: str | None
+    ready_file: str | None
     shard_entries: int
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> WorkerSettings:
-        """Read ``SKYHARBOR_*``; ``bad-request`` names the first variable that is missing or wrong."""
-        env = os.environ if environ is None else environ
+        """Read ``SKYHARBOR_*``; ``bad-request`` names the first variable that is missing or wrong.
+
+        With ``SKYHARBOR_HOME`` the state, the keyring and the token are looked for there, unless they are named.
+        """
+        given = os.environ if environ is None else environ
+        home = given.get("SKYHARBOR_HOME", "")
+        env = {**(_in_home(home) if home else {}), **{name: value for name, value in given.items() if value}}
         state = _need(env, "SKYHARBOR_WORKER_STATE")
         return cls(
             tower_url=_need(env, "SKYHARBOR_TOWER_URL").rstrip("/"),
@@ -49,6 +56,7 @@ class WorkerSettings:
             keyring=env.get("SKYHARBOR_KEYRING") or os.path.join(state, "keyring"),
             concurrency=_count(env.get("SKYHARBOR_WORKER_CONCURRENCY", "2")),
             log_file=env.get("SKYHARBOR_LOG_FILE") or None,
+            ready_file=env.get("SKYHARBOR_READY_FILE") or None,
             shard_entries=_entries(env.get("SKYHARBOR_SHARD_ENTRIES") or str(SHARD_ENTRIES)),
         )
 
@@ -65,10 +73,20 @@ def hands_environment() -> dict[str, str]:
     }
 
 
+def _in_home(home: str) -> dict[str, str]:
+    return {
+        "SKYHARBOR_WORKER_STATE": os.path.join(home, "worker"),
+        "SKYHARBOR_KEYRING": os.path.join(home, "keyring"),
+        "SKYHARBOR_WORKER_TOKEN_FILE": os.path.join(home, "secrets", "worker.token"),
+    }
+
+
 def _need(env: Mapping[str, str], name: str) -> str:
     value = env.get(name, "")
     if not value:
-        raise SkyharborError("bad-request", f"{name} is not set")
+        raise SkyharborError(
+            "bad-request", f"{name} is not set", hint="Set it in the environment; see 'skyharbor serve --help'."
+        )
     return value
 
 

@@ -22,6 +22,7 @@ from orchestrator.cli.commands import (
     oversight,
     points,
     policies,
+    serve,
     slots,
     stacks,
     vaults,
@@ -62,6 +63,7 @@ def main(
         clock=SystemClock(),
         config_file=chosen.config_file,
         home=chosen.default_home,
+        token_file=chosen.token_file,
     )
     try:
         return _invoke(arguments or ["--help"], session)
@@ -86,6 +88,7 @@ def build_app() -> typer.Typer:
     )
     app.callback()(_global_options)
     stacks.register(app)
+    app.add_typer(serve.commands(), name="serve")
     app.add_typer(vaults.commands(), name="vault")
     app.add_typer(machines.commands(), name="machine")
     app.add_typer(items.commands(), name="item")

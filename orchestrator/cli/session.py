@@ -28,6 +28,7 @@ class Session:
     clock: Clock
     config_file: str
     home: str
+    token_file: str | None = None
     server: str | None = None
     token: str | None = None
     context: str | None = None
@@ -62,10 +63,8 @@ class Session:
 
     def is_local(self) -> bool:
         """Whether the server is this home's own stack, so that its keyring is the worker's keyring."""
-        remote, local = self._remote(), self.stack.endpoint(self.home)
-        if remote is None:
-            return True
-        return local is not None and local.url.rstrip("/") == remote.server.rstrip("/")
+        remote = self._remote()
+        return remote is None or self._is_of_home(remote.server)
 
     def close(self) -> None:
         """Let go of the connection. Idempotent."""
@@ -74,10 +73,17 @@ class Session:
 
     def _remote(self) -> Context | None:
         if self.server is not None:
-            return Context(server=self.server, token_file=None)
+            return Context(server=self.server, token_file=self.token_file)
         return find_context(self.config_file, self.context)
 
     def _home_token(self, server: str) -> str:
         """The home's token belongs to the home's stack: it is sent to no other server."""
-        local = self.stack.endpoint(self.home)
-        return local.token if local is not None and local.url.rstrip("/") == server.rstrip("/") else ""
+        local = self.stack.endpoint(self.home) if self._is_of_home(server) else None
+        return local.token if local is not None else ""
+
+    def _is_of_home(self, server: str) -> bool:
+        try:
+            local = self.stack.endpoint(self.home)
+        except SkyharborError:  # whoever names a server need not have a home, and may have a folder that is none
+            return False
+        return local is not None and local.url.rstrip("/") == server.rstrip("/")

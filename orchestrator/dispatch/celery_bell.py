@@ -1,8 +1,7 @@
 """Rings a doorbell by a Celery message that holds ids and nothing else.
 
 Rule of the file: a ring either is in the broker when ``ring`` returns, or has failed within 10 s; nothing retries
-inside. The
-settings that matter are explicit even where they equal a default, for defaults change.
+inside. The settings that matter are explicit even where they equal a default, for defaults change.
 """
 
 from __future__ import annotations
@@ -13,11 +12,9 @@ from typing import Any
 from celery import Celery
 from kombu.exceptions import KombuError
 
+from shared.contracts.doorbell import QUEUE, TASK, broker_settings, transport_options
 from shared.contracts.work import Doorbell
 from shared.errors import SkyharborError
-
-QUEUE = "skyharbor.units"
-TASK = "skyharbor.unit"
 
 PUBLISH_SECONDS = 8.0
 """One socket's patience; with connecting it stays under the ten seconds that the port promises."""
@@ -26,7 +23,7 @@ CONNECT_SECONDS = 2.0
 
 
 class CeleryBell:
-    """The broker behind ``broker_url``: redis://, redis+socket://, rediss:// or amqp://. One thread rings."""
+    """The broker behind ``broker_url``: redis://, redis+socket://, rediss://, amqp:// or amqps://. One thread."""
 
     def __init__(self, broker_url: str) -> None:
         self._app = Celery("skyharbor", broker=broker_url, set_as_current=False)
@@ -45,6 +42,7 @@ class CeleryBell:
                 queue=QUEUE,
                 ignore_result=True,
                 retry=False,
+                confirm_timeout=PUBLISH_SECONDS,
                 producer=self._connected(),
             )
         except self._failures as error:
@@ -67,27 +65,15 @@ class CeleryBell:
 
 
 def _settings(broker_url: str) -> dict[str, Any]:
-    redis = broker_url.startswith(("redis", "valkey"))
-    transport: dict[str, Any] = {"confirm_publish": True, "connect_timeout": CONNECT_SECONDS}
-    if redis:
-        transport = {
-            "socket_timeout": PUBLISH_SECONDS,
-            "socket_connect_timeout": CONNECT_SECONDS,
-            "socket_keepalive": True,
-            "health_check_interval": 20,
-        }
     return {
-        "task_serializer": "json",
-        "accept_content": ["json"],
-        "result_backend": None,
-        "task_ignore_result": True,
+        **broker_settings(broker_url),
         "task_send_sent_event": True,
         "task_publish_retry": False,
-        "task_acks_late": False,
-        "task_default_queue": QUEUE,
         "broker_connection_timeout": CONNECT_SECONDS,
         "broker_connection_retry": False,
-        "broker_transport_options": transport,
+        "broker_transport_options": transport_options(
+            broker_url, seconds=PUBLISH_SECONDS, connect_seconds=CONNECT_SECONDS
+        ),
         "enable_utc": True,
         "timezone": "UTC",
     }

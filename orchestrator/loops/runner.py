@@ -14,7 +14,7 @@ from collections.abc import Callable
 import structlog
 
 from orchestrator.loops.dispatcher import Dispatcher
-from orchestrator.loops.leader import RENEW_SECONDS, Leader
+from orchestrator.loops.leader import TRY_SECONDS, Leader
 from orchestrator.loops.looper import Looper
 from orchestrator.loops.planner import Planner
 from orchestrator.loops.relay import Relay
@@ -59,7 +59,7 @@ class Loops:
             Looper("rescuer", interval=2.0, step=rescuer.step),
             Looper("sweeper", interval=5.0, step=sweeper.step),
         ]
-        self._leading = Looper("leader", interval=RENEW_SECONDS, step=self._lead)
+        self._leading = Looper("leader", interval=TRY_SECONDS, step=self._lead)
         self._stopping = threading.Event()
         self._ear = threading.Thread(target=self._listen, name="loop-ear", daemon=True)
 

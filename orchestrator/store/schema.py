@@ -10,11 +10,11 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, pool, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import ArgumentError, OperationalError
 
 from shared.errors import SkyharborError
 
-_LOCK = 0x736B7968  # "skyh": any number that nobody else uses
+LOCK = 0x736B7968  # "skyh": any number that nobody else uses
 
 
 def head() -> str:
@@ -37,12 +37,11 @@ def current(url: str) -> str | None:
 def upgrade(url: str) -> str:
     """Bring the database to ``head()`` and return it; nothing happens when it is there already.
 
-    ``home-newer`` when the database was written by a newer program (nothing is changed). Killed in between, a
-    version is there
-    whole or not at all.
+    ``home-newer`` when the database was written by a newer program (nothing is changed), ``server-unreachable`` when it
+    does not let us in. Killed in between, a version is there whole or not at all.
     """
     with _connect(url) as connection:
-        connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": _LOCK})
+        connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": LOCK})
         connection.commit()
         try:
             have = MigrationContext.configure(connection).get_current_revision()
@@ -55,7 +54,7 @@ def upgrade(url: str) -> str:
             connection.commit()
         finally:
             connection.rollback()
-            connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": _LOCK})
+            connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": LOCK})
             connection.commit()
     return head()
 
@@ -71,8 +70,20 @@ def _config() -> Config:
 
 
 def _connect(url: str) -> Connection:
-    engine = create_engine(url, poolclass=pool.NullPool, connect_args={"connect_timeout": 10})
+    try:
+        engine = create_engine(url, poolclass=pool.NullPool, connect_args={"connect_timeout": 10})
+    except (ArgumentError, ValueError) as error:
+        raise SkyharborError("bad-request", "SKYHARBOR_DATABASE_URL is not the URL of a database") from error
     try:
         return engine.connect()
     except OperationalError as error:
-        raise SkyharborError("server-unreachable", "the database does not answer") from error
+        raise SkyharborError(
+            "server-unreachable",
+            f"the database does not let us in: {_reason(error)}",
+            hint="Check SKYHARBOR_DATABASE_URL, and that the database runs and takes this user.",
+        ) from error
+
+
+def _reason(error: OperationalError) -> str:
+    """Return what the client library says, on one line; it names the server and the user and never a password."""
+    return " ".join(str(error.orig).split())[:300]

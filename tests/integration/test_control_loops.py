@@ -14,13 +14,14 @@ from collections.abc import Callable, Iterator
 import pytest
 import redis
 
-from orchestrator.dispatch.celery_bell import QUEUE, TASK, CeleryBell
+from orchestrator.dispatch.celery_bell import CeleryBell
 from orchestrator.domain.job_states import JobState
 from orchestrator.embedded import binaries
 from orchestrator.loops.looper import Looper
 from orchestrator.loops.runner import Loops
 from orchestrator.store.notify import Listener
 from shared.clock import SystemClock
+from shared.contracts.doorbell import QUEUE, TASK
 from shared.contracts.work import Doorbell
 from shared.errors import SkyharborError
 from tests.support.control import ControlPlane, RecordingBell

@@ -166,6 +166,7 @@ def test_flower_runs_beside_it_on_request_and_changes_nothing(tmp_path: Path) ->
     try:
         up = stack.ask("up", "--detach", "--port", "0", "--flower")
         pages = httpx.get(up["flower"] + "/workers").status_code
+        wait_for(lambda: flower_shows(up["flower"], "local@"), "Flower to show the worker", seconds=30)
         arguments = {p["name"]: Path(f"/proc/{p['pid']}/cmdline").read_text() for p in up["processes"]}
         order = httpx.post(up["flower"] + "/api/worker/shutdown/local").status_code
         assert "flower" in {process["name"] for process in up["processes"]}
@@ -173,6 +174,12 @@ def test_flower_runs_beside_it_on_request_and_changes_nothing(tmp_path: Path) ->
         stack.down()
     assert (pages, order) == (200, 401)
     assert {name for name, said in arguments.items() if "redis" in said or "postgresql" in said} == set()
+
+
+def flower_shows(flower: str, worker: str) -> bool:
+    """Whether a worker of this name has reported: it shows in what the page of workers is made of."""
+    found = httpx.get(f"{flower}/workers", params={"json": "1"}).json()["data"]
+    return any(one["hostname"].startswith(worker) and one["status"] for one in found)
 
 
 # ── refusals, all before anything is started ─────────────────────────────────────────────────────

@@ -1,11 +1,9 @@
-"""up, down, status and serve: the processes of a tower on one machine."""
+"""up, down and status: the processes of a tower on one machine."""
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Mapping
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
@@ -13,7 +11,6 @@ from orchestrator.cli import formats
 from orchestrator.cli.output import Output
 from orchestrator.cli.ports import DEFAULT_PORT, MOST_WORKERS, UpOptions
 from orchestrator.cli.session import Session
-from orchestrator.cli.settings import program_environment
 from shared.errors import ExitCode, SkyharborError
 
 _LAST_PORT = 65535
@@ -24,11 +21,6 @@ def register(app: typer.Typer) -> None:
     app.command("up")(up)
     app.command("down")(down)
     app.command("status")(status)
-    serve = typer.Typer(help="Run one process of a tower in the foreground, against servers someone else runs.")
-    serve.command("api")(serve_api)
-    serve.command("loops")(serve_loops)
-    serve.command("worker")(serve_worker)
-    app.add_typer(serve, name="serve")
 
 
 def up(
@@ -78,29 +70,6 @@ def status(ctx: typer.Context) -> None:
         raise typer.Exit(ExitCode.UNREACHABLE)
     if not document.get("healthy"):
         raise typer.Exit(ExitCode.FAILED)
-
-
-def serve_api(ctx: typer.Context) -> None:
-    """Run the API on SKYHARBOR_DATABASE_URL."""
-    _become(ctx, "orchestrator", "api")
-
-
-def serve_loops(ctx: typer.Context) -> None:
-    """Run the tower's loops on SKYHARBOR_DATABASE_URL and SKYHARBOR_BROKER_URL."""
-    _become(ctx, "orchestrator", "loops")
-
-
-def serve_worker(ctx: typer.Context) -> None:
-    """Run a Celery worker on SKYHARBOR_BROKER_URL, for the tower of SKYHARBOR_TOWER_URL."""
-    _become(ctx, "workers")
-
-
-def _become(ctx: typer.Context, module: str, *arguments: str) -> NoReturn:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    command = [sys.executable, "-P", "-m", module, *arguments]
-    environment = program_environment(SKYHARBOR_HOME=Session.of(ctx).home)
-    os.execve(command[0], command, environment)  # noqa: S606 - our own program
 
 
 def _announce(out: Output, document: Mapping[str, object], *, detach: bool) -> None:
