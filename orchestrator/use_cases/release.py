@@ -23,6 +23,8 @@ def release(uow: UnitOfWork, *, message: Release) -> None:
         uow.commit()
         return
     job = uow.units.lock_owned(message.fence)
-    uow.jobs.end_attempt(job, after_release(job))
-    uow.audit.append(actor=f"worker:{job.worker}", action="job.release", target=job.id, detail={"attempt": job.attempt})
+    ending = after_release(job)
+    uow.jobs.end_attempt(job, ending)
+    detail = {"attempt": job.attempt, "state": str(ending.state)}
+    uow.audit.append(actor=f"worker:{job.worker}", action="job.release", target=job.id, detail=detail)
     uow.commit()
