@@ -1,0 +1,33 @@
+"""The order of faults of one storm, drawn from its seed.
+
+A seed gives the same faults in the same order with the same parameters and pauses. What the processes of the machine do
+between them is not ours to decide, so a replay meets the same weather, not the same instant.
+
+Rule of the file: pure; the same seed and kinds give the same script.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Step:
+    """One fault: its kind, the seed of its parameters, and how many seconds pass before it."""
+
+    number: int
+    kind: str
+    seed: int
+    pause: float
+
+
+def script(seed: int, kinds: Sequence[str], *, longest_pause: float) -> Iterator[Step]:
+    """Yield steps without end: round after round of all kinds, each round in another order."""
+    rng = random.Random(seed)
+    numbers = itertools.count(1)
+    while True:
+        for kind in rng.sample(sorted(kinds), k=len(kinds)):
+            yield Step(next(numbers), kind, rng.getrandbits(32), rng.uniform(0.1, longest_pause))
