@@ -24,8 +24,12 @@ _SCOPES = ("global", "vault/v1", "vault/v2", "machine/m1", "machine/m2")
 _PLENTY = 4
 
 
-def let_go(scene: Scene, rng: random.Random) -> None:
-    """End every fault that is still there."""
+def let_go(scene: Scene, rng: random.Random, *, patient: bool) -> None:
+    """End every fault that is still there.
+
+    A claim whose answer was lost keeps its unit until the lease is over. ``patient`` leaves it at that; otherwise the
+    workers are killed once more, and their next processes give everything up at once.
+    """
     for part in ("worker", "loops", "api", "valkey", "postgres"):
         scene.signal(part, signal.SIGCONT)
     for scope in _SCOPES:
@@ -33,6 +37,8 @@ def let_go(scene: Scene, rng: random.Random) -> None:
         scene.operator.json("POST", f"/api/v1/slots/{scope}/resume")
     ghost_leaves(scene, rng)
     scene.second.start(scene.stack.url)
+    if not patient:
+        scene.signal("worker", signal.SIGKILL)
 
 
 def drain(scene: Scene, *, within: float) -> list[Violation]:

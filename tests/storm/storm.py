@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.storm.calm import drain, let_go
 from tests.storm.checker.violation import Violation
-from tests.storm.faults import QUICK, SLOW, Fault
+from tests.storm.faults import GUSTS, QUICK, SLOW, Fault
 from tests.storm.faults.stale import fences_noted
 from tests.storm.scene import Scene
 from tests.storm.script import Step, script
@@ -26,7 +26,10 @@ from tests.support.counts import Tally
 
 @dataclass(frozen=True, kw_only=True)
 class Weather:
-    """How bad it gets. Seconds; ``open_jobs`` is how many jobs the storm keeps open, ``mebibytes`` a large file's."""
+    """How bad it gets. Times are seconds; ``slow`` adds the faults that take a lease or a start of the stack.
+
+    ``open_jobs`` is how many jobs the storm keeps open, ``mebibytes`` the size of a large file.
+    """
 
     seconds: float
     drain_within: float
@@ -47,7 +50,7 @@ def storm(seed: int, folder: Path, weather: Weather, tally: Tally) -> list[Viola
         tap.start()
         watcher.start()
         _break(scene, seed, weather, kinds)
-        let_go(scene, random.Random(f"{seed} calm"))
+        let_go(scene, random.Random(f"{seed} calm"), patient=weather.slow)
         found = drain(scene, within=weather.drain_within)
         watcher.close()
         tap.close()
@@ -61,7 +64,7 @@ def storm(seed: int, folder: Path, weather: Weather, tally: Tally) -> list[Viola
 
 def _break(scene: Scene, seed: int, weather: Weather, kinds: Mapping[str, Fault]) -> None:
     until = time.monotonic() + weather.seconds
-    for step in script(seed, list(kinds), longest_pause=weather.longest_pause):
+    for step in script(seed, list(kinds), gusts=GUSTS, longest_pause=weather.longest_pause):
         if time.monotonic() >= until:
             return
         _keep_busy(scene, step, weather.open_jobs)

@@ -20,5 +20,8 @@ Fault = Callable[[Scene, random.Random], None]
 QUICK: Mapping[str, Fault] = {**processes.QUICK, **broker.KINDS, **database.KINDS, **people.KINDS, **stale.KINDS}
 """Faults of a second or a few."""
 
+GUSTS = ("cancelled", "leases over", "retried", "stale fences", "forged fences", "hand killed")
+"""Quick ones that take no time at all."""
+
 SLOW: Mapping[str, Fault] = processes.SLOW
 """Faults that take a lease or a start of the whole stack."""

@@ -16,8 +16,9 @@ _USUAL = 4
 
 
 def cancelled(scene: Scene, rng: random.Random) -> None:
-    """Cancel one or two jobs, waiting or running."""
-    jobs = sorted(scene.open_jobs())
+    """Cancel one or two jobs: whichever, or of those that are flown right now."""
+    flown = scene.sql("SELECT id FROM job WHERE state IN ('running', 'committing') ORDER BY id")
+    jobs = [row[0] for row in flown] if rng.random() < 0.6 else sorted(scene.open_jobs())
     for job in rng.sample(jobs, k=min(len(jobs), rng.choice([1, 2]))):
         reply = scene.operator.ask("POST", f"/api/v1/jobs/{job}/cancel")
         assert reply.status_code in (200, 409), reply.text

@@ -44,7 +44,7 @@ def ghost(scene: Scene, rng: random.Random) -> None:
     if granted is not None and granted.status_code == 200:
         fence = granted.json()["fence"]
         scene.fences.append(fence)
-        _try(scene, rng, fence, session=second)
+        _try(scene, fence, session=second)
 
 
 def stale(scene: Scene, rng: random.Random) -> None:
@@ -53,18 +53,23 @@ def stale(scene: Scene, rng: random.Random) -> None:
         return
     session = str(uuid.UUID(int=rng.getrandbits(128)))
     _hello(scene, session)
-    for fence in rng.sample(scene.fences, k=min(_AT_ONCE, len(scene.fences))):
-        _try(scene, rng, fence, session=session)
+    flown = {row[0] for row in scene.sql("SELECT id FROM job WHERE state IN ('running', 'committing')")}
+    now_others = [fence for fence in scene.fences if fence["job_id"] in flown]
+    for fences in (now_others, scene.fences):
+        for fence in rng.sample(fences, k=min(_AT_ONCE, len(fences))):
+            _try(scene, fence, session=session)
 
 
 def forged(scene: Scene, rng: random.Random) -> None:
     """The right job and epoch with a claim id that is nobody's."""
     session = str(uuid.UUID(int=rng.getrandbits(128)))
     _hello(scene, session)
-    jobs = scene.sql("SELECT id, epoch FROM job ORDER BY finished_at IS NULL, id DESC LIMIT 20")
-    for job, epoch in rng.sample(jobs, k=min(_AT_ONCE, len(jobs))):
+    jobs = scene.sql(
+        "SELECT id, epoch FROM job ORDER BY state NOT IN ('running', 'committing'), id DESC LIMIT %s", _AT_ONCE
+    )
+    for job, epoch in jobs:
         fence = {"job_id": job, "unit": 0, "epoch": epoch, "claim_id": str(uuid.UUID(int=rng.getrandbits(128)))}
-        _try(scene, rng, fence, session=session)
+        _try(scene, fence, session=session)
 
 
 def ghost_leaves(scene: Scene, rng: random.Random) -> None:
@@ -77,7 +82,7 @@ def _hello(scene: Scene, session: str) -> None:
     scene.work.json("POST", "/work/v1/hello", hello)
 
 
-def _try(scene: Scene, rng: random.Random, fence: dict[str, Any], *, session: str) -> None:
+def _try(scene: Scene, fence: dict[str, Any], *, session: str) -> None:
     """Send everything that a worker can say about a unit, unless the fence is the current one."""
     state = _standing(scene, fence)
     if state == "current":
