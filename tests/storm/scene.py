@@ -29,7 +29,14 @@ from tests.support.stack import Stack, wait_for
 _ENV = {"SKYHARBOR_SHARD_ENTRIES": "120"}
 """So that even small backups are shared by the workers."""
 
-EVERY_MINUTE = 'name: minutely\nschedule: {cron: "* * * * *", zone: UTC}\n'
+POLICIES = {
+    "patient": "",
+    "hasty": "start_within: 20s\nfinish_within: 40s\nretry: {attempts: 2, longest_pause: 10s}\n",
+}
+"""Both are due every minute; a hasty job ends as expired or cancelled when it is not quick enough."""
+
+_PLACES = {"m1": (), "m2": ("--location", "berlin", "--tenant", "acme")}
+"""The second machine is limited by its tenant, its location and the line of that."""
 
 
 class Scene:
@@ -48,7 +55,7 @@ class Scene:
     # ── building ──────────────────────────────────────────────────────────────────────────────────
 
     def build(self, *, items: int, mebibytes: int) -> None:
-        """Start everything: two machines, two vaults, items on demand, and one that is due every minute."""
+        """Start everything: two machines, two vaults, items on demand, and two that are due every minute."""
         (self.folder / "targets").mkdir()
         self.stack.up()
         loops = Path(f"/proc/{self.pid('loops')}/environ").read_bytes().split(b"\0")
@@ -62,12 +69,17 @@ class Scene:
         self.second.start(self.stack.url)
         for name in ("m1", "m2"):
             self.passphrase_file(name).write_text(f"passphrase {self._rng.getrandbits(128):032x}\n")
-            self.stack.ask("machine", "add", name, "--passphrase-file", str(self.passphrase_file(name)))
+            self.stack.ask("machine", "add", name, "--passphrase-file", str(self.passphrase_file(name)), *_PLACES[name])
         for name, folder in self.vaults.items():
             self.stack.ask("vault", "create", name, "--store", f"file://{folder}")
-        self.operator.json("POST", "/api/v1/policies", {"yaml": EVERY_MINUTE})
+        for name, more in POLICIES.items():
+            text = f'name: {name}\nschedule: {{cron: "* * * * *", zone: UTC}}\n{more}'
+            self.operator.json("POST", "/api/v1/policies", {"yaml": text})
+        for scope, capacity in (("location/berlin", 3), ("tenant/acme", 3), ("bandwidth/berlin", 20)):
+            self.operator.json("PUT", f"/api/v1/slots/{scope}", {"capacity": capacity})
+        scheduled = iter(POLICIES)
         for number in range(items):
-            self._protect(number, mebibytes=mebibytes if number % 3 else 1, scheduled=number == 0)
+            self._protect(number, mebibytes=mebibytes if number % 3 else 1, policy=next(scheduled, None))
 
     def passphrase_file(self, machine: str) -> Path:
         """Where a machine's passphrase is."""
@@ -78,7 +90,7 @@ class Scene:
         """Folders by vault."""
         return {name: self.folder / name for name in ("v1", "v2")}
 
-    def _protect(self, number: int, *, mebibytes: int, scheduled: bool) -> None:
+    def _protect(self, number: int, *, mebibytes: int, policy: str | None) -> None:
         place = self.folder / "sources" / f"item{number}"
         source = Source(
             item=f"item{number}",
@@ -87,7 +99,7 @@ class Scene:
             tree=place / "tree",
             copies=place / "copies",
             marker=f"plain{self._rng.getrandbits(80):020x}",
-            scheduled=scheduled,
+            scheduled=policy is not None,
         )
         source.plant(self._rng, files=40 + 50 * (number % 4), mebibytes=mebibytes)
         body = {
@@ -96,7 +108,7 @@ class Scene:
             "machine": source.machine,
             "vault": source.vault,
             "source": {"paths": [str(source.tree)], "excludes": []},
-            "policy": "minutely" if scheduled else None,
+            "policy": policy,
         }
         self.operator.json("POST", "/api/v1/items", body)
         self.sources[source.item] = source

@@ -24,14 +24,16 @@ class Step:
     pause: float
 
 
-def script(seed: int, kinds: Sequence[str], *, gusts: Sequence[str], longest_pause: float) -> Iterator[Step]:
-    """Yield steps without end: round after round of all kinds, each round in another order.
+def script(
+    seed: int, kinds: Sequence[str], *, rounds: int, gusts: Sequence[str], longest_pause: float
+) -> Iterator[Step]:
+    """Yield the steps: round after round of all kinds, each round in another order.
 
     Between two of them some ``gusts`` come without a pause: kinds that take no time and hit hardest when they are many.
     """
     rng = random.Random(seed)
     numbers = itertools.count(1)
-    while True:
+    for _ in range(rounds):
         for kind in rng.sample(sorted(kinds), k=len(kinds)):
             yield Step(next(numbers), kind, rng.getrandbits(32), rng.uniform(0.1, longest_pause))
             for gust in rng.choices(sorted(gusts), k=rng.choice([0, 1, 1, 2])):

@@ -26,18 +26,19 @@ from tests.support.counts import Tally
 
 @dataclass(frozen=True, kw_only=True)
 class Weather:
-    """How bad it gets. Times are seconds; ``slow`` adds the faults that take a lease or a start of the stack.
+    """How bad it gets. Times are seconds.
 
+    Every kind of fault comes once per round; ``slow`` adds those that take a lease or a start of the stack.
     ``open_jobs`` is how many jobs the storm keeps open, ``mebibytes`` the size of a large file.
     """
 
-    seconds: float
+    rounds: int
     drain_within: float
     slow: bool
     items: int = 6
     open_jobs: int = 7
     mebibytes: int = 12
-    longest_pause: float = 1.0
+    longest_pause: float = 0.4
 
 
 def storm(seed: int, folder: Path, weather: Weather, tally: Tally) -> list[Violation]:
@@ -63,10 +64,8 @@ def storm(seed: int, folder: Path, weather: Weather, tally: Tally) -> list[Viola
 
 
 def _break(scene: Scene, seed: int, weather: Weather, kinds: Mapping[str, Fault]) -> None:
-    until = time.monotonic() + weather.seconds
-    for step in script(seed, list(kinds), gusts=GUSTS, longest_pause=weather.longest_pause):
-        if time.monotonic() >= until:
-            return
+    steps = script(seed, list(kinds), rounds=weather.rounds, gusts=GUSTS, longest_pause=weather.longest_pause)
+    for step in steps:
         _keep_busy(scene, step, weather.open_jobs)
         fences_noted(scene)
         time.sleep(step.pause)

@@ -11,7 +11,8 @@ import time
 from tests.storm.checker.lives import TERMINAL
 from tests.storm.scene import Scene
 
-_SCOPES = ("global", "vault/v1", "vault/v2", "machine/m1", "machine/m2", "class/backup", "tenant/default")
+_OWNED = ("global", "vault/v1", "vault/v2", "machine/m1", "machine/m2")
+_LIMITS = ("class/backup", "tenant/acme", "location/berlin", "bandwidth/berlin")
 _USUAL = 4
 
 
@@ -44,7 +45,7 @@ def retried(scene: Scene, rng: random.Random) -> None:
 
 def paused(scene: Scene, rng: random.Random) -> None:
     """Pause a scope for a moment."""
-    scope = rng.choice(_SCOPES[:5])
+    scope = rng.choice(_OWNED)
     scene.operator.json("POST", f"/api/v1/slots/{scope}/pause")
     time.sleep(rng.uniform(0.3, 2.0))
     scene.operator.json("POST", f"/api/v1/slots/{scope}/resume")
@@ -52,13 +53,23 @@ def paused(scene: Scene, rng: random.Random) -> None:
 
 def capacity_lowered(scene: Scene, rng: random.Random) -> None:
     """Leave a scope fewer slots than are in use, even none, then enough again."""
-    scope = rng.choice(_SCOPES)
+    scope = rng.choice(_OWNED + _LIMITS)
     scene.operator.json("PUT", f"/api/v1/slots/{scope}", {"capacity": rng.choice([0, 1]), "floor": 0})
     time.sleep(rng.uniform(0.3, 2.0))
     scene.operator.json("PUT", f"/api/v1/slots/{scope}", {"capacity": _USUAL, "floor": rng.choice([0, 1])})
 
 
+def limit_lifted(scene: Scene, rng: random.Random) -> None:
+    """Remove a limit that an operator has set, and set it again. While jobs hold slots of it, that is refused."""
+    scope = rng.choice(_LIMITS)
+    reply = scene.operator.ask("DELETE", f"/api/v1/slots/{scope}")
+    assert reply.status_code in (204, 404, 409), reply.text
+    time.sleep(rng.uniform(0.0, 0.5))
+    scene.operator.json("PUT", f"/api/v1/slots/{scope}", {"capacity": _USUAL})
+
+
 KINDS = {
+    "limit lifted": limit_lifted,
     "cancelled": cancelled,
     "retried": retried,
     "scope paused": paused,
