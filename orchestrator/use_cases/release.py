@@ -25,6 +25,6 @@ def release(uow: UnitOfWork, *, message: Release) -> None:
     job = uow.units.lock_owned(message.fence)
     ending = after_release(job)
     uow.jobs.end_attempt(job, ending)
-    detail = {"attempt": job.attempt, "state": str(ending.state)}
+    detail: dict[str, object] = {"attempt": job.attempt, "state": str(ending.state)}
     uow.audit.append(actor=f"worker:{job.worker}", action="job.release", target=job.id, detail=detail)
     uow.commit()
