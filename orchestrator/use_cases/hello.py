@@ -26,16 +26,13 @@ def hello(uow: UnitOfWork, *, message: Hello, chance: float) -> Welcome:
         check_text(getattr(message, field), field=field, longest=200)
     uow.workers.introduce(message)
     orphans = uow.units.lock_of_dead_sessions(message.worker, message.session)
-    for job in orphans:
-        uow.jobs.end_attempt(job, after_loss(job, chance=chance))
+    endings = [(job, after_loss(job, chance=chance)) for job in orphans]
+    for job, ending in endings:
+        uow.jobs.end_attempt(job, ending)
     shards = uow.shards.free_of_dead_sessions(message.worker, message.session)
-    for job in orphans:
-        uow.audit.append(
-            actor="tower",
-            action="job.orphaned",
-            target=job.id,
-            detail={"worker": message.worker, "attempt": job.attempt},
-        )
+    for job, ending in endings:
+        detail = {"worker": message.worker, "attempt": job.attempt, "state": str(ending.state), "losses": ending.losses}
+        uow.audit.append(actor="tower", action="job.orphaned", target=job.id, detail=detail)
     for shard in shards:
         detail = {"unit": shard.unit, "worker": shard.worker, "losses": shard.losses}
         uow.audit.append(actor="tower", action="shard.orphaned", target=shard.job_id, detail=detail)

@@ -16,6 +16,7 @@ def release(uow: UnitOfWork, *, message: Release) -> None:
 
     A shard goes to the next worker and its job goes on; with a lead the attempt ends, and its shards with it.
     """
+    detail: dict[str, object]
     if message.fence.unit > 0:
         worker = uow.shards.free(message.fence, error=None)
         detail = {"unit": message.fence.unit, "epoch": message.fence.epoch}
@@ -23,6 +24,8 @@ def release(uow: UnitOfWork, *, message: Release) -> None:
         uow.commit()
         return
     job = uow.units.lock_owned(message.fence)
-    uow.jobs.end_attempt(job, after_release(job))
-    uow.audit.append(actor=f"worker:{job.worker}", action="job.release", target=job.id, detail={"attempt": job.attempt})
+    ending = after_release(job)
+    uow.jobs.end_attempt(job, ending)
+    detail = {"attempt": job.attempt, "state": str(ending.state)}
+    uow.audit.append(actor=f"worker:{job.worker}", action="job.release", target=job.id, detail=detail)
     uow.commit()

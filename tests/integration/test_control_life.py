@@ -259,6 +259,32 @@ def test_hello_of_a_new_session_gives_up_the_leases_of_the_dead_one_at_once(plan
     assert code_of(error) == "stale-claim"
 
 
+def test_the_audit_log_tells_of_every_end_that_a_lost_or_leaving_worker_brings(plane: ControlPlane) -> None:
+    """It said 'orphaned' and 'release' only: a quarantined job had ended, and nobody could read that it had."""
+    plane.one_item()
+    lost = plane.start().fence.job_id
+    for number in range(2, 5):
+        plane.sql("UPDATE job SET due_at = clock_timestamp() WHERE state = 'retryable'")
+        plane.admit()
+        plane.claim(session=f"s{number - 1}")
+        message = Hello(worker="w1", session=f"s{number}", version="1", concurrency=2, clock="2026-11-22T00:00:00Z")
+        with plane.uow() as uow:
+            hello(uow, message=message, chance=0.5)
+    plane.backup()
+    plane.admit()
+    left = plane.claim(session="s4")
+    assert left is not None
+    with plane.uow() as uow:
+        cancel_job(uow, actor="test", ref=left.fence.job_id)
+    with plane.uow() as uow:
+        release(uow, message=Release(fence=left.fence))
+    with plane.uow() as uow:
+        lines = list_audit(uow)
+    told = {(line.target, line.action, line.detail.get("state")) for line in lines}
+    assert (plane.job(lost).state, plane.job(left.fence.job_id).state) == (JobState.DISCARDED, JobState.CANCELLED)
+    assert told >= {(lost, "job.orphaned", "discarded"), (left.fence.job_id, "job.release", "cancelled")}
+
+
 def test_progress_and_cancel_travel_by_renewal(plane: ControlPlane) -> None:
     plane.one_item()
     granted = plane.start()

@@ -39,9 +39,11 @@ def add(
     ] = False,
     key_file: KeyFile = None,
     tenant: Annotated[
-        str, typer.Option(help="Whose machine it is; the share of the slots goes by tenants.")
-    ] = "default",
-    location: Annotated[str, typer.Option(help="Where it stands: slots and bandwidth may be limited there.")] = "",
+        str | None, typer.Option(help="Whose machine it is; the share of the slots goes by tenants.")
+    ] = None,
+    location: Annotated[
+        str | None, typer.Option(help="Where it stands: slots and bandwidth may be limited there.")
+    ] = None,
 ) -> None:
     """Add a machine: make its data key, wrap it with the passphrase, keep it for the worker of this home."""
     from shared.crypto.domain_keys import new_dek
@@ -57,8 +59,7 @@ def add(
         "name": name,
         "id": machine_id,
         "key_slots": [seal_slot(dek, passphrase.text, machine_id=machine_id)],
-        "tenant": tenant,
-        "location": location,
+        **{key: value for key, value in (("tenant", tenant), ("location", location)) if value is not None},
     }
     path = kept.put(
         machine_id, dek

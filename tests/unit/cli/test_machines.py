@@ -42,6 +42,16 @@ def test_the_tower_gets_a_slot_that_the_passphrase_opens_to_the_kept_key(world: 
     assert (sorted(sent), PASSPHRASE in str(sent)) == (["id", "key_slots", "location", "name", "tenant"], False)
 
 
+def test_a_machine_says_where_it_stands_and_whose_it_is_only_if_it_was_told(world: World, passphrase_file: str) -> None:
+    """It sent an empty location, which the tower refuses: no machine could be added."""
+    world.server.on("POST /machines", accept)
+    world.run("machine", "add", "web", "--passphrase-file", passphrase_file)
+    world.run("machine", "add", "db", "--passphrase-file", passphrase_file, "--location", "berlin", "--tenant", "acme")
+    first, second = (request.body for request in world.server.seen("POST /machines"))
+    assert {"tenant", "location"} & set(first) == set()
+    assert (second["location"], second["tenant"]) == ("berlin", "acme")
+
+
 def test_a_generated_passphrase_is_shown_once_and_opens_the_slot(world: World) -> None:
     world.server.on("POST /machines", accept)
     shown = world.run("--json", "machine", "add", "web", "--generate-passphrase")
