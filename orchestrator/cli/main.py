@@ -14,7 +14,19 @@ from typing import Annotated, NoReturn
 import typer
 
 from orchestrator.cli.break_glass import BreakGlass
-from orchestrator.cli.commands import doctor, items, jobs, machines, points, policies, slots, stacks, vaults, work
+from orchestrator.cli.commands import (
+    doctor,
+    items,
+    jobs,
+    machines,
+    points,
+    policies,
+    simulate,
+    slots,
+    stacks,
+    vaults,
+    work,
+)
 from orchestrator.cli.failures import report
 from orchestrator.cli.output import Output
 from orchestrator.cli.ports import PointLister, Stack
@@ -84,6 +96,7 @@ def build_app() -> typer.Typer:
     app.add_typer(slots.tenant_commands(), name="tenant")
     work.register(app)
     doctor.register(app)
+    simulate.register(app)
     return app
 
 
