@@ -74,6 +74,8 @@ REGISTRY: dict[str, ErrorKind] = _kinds(
     ("idempotency-mismatch", "This Idempotency-Key was used for a different request", _C.REFUSED, 409, _X.REFUSED,
      "Use a new key for a new request."),
     ("policy-invalid", "The policy is not valid", _C.CONFIG, 422, _X.USAGE, "Correct the line that the message names and apply again."),
+    ("fleet-invalid", "The fleet to simulate is not valid", _C.CONFIG, 422, _X.USAGE,
+     "Correct the lines that the message names; docs/guides/simulating.md shows every key."),
     # reaching
     ("server-unreachable", "The tower does not answer", _C.TRANSIENT, 503, _X.UNREACHABLE,
      "Start it with 'skyharbor up', or check --server and the network."),

@@ -23,6 +23,7 @@ from orchestrator.cli.commands import (
     points,
     policies,
     serve,
+    simulate,
     slots,
     stacks,
     vaults,
@@ -100,6 +101,7 @@ def build_app() -> typer.Typer:
     work.register(app)
     oversight.register(app)
     doctor.register(app)
+    simulate.register(app)
     return app
 
 

@@ -86,6 +86,19 @@ class _Account:
             if scope in self.room
         )
 
+    def fitting(self, candidate: Candidate) -> tuple[tuple[ScopeKey, int], ...] | None:
+        """Return the same when there is enough of all of it; None at the first scope that has too little left."""
+        fits: list[tuple[ScopeKey, int]] = []
+        restores = candidate.kind is JobKind.RESTORE
+        for scope, count in candidate.places.needs():
+            room = self.room.get(scope)
+            if room is not None:
+                taken = min(count, max(1, room.capacity))
+                if (room.free if restores else room.common) - self.taken.get(scope, 0) < taken:
+                    return None
+                fits.append((scope, taken))
+        return tuple(fits)
+
     def left(self, scope: ScopeKey, kind: JobKind) -> int:
         """Return what a scope has left for jobs of a kind."""
         return self.room[scope].for_kind(kind) - self.taken[scope]
@@ -115,8 +128,8 @@ def choose(
     for candidate in share.in_turn(queue):
         if candidate.kind is JobKind.BACKUP and candidate.item_id in items:
             continue
-        slots = account.needs(candidate)
-        if not all(account.left(scope, candidate.kind) >= count for scope, count in slots):
+        slots = account.fitting(candidate)
+        if slots is None:
             continue
         if not _leaves(slots, candidate, account, reservations, now):
             continue
@@ -136,6 +149,8 @@ def _leaves(
     now: datetime,
 ) -> bool:
     """Tell whether enough is left for those with a reservation, or will be there again in time."""
+    if not reservations:
+        return True
     ends = now + timedelta(seconds=candidate.estimate)
     for scope, count in slots:
         kept = sum(
@@ -193,7 +208,9 @@ def reserve(
 ) -> list[Reservation]:
     """Return the reservations of the first jobs of the queue, of those that do not fit now and will within the hour.
 
-    Each keeps what its scopes have left, up to what it needs, after what the ones before it keep.
+    Each keeps what its scopes have left, up to what it needs, after what the ones before it keep. What they wait for is
+    theirs first and free again once they have run: of many jobs that wait for one line only those that it will have
+    room for within the hour keep slots of a vault that others could use meanwhile.
     """
     account, made = _Account(room), list[Reservation]()
     held = {scope: [(holder.ends_at, holder.slots) for holder in holders.get(scope, ())] for scope in room}
@@ -219,4 +236,20 @@ def reserve(
         kept = {scope: count for scope, count in left.items() if count > 0}
         made.append(Reservation(head.job_id, max(known), kept))
         account.take(kept.items())
+        ends = max(known) + timedelta(seconds=head.estimate)
+        for scope, count in slots:
+            held[scope] = _passed_on(held[scope], count - kept.get(scope, 0), count=count, until=ends)
     return made
+
+
+def _passed_on(
+    holders: Iterable[tuple[datetime, int]], wanted: int, *, count: int, until: datetime
+) -> list[tuple[datetime, int]]:
+    """Return who holds slots once the first ``wanted`` to get free have gone to a job that has ``count`` until then."""
+    left: list[tuple[datetime, int]] = [(until, count)]
+    for end, number in sorted(holders):
+        used = min(wanted, number)
+        wanted -= used
+        if number > used:
+            left.append((end, number - used))
+    return left

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from heapq import nsmallest
 
 from shared.model.backup import JobKind
 
@@ -40,7 +41,7 @@ def frees_at(holders: Iterable[tuple[datetime, int]], *, wanted: int, now: datet
 
     None when all of them together hold less.
     """
-    for end, count in sorted(holders):
+    for end, count in nsmallest(wanted, holders):  # each holds one at least
         wanted -= count
         if wanted <= 0:
             return max(end, now + _OVERDUE)

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from orchestrator.domain.job_states import FireState
-from orchestrator.domain.policy import OnMissed, PolicySpec
-from orchestrator.domain.schedule import fires_after, jitter_seconds
+from orchestrator.domain.policy import OnMissed, PolicySpec, ScheduleSpec
+from orchestrator.domain.schedule import Fire, fires_after, jitter_seconds
 from shared.model.backup import BackupType
 
 HORIZON = timedelta(hours=2)
@@ -108,16 +109,29 @@ def plan_item(item: ItemSchedule, *, until: datetime) -> ItemPlan:
     delay = timedelta(seconds=jitter_seconds(item.item_id, item.spec.jitter))
     reached = until
     for number, schedule in enumerate(item.spec.schedules):
-        for count, fire in enumerate(fires_after(schedule, item.planned_through)):
-            if fire.instant > until:
-                break
-            if count == MOST_AT_ONCE:
-                reached = min(reached, fire.instant - timedelta(seconds=1))
-                break
-            planned.append(
-                PlannedFire(number, fire.nominal, fire.instant, fire.instant + delay, schedule.zone, item.version_id)
-            )
+        fires, through = _fires_between(schedule, item.planned_through, until)
+        reached = min(reached, through)
+        planned += [
+            PlannedFire(number, fire.nominal, fire.instant, fire.instant + delay, schedule.zone, item.version_id)
+            for fire in fires
+        ]
     return ItemPlan(item.item_id, [fire for fire in planned if fire.instant <= reached], reached)
+
+
+@lru_cache(maxsize=256)
+def _fires_between(schedule: ScheduleSpec, after: datetime, until: datetime) -> tuple[tuple[Fire, ...], datetime]:
+    """Return a schedule's fires after a time up to another, at most ``MOST_AT_ONCE``, and how far they reach.
+
+    Items of one policy are planned together, from the same time to the same time: it is worked out once for them all.
+    """
+    found: list[Fire] = []
+    for fire in fires_after(schedule, after):
+        if fire.instant > until:
+            break
+        if len(found) == MOST_AT_ONCE:
+            return tuple(found), fire.instant - timedelta(seconds=1)
+        found.append(fire)
+    return tuple(found), until
 
 
 def settle_item(due: Sequence[DueFire], *, now: datetime, backup_active: bool) -> list[Settlement]:

@@ -40,7 +40,7 @@ def parse_policy(document: str) -> PolicySpec:
     """Read a policy. ``policy-invalid`` carries the field ``errors``: a list of {line, message}, by line."""
     mistakes = Mistakes()
     root = compose(document, mistakes)
-    spec = None if root is None else _policy(root, mistakes)
+    spec = None if root is None else read_policy(root, mistakes)
     mistakes.refuse("policy-invalid")
     if spec is None:
         raise AssertionError("a document that is no policy has a mistake")
@@ -56,7 +56,8 @@ def parse_retention(document: str) -> RetentionSpec:
     return spec
 
 
-def _policy(root: Node, mistakes: Mistakes) -> PolicySpec:
+def read_policy(root: Node, mistakes: Mistakes) -> PolicySpec:
+    """Read a policy that is part of a longer document; what is wrong with it is added to the mistakes."""
     keys = mapping(root, _KEYS, mistakes)
     if "name" not in keys:
         mistakes.add(root, "give the policy a name: name: nightly")

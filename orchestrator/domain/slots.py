@@ -9,7 +9,7 @@ Rule of the file: values and arithmetic; who starts first is ``admission``'s.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from shared.errors import SkyharborError
@@ -65,9 +65,16 @@ class Places:
     machine_id: str
     vault_id: str
     mib_per_second: int = 1
+    _needs: tuple[tuple[ScopeKey, int], ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_needs", self._touched())
 
     def needs(self) -> tuple[tuple[ScopeKey, int], ...]:
         """Return the scopes that the job may touch and how many slots of each it takes, in locking order."""
+        return self._needs
+
+    def _touched(self) -> tuple[tuple[ScopeKey, int], ...]:
         touched: list[tuple[ScopeKey, int]] = [
             (GLOBAL, 1),
             ((Scope.CLASS, self.kind), 1),

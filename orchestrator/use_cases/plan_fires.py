@@ -5,7 +5,7 @@ Rule of the file: a fire and its job are one transaction, so a fire is filed onc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -45,10 +45,13 @@ def plan_fires(uow: UnitOfWork, *, now: datetime, leadership: Leadership | None 
     return len(plans)
 
 
-def file_fires(uow: UnitOfWork, *, now: datetime, leadership: Leadership | None = None) -> int:
+def file_fires(
+    uow: UnitOfWork, *, now: datetime, leadership: Leadership | None = None, ids: Callable[[], str] = new_id
+) -> int:
     """Settle the due fires of up to 2,000 items; returns how many fires were settled. Call again while it is not 0.
 
     A scheduled job that nobody has started does not stand in the way of a newer fire: the fire's job replaces it.
+    ``ids`` makes the ids of jobs and points; later ones have to sort after earlier ones.
     """
     if leadership is not None:
         uow.leaders.require(leadership)
@@ -64,7 +67,7 @@ def file_fires(uow: UnitOfWork, *, now: datetime, leadership: Leadership | None 
         for settlement in settle_item(list(fires), now=now, backup_active=busy):
             if settlement.state is FireState.FILED:
                 replaced = [] if settlement.fire.spec.on_missed is OnMissed.RUN_ALL else unstarted
-                job = _job_of(settlement.fire, instead_of=replaced, now=now)
+                job = _job_of(settlement.fire, instead_of=replaced, ids=ids, now=now)
                 filed.append(job)
                 superseded.update((old.id, (old, job.id)) for old in replaced)
                 settlement = replace(settlement, job_id=job.id)
@@ -86,7 +89,7 @@ def _is_unstarted(job: Job) -> bool:
     return job.trigger is Trigger.SCHEDULE and job.started_at is None
 
 
-def _job_of(fire: DueFire, *, instead_of: Sequence[Job], now: datetime) -> NewJob:
+def _job_of(fire: DueFire, *, instead_of: Sequence[Job], ids: Callable[[], str], now: datetime) -> NewJob:
     """Return the fire's job.
 
     One that replaces others has waited since they have (an item that is due more often than the queue moves would never
@@ -98,13 +101,13 @@ def _job_of(fire: DueFire, *, instead_of: Sequence[Job], now: datetime) -> NewJo
     estimate = expected_seconds(JobKind.BACKUP, fire.runs)
     rpo = fire.rpo if fire.rpo is not None else spec.rpo
     return NewJob(
-        id=new_id(),
+        id=ids(),
         kind=JobKind.BACKUP,
         trigger=Trigger.SCHEDULE,
         item_id=fire.item_id,
         machine_id=fire.machine_id,
         vault_id=fire.vault_id,
-        point_id=new_id(),
+        point_id=ids(),
         rank=rank_of(JobKind.BACKUP, Trigger.SCHEDULE, priority=spec.priority),
         requested_by=f"policy:{spec.name}",
         requested_type=reads_most([fire.type, *types]),

@@ -1,12 +1,15 @@
--- Startable jobs only: what is blocked by a full or paused scope, a closed policy, a pause or another backup of the item
--- is not read at all, so a wall of blocked jobs never hides a startable one. The blocked things are few and hashed; each
--- tenant's jobs are walked in the order of the index job_queue and the walk ends at the limit. A job that was asked to
--- cancel and still waits only has to find out whether its point exists: neither a window nor a pause keeps it from that.
+-- Startable jobs only: what is blocked by a full or paused scope, a closed policy, a pause or another backup of the item,
+-- or needs more of its location's line than is left, is not read at all, so a wall of blocked jobs never hides a startable
+-- one. The blocked things are few and hashed; each tenant's jobs are walked in the order of the index job_queue and the walk
+-- ends at the limit. A job that was asked to cancel and still waits only has to find out whether its point exists: neither a
+-- window nor a pause keeps it from that.
 WITH full_scope AS MATERIALIZED (
     SELECT s.scope, s.key, s.paused OR s.in_use >= s.capacity OR b.key IS NOT NULL AS for_restores
     FROM slot_scope s
     LEFT JOIN unnest(CAST(:scopes AS text[]), CAST(:keys AS text[])) AS b (scope, key) ON b.scope = s.scope AND b.key = s.key
     WHERE s.paused OR s.in_use >= s.capacity - s.floor OR b.key IS NOT NULL
+), line AS MATERIALIZED (
+    SELECT key, capacity, capacity - in_use AS left_over, floor FROM slot_scope WHERE scope = 'bandwidth'
 ), held_item AS MATERIALIZED (
     SELECT id FROM item WHERE paused_at IS NOT NULL OR policy = ANY (CAST(:closed AS text[]))
 ), busy_item AS MATERIALIZED (
@@ -35,6 +38,10 @@ CROSS JOIN LATERAL (
            AND j.location NOT IN (SELECT key FROM full_scope WHERE scope IN ('location', 'bandwidth'))
            AND j.hypervisor NOT IN (SELECT key FROM full_scope WHERE scope = 'hypervisor')
           END
+      AND NOT EXISTS (
+          SELECT 1 FROM line
+          WHERE line.key = j.location AND least(j.mib_per_second, greatest(1, line.capacity))
+              > line.left_over - CASE WHEN j.kind = 'restore' THEN 0 ELSE line.floor END)
       AND (j.trigger = 'demand' OR j.cancel_requested_at IS NOT NULL OR j.item_id NOT IN (SELECT id FROM held_item))
       AND (j.kind <> 'backup' OR j.item_id NOT IN (SELECT id FROM busy_item))
     ORDER BY j.aged_rank, j.latest_start, j.id
