@@ -73,10 +73,15 @@ class Reservation:
 
 @dataclass(slots=True)
 class _Account:
-    """What is left while a choice is made. Scopes that do not exist are no limit."""
+    """What is left while a choice is made. Scopes that do not exist are no limit.
+
+    ``spent`` are scopes that have nothing left for a kind of jobs, as far as it was noticed: whoever touches one of
+    them need not be looked at.
+    """
 
     room: Mapping[ScopeKey, Room]
     taken: Counter[ScopeKey] = field(default_factory=Counter)
+    spent: Mapping[JobKind, set[ScopeKey]] = field(default_factory=lambda: {kind: set() for kind in JobKind})
 
     def needs(self, candidate: Candidate) -> tuple[tuple[ScopeKey, int], ...]:
         """Return what a job takes of the scopes that exist: never more than there is in all."""
@@ -94,7 +99,10 @@ class _Account:
             room = self.room.get(scope)
             if room is not None:
                 taken = min(count, max(1, room.capacity))
-                if (room.free if restores else room.common) - self.taken.get(scope, 0) < taken:
+                left = (room.free if restores else room.common) - self.taken.get(scope, 0)
+                if left <= 0:
+                    self.spent[candidate.kind].add(scope)
+                if left < taken:
                     return None
                 fits.append((scope, taken))
         return tuple(fits)
@@ -126,6 +134,8 @@ def choose(
     account, chosen, items = _Account(room), list[Needs](), set[str]()
     share = Share(in_use, weights)
     for candidate in share.in_turn(queue):
+        if not account.spent[candidate.kind].isdisjoint(candidate.places.scopes):
+            continue
         if candidate.kind is JobKind.BACKUP and candidate.item_id in items:
             continue
         slots = account.fitting(candidate)

@@ -66,9 +66,11 @@ class Places:
     vault_id: str
     mib_per_second: int = 1
     _needs: tuple[tuple[ScopeKey, int], ...] = field(init=False, repr=False, compare=False)
+    scopes: frozenset[ScopeKey] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_needs", self._touched())
+        object.__setattr__(self, "scopes", frozenset(scope for scope, _ in self._needs))
 
     def needs(self) -> tuple[tuple[ScopeKey, int], ...]:
         """Return the scopes that the job may touch and how many slots of each it takes, in locking order."""

@@ -7,10 +7,10 @@ defect that shows at once.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import NoReturn, Self, cast
+from typing import Any, NoReturn, Self, cast
 
 from orchestrator.domain.admission import Candidate, Holder, Needs
 from orchestrator.domain.job_states import JobState
@@ -302,7 +302,10 @@ class MemoryAdmission(_Absent):
 
     def _may_start(self, row: JobRow, besides: Sequence[ScopeKey]) -> bool:
         places = row.places
-        if _is_busy(row) or self._is_full(("machine", places.machine_id), row.kind, besides):
+        if _is_busy(row):
+            return False
+        machine = self._world.scopes.get(("machine", places.machine_id))
+        if machine is not None and (machine.closed_to(row.kind) or machine.key in besides):
             return False
         return not places.location or self._fits_line(("bandwidth", places.location), row.kind, places.mib_per_second)
 
@@ -323,15 +326,33 @@ def _is_busy(row: JobRow) -> bool:
     return row.kind is JobKind.BACKUP and row.item.busy > 0
 
 
-class _Rooms(dict[ScopeKey, Room]):
-    """What is left on the scopes that candidates touch."""
+class _Rooms(Mapping[ScopeKey, Room]):
+    """What is left on the scopes that candidates touch, as it is when it is first asked for."""
 
     def __init__(self, world: World, candidates: Sequence[Candidate]) -> None:
-        scopes = world.scopes
-        for candidate in candidates:
-            for key, _ in candidate.places.needs():
-                if key not in self and key in scopes:
-                    scope = scopes[key]
-                    self[key] = room_of(
-                        capacity=scope.capacity, in_use=scope.in_use, floor=scope.floor, paused=scope.paused
-                    )
+        self._scopes = world.scopes
+        self._candidates = candidates
+        self._known: dict[ScopeKey, Room] = {}
+
+    def __getitem__(self, key: ScopeKey) -> Room:
+        room = self._known.get(key)
+        if room is None:
+            scope = self._scopes[key]
+            room = self._known[key] = room_of(
+                capacity=scope.capacity, in_use=scope.in_use, floor=scope.floor, paused=scope.paused
+            )
+        return room
+
+    def get(self, key: ScopeKey, default: Any = None) -> Any:
+        """Return the room of a scope that exists, else the default."""
+        return self._known.get(key) or (self[key] if key in self._scopes else default)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._scopes
+
+    def __iter__(self) -> Iterator[ScopeKey]:
+        touched = {key: None for candidate in self._candidates for key, _ in candidate.places.needs()}
+        return (key for key in touched if key in self._scopes)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)

@@ -45,6 +45,7 @@ class ItemRow:
     runs: tuple[float, ...] = ()
     rates: tuple[float, ...] = ()
     busy: int = 0
+    places: Places | None = None
     open_jobs: list[JobRow] = field(default_factory=list)
     fires: list[PlannedFire] = field(default_factory=list)
 

@@ -73,15 +73,7 @@ class World:
             trigger=new.trigger,
             state=JobState.AVAILABLE if new.due_at is None else JobState.SCHEDULED,
             item=item,
-            places=Places(
-                kind=new.kind,
-                tenant=item.tenant,
-                location=item.location,
-                hypervisor=item.hypervisor,
-                machine_id=new.machine_id,
-                vault_id=new.vault_id,
-                mib_per_second=new.mib_per_second,
-            ),
+            places=_places_of(new, item),
             point_id=new.point_id,
             rank=new.rank,
             aged_rank=new.rank,
@@ -143,8 +135,9 @@ class World:
             row.started_at = row.started_at or self.now
             row.attempt_started_at = self.now
             self.leased.add(row.id)
+            ends_at = row.ends_at()
             for key, count in row.holds:
-                self.scopes[key].holders[row.id] = Holder(row.ends_at(), count)
+                self.scopes[key].holders[row.id] = Holder(ends_at, count)
             if row.finish_by is not None:
                 heapq.heappush(self._finish_by, (row.finish_by, row.id, row))
             return row
@@ -316,6 +309,22 @@ class World:
             self._failure_codes[code] += 1
         if row.state is JobState.COMPLETED:
             self._good.append(self.now)
+
+
+def _places_of(new: NewJob, item: ItemRow) -> Places:
+    """Return where a job takes place. Most jobs of an item take place where its last one did: that value is kept."""
+    known = item.places
+    if known is None or (known.kind, known.mib_per_second) != (new.kind, new.mib_per_second):
+        known = item.places = Places(
+            kind=new.kind,
+            tenant=item.tenant,
+            location=item.location,
+            hypervisor=item.hypervisor,
+            machine_id=item.machine_id,
+            vault_id=item.vault_id,
+            mib_per_second=new.mib_per_second,
+        )
+    return known
 
 
 def _ripe(heap: _Timed, now: datetime, limit: int, valid: Callable[[datetime, JobRow], bool]) -> Iterator[JobRow]:
