@@ -225,8 +225,8 @@ class World:
         """Move a waiting job up (``age_jobs``)."""
         steps = (self.now - row.created_at) // AGEING
         self.waiting.remove(row)
-        older, row.aged_rank = row.aged_rank, max(min(FIRST_RANK, row.rank), row.rank - CLASS_STEP * steps)
-        row.ages_at = row.created_at + AGEING * (1 + steps) if older > FIRST_RANK else None
+        row.aged_rank = max(min(FIRST_RANK, row.rank), row.rank - CLASS_STEP * steps)
+        row.ages_at = row.created_at + AGEING * (1 + steps) if row.aged_rank > FIRST_RANK else None
         self._wait(row)
 
     def overdue_starts(self, limit: int) -> list[JobRow]:
