@@ -43,7 +43,7 @@ class Control(Protocol):
         ...
 
     def commit(self) -> None:
-        """Ask for leave to seal. Raises ``stale-claim`` (somebody else owns the unit) or ``server-unreachable``."""
+        """Ask for leave to seal. Raises ``stale-claim`` (somebody else owns the unit), ``cancelled``, or ``Stop``."""
         ...
 
 

@@ -30,6 +30,7 @@ log = structlog.get_logger()
 _YOUNGEST = 1.0
 _AGE_SHARE = 5.0
 _TICK = 0.25
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 2.0
 
 RenewCall = Callable[[Renew], Renewed]
 CommitCall = Callable[[Fence], None]
@@ -65,9 +66,24 @@ class Tenure:
         self.latest = progress
 
     def commit(self) -> None:
-        """Ask the tower for leave to seal: ``stale-claim`` or ``server-unreachable`` mean do not."""
-        self.check()
-        self._commit(self.fence)
+        """Ask the tower for leave to seal; ``stale-claim`` or ``cancelled`` mean do not.
+
+        A tower that is away, as in a restart, is asked again for as long as the unit may be trusted: to fail now would
+        burn an attempt whose work is done. Then, or told to stop meanwhile, it raises what ``check`` raises.
+        """
+        pause = _FIRST_PAUSE
+        while True:
+            self.check()
+            try:
+                self._commit(self.fence)
+            except SkyharborError as error:
+                if error.code != "server-unreachable":
+                    raise
+                log.warning("commit-unanswered", job=self.fence.job_id, detail=error.detail)
+            else:
+                return
+            self._clock.sleep(pause)
+            pause = min(_LONGEST_PAUSE, pause * 2)
 
     def stop(self, reason: StopReason) -> None:
         """Make the next ``check`` raise. The first reason stays, except that ``LOST`` overrides all."""

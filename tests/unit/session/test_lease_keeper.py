@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -45,6 +46,38 @@ def granted(job: str = "j1") -> Granted:
 def tenure(clock: FakeClock, commit: list[Fence] | None = None) -> Tenure:
     asked = [] if commit is None else commit
     return Tenure(granted(), clock=clock, trusted_until=clock.monotonic() + 40, commit=asked.append)
+
+
+def tower_away(answers: list[bool]) -> Callable[[Fence], None]:
+    """A tower that gives these answers to the question for leave to seal, and is away afterwards."""
+
+    def commit(_fence: Fence) -> None:
+        if not answers or not answers.pop(0):
+            raise SkyharborError("server-unreachable", "away")
+
+    return commit
+
+
+def test_a_tower_that_restarts_at_the_commit_is_asked_again_and_costs_no_attempt() -> None:
+    clock = FakeClock()
+    began = clock.monotonic()
+    held = Tenure(granted(), clock=clock, trusted_until=began + 40, commit=tower_away([False, False, False, True]))
+
+    held.commit()
+
+    assert clock.monotonic() - began < 5
+
+
+def test_a_tower_that_stays_away_at_the_commit_is_asked_only_while_the_unit_is_trusted() -> None:
+    clock = FakeClock()
+    began = clock.monotonic()
+    held = Tenure(granted(), clock=clock, trusted_until=began + 40, commit=tower_away([]))
+
+    with pytest.raises(Stop) as stop:
+        held.commit()
+
+    assert stop.value.reason is StopReason.LOST
+    assert 40 < clock.monotonic() - began < 43
 
 
 def stop_reason(held: Tenure) -> StopReason | None:
