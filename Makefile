@@ -20,7 +20,7 @@ demo: setup  ## the main job on a real tree, from nothing to break-glass (SRC=/s
 test: setup  ## the whole test suite, with real servers of its own
 	@$(PY) -m pytest --numprocesses 3 --dist loadscope
 
-soak: setup  ## what takes minutes: a million names, thousands of random trees
+soak: setup  ## what takes minutes: a million names, thousands of random trees, long storms
 	@$(PY) -m pytest -m soak -rs
 
 check: setup format lint types contracts test  ## what CI runs

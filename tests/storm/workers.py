@@ -5,7 +5,6 @@ Rule of the file: nobody waits for it; it says hello when it can, as after any d
 
 from __future__ import annotations
 
-import glob
 import os
 import signal
 import subprocess
@@ -15,12 +14,8 @@ from pathlib import Path
 from tests.support.stack import without_root_sight
 
 NAME = "second"
-_FAKETIME = "/usr/lib/*/faketime/libfaketime.so.1"
-
-
-def faketime() -> str | None:
-    """The library that lies about the time (Debian: libfaketime), or None where it is not installed."""
-    return next(iter(sorted(glob.glob(_FAKETIME))), None)
+_CODE = Path(__file__).parents[2]
+_WRONG_CLOCK = Path(__file__).parent / "wrong_clock"
 
 
 class SecondWorker:
@@ -44,14 +39,12 @@ class SecondWorker:
         """Its process id while it lives."""
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
-    def start(self, url: str, *, clock: str | None = None) -> None:
-        """Start one for the tower at ``url``, after the last has ended; ``clock`` such as ``+3600`` moves its time."""
+    def start(self, url: str, *, clock_off: int = 0) -> None:
+        """Start one for the tower at ``url``, after the last has ended; its clock is off by so many seconds."""
         self.stop(signal.SIGKILL)
         env = {**self._env, "SKYHARBOR_TOWER_URL": url}
-        library = faketime()
-        if clock is not None and library is not None:
-            # Leases go by the monotonic clock, which no wrong clock of a real machine moves either.
-            env |= {"LD_PRELOAD": library, "FAKETIME": clock, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+        if clock_off:
+            env |= {"STORM_CLOCK_OFF": str(clock_off), "PYTHONPATH": f"{_WRONG_CLOCK}:{_CODE}"}
         with open(self._home / "logs" / f"{NAME}.log", "ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "workers"], env=env, stdout=log, stderr=log, preexec_fn=without_root_sight
