@@ -166,3 +166,8 @@ def test_a_fleet_of_two_thousand_runs_for_a_week_in_seconds() -> None:
     assert report["jobs_done"] == 14_000
     assert report["fits"] is True
     assert time.process_time() - began < 30
+
+
+def test_no_scope_and_no_seat_is_ever_used_beyond_its_capacity(hard: Report) -> None:
+    over = [scope for scope in hard["scopes"] if not 0 < scope["mean"] <= scope["peak"] <= scope["capacity"]]
+    assert over == []
