@@ -241,6 +241,39 @@ def test_a_job_of_many_scopes_starts_although_others_keep_coming(plane: ControlP
     assert (plane.admit(), plane.job(wide.id).admitted_at is not None) == (1, True)
 
 
+def test_a_paused_tenant_hides_no_location_of_its_name(plane: ControlPlane) -> None:
+    plane.vault()
+    plane.machine("m1", location="x")
+    plane.item("i1")
+    plane.slots("tenant/x", 9)
+    with plane.uow() as uow:
+        pause_slots(uow, actor="test", ref="tenant/x", paused=True)
+    job = plane.backup("i1")
+    with plane.uow() as uow:
+        assert [head.job_id for head in uow.admission.heads(closed_policies=[], limit=8)] == [job.id]
+    with plane.uow() as uow:
+        set_slots(uow, actor="test", ref="location/x", capacity=9)
+        pause_slots(uow, actor="test", ref="location/x", paused=True)
+    with plane.uow() as uow:
+        assert uow.admission.heads(closed_policies=[], limit=8) == []
+
+
+def test_a_worker_that_asks_gets_a_restore_before_backups_of_the_same_tick(plane: ControlPlane) -> None:
+    plane.one_item()
+    plane.slots("machine/m1", 9)
+    backup = plane.run()
+    for name in ("i2", "i3", "i4"):
+        plane.item(name)
+        plane.backup(name)
+    with plane.uow() as uow:
+        restore = request_restore(uow, actor="test", point=str(backup.point), target="/tmp/x").job
+    assert plane.admit() == 4
+    plane.sql("UPDATE job SET admitted_at = clock_timestamp() WHERE id = :id", id=restore.id)
+    granted = plane.claim()
+    assert granted is not None
+    assert granted.fence.job_id == restore.id
+
+
 # Time
 
 

@@ -18,8 +18,11 @@ WITH held_item AS MATERIALIZED (
           AND (j.kind <> 'backup' OR j.item_id NOT IN (SELECT id FROM busy_item))
           AND j.machine_id NOT IN (SELECT key FROM paused_scope WHERE scope = 'machine')
           AND j.vault_id NOT IN (SELECT key FROM paused_scope WHERE scope = 'vault')
-          AND NOT EXISTS (SELECT 1 FROM paused_scope WHERE scope IN ('global', 'class', 'tenant', 'location', 'hypervisor', 'bandwidth')
-              AND key IN ('', j.kind, j.tenant, j.location, j.hypervisor))
+          AND NOT EXISTS (SELECT 1 FROM paused_scope WHERE scope = 'global')
+          AND j.kind NOT IN (SELECT key FROM paused_scope WHERE scope = 'class')
+          AND j.tenant NOT IN (SELECT key FROM paused_scope WHERE scope = 'tenant')
+          AND j.location NOT IN (SELECT key FROM paused_scope WHERE scope IN ('location', 'bandwidth'))
+          AND j.hypervisor NOT IN (SELECT key FROM paused_scope WHERE scope = 'hypervisor')
         ORDER BY j.aged_rank, j.latest_start, j.id
         LIMIT :limit
     ) c
