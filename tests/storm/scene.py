@@ -75,7 +75,9 @@ class Scene:
         for name, more in POLICIES.items():
             text = f'name: {name}\nschedule: {{cron: "* * * * *", zone: UTC}}\n{more}'
             self.operator.json("POST", "/api/v1/policies", {"yaml": text})
-        for scope, capacity in (("location/berlin", 3), ("tenant/acme", 3), ("bandwidth/berlin", 20)):
+        # More may start than the workers have seats for, so that doorbells wait in the queue.
+        machines = [("machine/m1", 4), ("machine/m2", 4)]
+        for scope, capacity in [*machines, ("location/berlin", 3), ("tenant/acme", 3), ("bandwidth/berlin", 20)]:
             self.operator.json("PUT", f"/api/v1/slots/{scope}", {"capacity": capacity})
         scheduled = iter(POLICIES)
         for number in range(items):
@@ -139,6 +141,16 @@ class Scene:
     def wait_for_part(self, part: str, *, other_than: int | None) -> None:
         """Wait until a part runs under another process id."""
         wait_for(lambda: self.pid(part) not in (None, other_than), f"{part} to be started again", seconds=40)
+
+    @contextmanager
+    def workers_held(self) -> Iterator[None]:
+        """Keep all workers from moving for a moment, so that what is meant for them lies where it is."""
+        held = [pid for pid in (self.pid("worker"), self.second.pid) if pid is not None and send(pid, signal.SIGSTOP)]
+        try:
+            yield
+        finally:
+            for pid in held:
+                send(pid, signal.SIGCONT)
 
     # ── the database, as somebody who may do everything ───────────────────────────────────────────
 

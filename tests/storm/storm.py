@@ -36,7 +36,7 @@ class Weather:
     drain_within: float
     slow: bool
     items: int = 6
-    open_jobs: int = 7
+    open_jobs: int = 9
     mebibytes: int = 12
     longest_pause: float = 0.4
 
@@ -69,8 +69,7 @@ def _break(scene: Scene, seed: int, weather: Weather, kinds: Mapping[str, Fault]
         _keep_busy(scene, step, weather.open_jobs)
         fences_noted(scene)
         time.sleep(step.pause)
-        kinds[step.kind](scene, random.Random(step.seed))
-        scene.book.faults[step.kind] += 1
+        scene.book.faults[step.kind] += kinds[step.kind](scene, random.Random(step.seed))
 
 
 def _keep_busy(scene: Scene, step: Step, number: int) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import random
 import signal
+import time
 import uuid
 from collections.abc import Iterator
 
@@ -20,6 +21,8 @@ from orchestrator.dispatch.celery_bell import QUEUE, CeleryBell
 from shared.contracts.work import Doorbell
 from shared.errors import SkyharborError
 from tests.storm.scene import Scene
+
+_PATIENCE = 3.0
 
 
 @contextlib.contextmanager
@@ -32,51 +35,57 @@ def _broker(scene: Scene) -> Iterator[redis.Redis]:
         client.close()
 
 
-def flushed(scene: Scene, rng: random.Random) -> None:
+def flushed(scene: Scene, rng: random.Random) -> bool:
     """FLUSHALL."""
     with _broker(scene) as broker:
-        broker.flushall()
+        return bool(broker.flushall())
+    return False
 
 
-def killed(scene: Scene, rng: random.Random) -> None:
+def killed(scene: Scene, rng: random.Random) -> bool:
     """kill -9 the broker."""
-    scene.signal("valkey", signal.SIGKILL)
+    return scene.signal("valkey", signal.SIGKILL)
 
 
-def restarted(scene: Scene, rng: random.Random) -> None:
+def restarted(scene: Scene, rng: random.Random) -> bool:
     """Stop the broker in good order; it is started again."""
-    scene.signal("valkey", signal.SIGTERM)
+    return scene.signal("valkey", signal.SIGTERM)
 
 
-def dropped(scene: Scene, rng: random.Random) -> None:
+def dropped(scene: Scene, rng: random.Random) -> bool:
     """Lose about half of what waits in the queue."""
-    with _broker(scene) as broker:
-        for _ in range(int(broker.llen(QUEUE))):
-            if rng.random() < 0.5:
-                broker.lpop(QUEUE)
+    with scene.workers_held(), _broker(scene) as broker:
+        _wait_for_doorbells(broker)
+        lost = [broker.lpop(QUEUE) for _ in range(int(broker.llen(QUEUE))) if rng.random() < 0.5]
+        return any(message is not None for message in lost)
+    return False
 
 
-def mixed_up(scene: Scene, rng: random.Random) -> None:
+def mixed_up(scene: Scene, rng: random.Random) -> bool:
     """Put what waits in the queue into another order, each message twice."""
-    with _broker(scene) as broker:
+    with scene.workers_held(), _broker(scene) as broker:
+        _wait_for_doorbells(broker)
         waiting = list(broker.lrange(QUEUE, 0, -1))
         if waiting:
             rng.shuffle(waiting)
             broker.lpush(QUEUE, *waiting, *waiting)
+        return bool(waiting)
+    return False
 
 
-def stammered(scene: Scene, rng: random.Random) -> None:
+def stammered(scene: Scene, rng: random.Random) -> bool:
     """Ring for every open job five times: as it is, with the epoch before and the one after."""
     jobs = scene.sql("SELECT id, epoch FROM job WHERE finished_at IS NULL ORDER BY id")
-    _ring(scene, [Doorbell(job_id=job, epoch=epoch + rng.choice([0, 0, -1, 1]), unit=0) for job, epoch in jobs] * 5)
+    rings = [Doorbell(job_id=job, epoch=epoch + rng.choice([0, 0, -1, 1]), unit=0) for job, epoch in jobs] * 5
+    return _ring(scene, rings)
 
 
-def forged(scene: Scene, rng: random.Random) -> None:
+def forged(scene: Scene, rng: random.Random) -> bool:
     """Ring for jobs that do not exist, have ended, or have no such unit."""
     jobs = [row[0] for row in scene.sql("SELECT id FROM job ORDER BY id")]
     jobs += [str(uuid.UUID(int=rng.getrandbits(128))), "", "x" * 5000, "'; DROP TABLE job; --"]
     units = [0, 1, 7, -1, 1 << 40]
-    _ring(
+    return _ring(
         scene,
         [
             Doorbell(job_id=rng.choice(jobs), epoch=rng.choice([0, 1, 5, 1 << 62, -3]), unit=rng.choice(units))
@@ -85,12 +94,21 @@ def forged(scene: Scene, rng: random.Random) -> None:
     )
 
 
-def _ring(scene: Scene, doorbells: list[Doorbell]) -> None:
-    bell = CeleryBell(scene.broker_url)
+def _wait_for_doorbells(broker: redis.Redis) -> None:
+    """Wait for a moment until some wait in the queue; there may be none."""
+    until = time.monotonic() + _PATIENCE
+    while not broker.llen(QUEUE) and time.monotonic() < until:
+        time.sleep(0.05)
+
+
+def _ring(scene: Scene, doorbells: list[Doorbell]) -> bool:
+    bell, rung = CeleryBell(scene.broker_url), 0
     with contextlib.suppress(SkyharborError):
         for doorbell in doorbells:
             bell.ring(doorbell)
+            rung += 1
     bell.close()
+    return rung > 0
 
 
 KINDS = {

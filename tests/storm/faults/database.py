@@ -14,17 +14,17 @@ import psycopg
 from tests.storm.scene import Scene
 
 
-def restarted_fast(scene: Scene, rng: random.Random) -> None:
+def restarted_fast(scene: Scene, rng: random.Random) -> bool:
     """PostgreSQL's fast shutdown: transactions under way are rolled back."""
-    _end_postgres(scene, signal.SIGINT)
+    return _end_postgres(scene, signal.SIGINT)
 
 
-def restarted_at_once(scene: Scene, rng: random.Random) -> None:
+def restarted_at_once(scene: Scene, rng: random.Random) -> bool:
     """PostgreSQL's immediate shutdown: as after a crash, the log is replayed at the start."""
-    _end_postgres(scene, signal.SIGQUIT)
+    return _end_postgres(scene, signal.SIGQUIT)
 
 
-def connections_cut(scene: Scene, rng: random.Random) -> None:
+def connections_cut(scene: Scene, rng: random.Random) -> bool:
     """Cut all connections of the tower again and again for a second: some in a commit whose answer is lost."""
     until = time.monotonic() + rng.uniform(0.5, 1.5)
     while time.monotonic() < until:
@@ -37,21 +37,24 @@ def connections_cut(scene: Scene, rng: random.Random) -> None:
         except psycopg.OperationalError:
             continue
         time.sleep(rng.uniform(0.01, 0.2))
+    return True
 
 
-def leases_over(scene: Scene, rng: random.Random) -> None:
+def leases_over(scene: Scene, rng: random.Random) -> bool:
     """Let the database's clock pass over the leases of living workers: their work is taken away while they do it."""
-    scene.sql(
+    taken = scene.sql(
         "UPDATE unit SET lease_expires_at = clock_timestamp() - interval '1 minute'"
-        " WHERE claim_id IS NOT NULL AND hashtext(claim_id || %s) %% 2 = 0",
+        " WHERE claim_id IS NOT NULL AND hashtext(claim_id || %s) %% 2 = 0 RETURNING no",
         str(rng.random()),
     )
+    return bool(taken)
 
 
-def _end_postgres(scene: Scene, number: signal.Signals) -> None:
+def _end_postgres(scene: Scene, number: signal.Signals) -> bool:
     before = scene.pid("postgres")
     if scene.signal("postgres", number):
         scene.wait_for_part("postgres", other_than=before)
+    return before is not None
 
 
 KINDS = {

@@ -6,6 +6,7 @@ Rule of the file: a message with another fence than the current one has to be re
 from __future__ import annotations
 
 import random
+import time
 import uuid
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.storm.scene import Scene
 
 _GHOST = "ghost"
 _AT_ONCE = 4
+_PATIENCE = 3.0
 _MOST_FENCES = 400
 
 
@@ -35,22 +37,29 @@ def fences_noted(scene: Scene) -> None:
     del scene.fences[:-_MOST_FENCES]
 
 
-def ghost(scene: Scene, rng: random.Random) -> None:
+def ghost(scene: Scene, rng: random.Random) -> bool:
     """A worker claims, dies, and its old process goes on: it renews, commits and reports what is no longer its own."""
     first, second = (str(uuid.UUID(int=rng.getrandbits(128))) for _ in range(2))
     _hello(scene, first)
-    granted = scene.work.once("POST", "/work/v1/claim", {"worker": _GHOST, "session": first})
+    granted = None
+    until = time.monotonic() + _PATIENCE
+    with scene.workers_held():
+        while (granted is None or granted.status_code != 200) and time.monotonic() < until:
+            granted = scene.work.once("POST", "/work/v1/claim", {"worker": _GHOST, "session": first})
+            time.sleep(0.05)
     _hello(scene, second)
-    if granted is not None and granted.status_code == 200:
-        fence = granted.json()["fence"]
-        scene.fences.append(fence)
-        _try(scene, fence, session=second)
+    if granted is None or granted.status_code != 200:
+        return False
+    fence = granted.json()["fence"]
+    scene.fences.append(fence)
+    _try(scene, fence, session=second)
+    return True
 
 
-def stale(scene: Scene, rng: random.Random) -> None:
+def stale(scene: Scene, rng: random.Random) -> bool:
     """Fences of earlier attempts come back."""
     if not scene.fences:
-        return
+        return False
     session = str(uuid.UUID(int=rng.getrandbits(128)))
     _hello(scene, session)
     flown = {row[0] for row in scene.sql("SELECT id FROM job WHERE state IN ('running', 'committing')")}
@@ -58,9 +67,10 @@ def stale(scene: Scene, rng: random.Random) -> None:
     for fences in (now_others, scene.fences):
         for fence in rng.sample(fences, k=min(_AT_ONCE, len(fences))):
             _try(scene, fence, session=session)
+    return True
 
 
-def forged(scene: Scene, rng: random.Random) -> None:
+def forged(scene: Scene, rng: random.Random) -> bool:
     """The right job and epoch with a claim id that is nobody's."""
     session = str(uuid.UUID(int=rng.getrandbits(128)))
     _hello(scene, session)
@@ -70,6 +80,7 @@ def forged(scene: Scene, rng: random.Random) -> None:
     for job, epoch in jobs:
         fence = {"job_id": job, "unit": 0, "epoch": epoch, "claim_id": str(uuid.UUID(int=rng.getrandbits(128)))}
         _try(scene, fence, session=session)
+    return bool(jobs)
 
 
 def ghost_leaves(scene: Scene, rng: random.Random) -> None:
