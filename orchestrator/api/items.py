@@ -118,7 +118,7 @@ class ChangedItem(Received):
     tags: list[Text] | None = None
     rpo: int | None = None
     retention: RetentionIn | None = None
-    hypervisor: Text | None = None
+    hypervisor: OptionalText | None = None
 
 
 class LastPointOut(BaseModel):

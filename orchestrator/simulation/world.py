@@ -59,7 +59,7 @@ class World:
         self._ageing: _Timed = []
         self._start_by: _Timed = []
         self._finish_by: _Timed = []
-        self._admitted: _Timed = []
+        self._admitted: list[tuple[bool, datetime, str, JobRow]] = []  # restores first
         self._failures: dict[str, tuple[datetime, str]] = {}
         self._failure_codes: Counter[str] = Counter()
         self._good: deque[datetime] = deque()
@@ -122,12 +122,12 @@ class World:
                 if scope.in_use > scope.capacity:
                     raise AssertionError(f"{key} is oversubscribed: {scope.in_use} of {scope.capacity}")
                 scope.holders[row.id] = holder if count == 1 else Holder(holder.ends_at, count)
-            heapq.heappush(self._admitted, (self.now, row.id, row))
+            heapq.heappush(self._admitted, (row.kind is not JobKind.RESTORE, self.now, row.id, row))
 
     def claim(self, worker: str) -> JobRow | None:
-        """Give the longest admitted job to a worker (``claim_next``, ``claim_take``); None when there is none."""
+        """Give a restore, or the longest admitted job, to a worker (``claim_next``, ``claim_take``); None for none."""
         while self._admitted:
-            at, _, row = heapq.heappop(self._admitted)
+            _, at, _, row = heapq.heappop(self._admitted)
             if row.state is not JobState.AVAILABLE or row.admitted_at != at:
                 continue
             row.state, row.epoch, row.attempt = JobState.RUNNING, row.epoch + 1, row.attempt + 1

@@ -98,6 +98,8 @@ def _try(scene: Scene, fence: dict[str, Any], *, session: str) -> None:
     state = _standing(scene, fence)
     if state == "current":
         return
+    # Asked before anything is sent: a shard's row goes with the end of its job's attempt.
+    reported = _was_completed(scene, fence)
     for verb, body in _messages(fence, session).items():
         before = _picture(scene, fence["job_id"]) if state == "ended" else None
         reply = scene.work.once("POST", f"/work/v1/{verb}", body)
@@ -105,7 +107,7 @@ def _try(scene: Scene, fence: dict[str, Any], *, session: str) -> None:
             continue
         scene.book.stale += 1
         message = f"{verb} with {fence}, {state},"
-        if not _refused(verb, reply) and not (verb == "complete" and _was_completed(scene, fence)):
+        if not _refused(verb, reply) and not (verb == "complete" and reported):
             scene.findings.append(Violation("I4", f"{message} was answered {reply.status_code}", reply.text[:300]))
         if before is not None:
             scene.findings += changed(before, _picture(scene, fence["job_id"]), message)
