@@ -36,7 +36,7 @@ def up(
         bool, typer.Option("--flower", help="Start Flower beside it, read-only, on the next port.")
     ] = False,
 ) -> None:
-    """Start the embedded stack under --home: PostgreSQL, broker, API, loops and a worker."""
+    """Start the embedded stack under --home: PostgreSQL, broker, API, loops, auditor and a worker."""
     session = Session.of(ctx)
     if flower and port == _LAST_PORT:
         raise SkyharborError("bad-request", f"--flower takes the port after --port, and there is none after {port}")
