@@ -17,7 +17,7 @@ USUAL_MIB_PER_SECOND = 10
 """What a job is taken to need of a line before it has ever run."""
 
 MIB = 1 << 20
-_OVERDUE = timedelta(seconds=60)
+OVERDUE = timedelta(seconds=60)
 """A run that has taken longer than its estimate is expected to end within this, again and again."""
 
 
@@ -44,7 +44,7 @@ def frees_at(holders: Iterable[tuple[datetime, int]], *, wanted: int, now: datet
     for end, count in nsmallest(wanted, holders):  # each holds one at least
         wanted -= count
         if wanted <= 0:
-            return max(end, now + _OVERDUE)
+            return max(end, now + OVERDUE)
     return None
 
 

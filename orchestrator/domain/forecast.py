@@ -13,12 +13,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from orchestrator.domain.admission import Candidate, Holder
+from orchestrator.domain.estimate import OVERDUE
 from orchestrator.domain.slots import Room, ScopeKey
 
 LONGEST_QUEUE = 500
 """Jobs for which a start is forecast; farther back an answer would be a guess, and cost more than it is worth."""
-
-_OVERDUE = timedelta(seconds=60)
 
 
 class _Slots:
@@ -26,7 +25,7 @@ class _Slots:
 
     def __init__(self, room: Room, holders: Iterable[Holder], now: datetime) -> None:
         # What is given back under a pause, or a capacity of nothing, is given to nobody.
-        groups = [(max(holder.ends_at, now + _OVERDUE), holder.slots) for holder in holders if room.capacity]
+        groups = [(max(holder.ends_at, now + OVERDUE), holder.slots) for holder in holders if room.capacity]
         free = max(0, room.capacity - sum(slots for _, slots in groups))
         self._groups = [*groups, *([(now, free)] if free else [])]
         heapq.heapify(self._groups)

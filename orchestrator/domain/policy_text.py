@@ -47,15 +47,6 @@ def parse_policy(document: str) -> PolicySpec:
     return spec
 
 
-def parse_retention(document: str) -> RetentionSpec:
-    """Read a retention alone, such as ``{daily: 7, monthly: 12}``. ``policy-invalid`` as above."""
-    mistakes = Mistakes()
-    root = compose(document, mistakes)
-    spec = _retention(root, mistakes)
-    mistakes.refuse("policy-invalid")
-    return spec
-
-
 def read_policy(root: Node, mistakes: Mistakes) -> PolicySpec:
     """Read a policy that is part of a longer document; what is wrong with it is added to the mistakes."""
     keys = mapping(root, _KEYS, mistakes)

@@ -6,15 +6,12 @@ Rule of the file: pure; ends are exclusive; equal start and end mean the whole d
 
 from __future__ import annotations
 
-from datetime import datetime, time, timedelta
+from datetime import datetime, time
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
 from orchestrator.domain.policy import BlackoutSpec, PolicySpec, WindowSpec
 from orchestrator.domain.readings import DAYS
-
-_STEP = timedelta(minutes=15)
-_LOOK_AHEAD = timedelta(days=8)
 
 
 class Closed(StrEnum):
@@ -48,18 +45,6 @@ def is_dark(blackout: BlackoutSpec, now: datetime) -> bool:
         return False
     begun_yesterday = time.fromisoformat(blackout.start) > local.time()
     return DAYS[(local.weekday() - begun_yesterday) % 7] in blackout.days
-
-
-def opens_at(spec: PolicySpec, now: datetime) -> datetime | None:
-    """Return when the policy's backups may start next, to the quarter of an hour; None when not within 8 days."""
-    if why_closed(spec, now) is None:
-        return now
-    ahead = now.replace(minute=now.minute - now.minute % 15, second=0, microsecond=0)
-    while ahead - now < _LOOK_AHEAD:
-        ahead += _STEP
-        if why_closed(spec, ahead) is None:
-            return ahead
-    return None
 
 
 def _is_between(local: time, start: str, end: str) -> bool:

@@ -22,7 +22,10 @@ MOST_ROUNDS = 50
 """Rounds per tick. Every round admits something or is the last: a herd is admitted in pages, never read as a whole."""
 
 MOST_MOVED = 5000
-"""Jobs that one tick promotes, ages, expires or stops."""
+"""Jobs that one tick promotes or ages, each kind in one statement."""
+
+MOST_ENDED = 200
+"""Jobs that one tick expires or stops, one after the other; the rest is for the next one."""
 
 
 def admit(uow: UnitOfWork, *, leadership: Leadership | None = None) -> int:
@@ -34,7 +37,7 @@ def admit(uow: UnitOfWork, *, leadership: Leadership | None = None) -> int:
         return 0
     if leadership is not None:
         uow.leaders.require(leadership)
-    moved = _move_by_time(uow)
+    ended = _move_by_time(uow)
     now = uow.now()
     closed = [name for names in closed_policies(uow, now=now).values() for name in names]
     heads = uow.admission.heads(closed_policies=closed, limit=MOST_HEADS)
@@ -54,8 +57,10 @@ def admit(uow: UnitOfWork, *, leadership: Leadership | None = None) -> int:
             besides = [scope for reservation in kept for scope in reservation.slots]
         else:
             break
-    if admitted or moved:
+    if admitted or ended:
         uow.wake()
+    for action, job_id in ended:  # last, as everybody does: whoever appends has nobody's slots still to wait for
+        uow.audit.append(actor="tower", action=action, target=job_id, detail={"because": "window"})
     uow.commit()
     return admitted
 
@@ -65,20 +70,20 @@ def _counted(in_use: Mapping[str, int], candidates: Iterable[Candidate], chosen:
     return Counter(in_use) + Counter(tenants[need.job_id] for need in chosen)
 
 
-def _move_by_time(uow: UnitOfWork) -> int:
-    """Do what only the time asks for: wake what is due, end what is late, age what waits. Returns how many ended."""
+def _move_by_time(uow: UnitOfWork) -> list[tuple[str, str]]:
+    """Do what only the time asks for: wake what is due, end what is late, age what waits.
+
+    Returns what is to be told of jobs that were ended or asked to stop: action and job.
+    """
     retries = retries_allowed(slots=uow.admission.slots_in_all(), running=uow.admission.retries_running())
     uow.admission.promote_due(limit=MOST_MOVED, retries=retries, tripped=_tripped(uow))
     uow.admission.age(limit=MOST_MOVED)
-    missed = uow.admission.overdue_starts(limit=MOST_MOVED)
+    missed = uow.admission.overdue_starts(limit=MOST_ENDED)
     for job_id in missed:
         job = uow.jobs.lock(job_id)
         uow.jobs.end_attempt(job, after_missed_start(job))
-    late = uow.admission.stop_overdue(limit=MOST_MOVED)
-    for action, jobs in (("job.expire", missed), ("job.stop", late)):
-        for job_id in jobs:
-            uow.audit.append(actor="tower", action=action, target=job_id, detail={"because": "window"})
-    return len(missed) + len(late)
+    late = uow.admission.stop_overdue(limit=MOST_ENDED)
+    return [("job.expire", job_id) for job_id in missed] + [("job.stop", job_id) for job_id in late]
 
 
 def _tripped(uow: UnitOfWork) -> Sequence[str]:

@@ -17,11 +17,10 @@ from orchestrator.domain.jobs import Job, Trigger
 from orchestrator.domain.names import check_name, check_path, printable
 from orchestrator.domain.paging import decode_cursor, encode_cursor
 from orchestrator.domain.policy import BlackoutSpec, PolicySpec, RetentionSpec, WindowSpec
-from orchestrator.domain.readings import DAYS
 from orchestrator.domain.retention import Kept, plan_retention
 from orchestrator.domain.retry import after_failure, after_loss, after_release, next_backoff
 from orchestrator.domain.storm import is_storm
-from orchestrator.domain.window import Closed, is_dark, is_open, opens_at, why_closed
+from orchestrator.domain.window import Closed, is_dark, is_open, why_closed
 from shared.errors import SkyharborError
 from shared.model.backup import JobKind
 
@@ -84,20 +83,14 @@ def test_a_blackout_belongs_to_the_local_day_on_which_it_begins(
     assert is_dark(blackout, datetime.fromisoformat(moment).replace(tzinfo=UTC)) is expected
 
 
-def test_a_policy_says_why_it_is_closed_and_when_it_opens() -> None:
+def test_a_policy_says_why_it_is_closed() -> None:
     window = WindowSpec(start="22:00", end="06:00", zone="UTC")
     spec = PolicySpec(
         name="p", window=window, blackouts=(BlackoutSpec(zone="UTC", begin="2026-06-15", until="2026-06-16"),)
     )
     assert why_closed(spec, NOW) is Closed.BLACKOUT
     assert why_closed(spec, NOW + timedelta(days=1)) is Closed.WINDOW
-    assert opens_at(spec, NOW) == datetime(2026, 6, 16, 0, 0, tzinfo=UTC)
     assert why_closed(spec, datetime(2026, 6, 16, 0, 0, tzinfo=UTC)) is None
-
-
-def test_a_policy_that_never_opens_has_no_opening() -> None:
-    spec = PolicySpec(name="p", blackouts=(BlackoutSpec(zone="UTC", days=DAYS),))
-    assert opens_at(spec, NOW) is None
 
 
 @given(previous=st.floats(0, 600), chance=st.floats(0, 1))
