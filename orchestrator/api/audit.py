@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from orchestrator.api.edge import Moment, Use
 from orchestrator.domain.inventory import AuditEntry
-from orchestrator.use_cases.audit_log import MOST_LINES, list_audit
+from orchestrator.use_cases.audit_log import MOST_LINES, count_unsealed, list_audit
 
 routes = APIRouter(tags=["audit"])
 
@@ -27,9 +27,14 @@ class AuditLine(BaseModel):
 
 
 class AuditPage(BaseModel):
-    """Lines in order; go on with the last ``seq`` as ``after``."""
+    """Lines in order; go on with the last ``seq`` as ``after``.
+
+    ``unsealed`` lines were told while this page was read; they are in the chain within about a second, and until then
+    no hash covers them.
+    """
 
     items: list[AuditLine]
+    unsealed: int
 
 
 @routes.get("/audit")
@@ -40,7 +45,8 @@ def read(
 ) -> AuditPage:
     """Read lines with a number greater than ``after``, oldest first."""
     with application.unit_of_work() as uow:
-        return AuditPage(items=[_out(entry) for entry in list_audit(uow, after=after, limit=limit)])
+        items = [_out(entry) for entry in list_audit(uow, after=after, limit=limit)]
+        return AuditPage(items=items, unsealed=count_unsealed(uow))
 
 
 def _out(entry: AuditEntry) -> AuditLine:

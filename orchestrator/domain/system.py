@@ -68,6 +68,7 @@ class Numbers:
     alarms_open: Mapping[str, int]
     items_by_verdict: Mapping[str, int]
     auditor_round_at: datetime | None = None
+    audit_unsealed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

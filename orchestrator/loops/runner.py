@@ -19,6 +19,7 @@ from orchestrator.loops.looper import Looper
 from orchestrator.loops.planner import Planner
 from orchestrator.loops.relay import Relay
 from orchestrator.loops.rescuer import Rescuer
+from orchestrator.loops.sealer import Sealer
 from orchestrator.loops.sweeper import Sweeper
 from orchestrator.use_cases.ports import Bell, UnitOfWork, Wakeups
 from shared.clock import Clock
@@ -59,13 +60,14 @@ class Loops:
             Looper("rescuer", interval=2.0, step=rescuer.step),
             Looper("sweeper", interval=5.0, step=sweeper.step),
         ]
+        self._sealer = Looper("sealer", interval=1.0, step=Sealer(unit_of_work).step)
         self._leading = Looper("leader", interval=TRY_SECONDS, step=self._lead)
         self._stopping = threading.Event()
         self._ear = threading.Thread(target=self._listen, name="loop-ear", daemon=True)
 
     def start(self) -> None:
         """Start every loop; returns at once. Call it once."""
-        for looper in (self._leading, self._relay, *self._led):
+        for looper in (self._leading, self._relay, self._sealer, *self._led):
             looper.start()
         self._ear.start()
 
@@ -76,7 +78,7 @@ class Loops:
         """
         self._stopping.set()
         self._wakeups.close()
-        ended = [looper.stop(timeout) for looper in (*self._led, self._relay, self._leading)]
+        ended = [looper.stop(timeout) for looper in (*self._led, self._relay, self._sealer, self._leading)]
         try:
             self._leader.resign()
         except SkyharborError as error:

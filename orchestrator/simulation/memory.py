@@ -25,6 +25,7 @@ from orchestrator.simulation.rows import JobRow
 from orchestrator.simulation.waiting import Group, in_order
 from orchestrator.simulation.world import World
 from orchestrator.use_cases import ports
+from shared.contracts.work import Fence
 from shared.model.backup import JobKind
 
 _OPEN = (JobState.SCHEDULED, JobState.AVAILABLE, JobState.RETRYABLE)
@@ -143,7 +144,13 @@ class MemoryJobs(_Absent):
         """Return an open job."""
         return self._world.jobs[ref].as_job()
 
-    def end_attempt(self, job: Job, ending: Ending) -> None:
+    def end_attempt(
+        self,
+        job: Job,
+        ending: Ending,
+        *,
+        completed: Fence | None = None,  # noqa: ARG002 - the port's signature
+    ) -> None:
         """Apply an ending; ``stale-claim``."""
         self._world.end_attempt(job, ending)
 
@@ -204,6 +211,10 @@ class MemoryAdmission(_Absent):
     def enter(self) -> bool:
         """Return True: nobody else admits."""
         return True
+
+    def count_returns(self) -> int:
+        """Nothing waits to be counted: here a slot is back the moment its job ends."""
+        return 0
 
     def promote_due(self, *, limit: int, retries: int, tripped: Sequence[str]) -> int:
         """Move due jobs to available."""

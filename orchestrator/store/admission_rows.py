@@ -27,6 +27,10 @@ class AdmissionRows(Rows):
         """Try to be the only admitting transaction; held until the commit."""
         return bool(self._db.execute(inline("SELECT pg_try_advisory_xact_lock(:lock)"), {"lock": _LOCK}).scalar_one())
 
+    def count_returns(self) -> int:
+        """Count the slots that ended attempts gave back."""
+        return self._run(statement("count_returns"))
+
     def promote_due(self, *, limit: int, retries: int, tripped: Sequence[str]) -> int:
         """Move due jobs to available, at most so many retries, and none of those with these error codes."""
         return self._run(statement("promote_due"), limit=limit, retries=retries, tripped=list(tripped))

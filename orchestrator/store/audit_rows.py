@@ -1,11 +1,14 @@
-"""The table ``audit``: insert-only, every line chained to the one before.
+"""The tables ``audit_unsealed`` and ``audit``: lines as they are told, and the chain that they are sealed into.
 
-Rule of the file: an advisory lock makes appenders wait for each other's commit, so the chain has no forks and no holes.
+Rule of the file: telling a line locks nothing. Sealers wait for each other's commit by an advisory lock, so the chain
+has no forks and no holes, and a line leaves the one table in the transaction in which it enters the other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+
+from sqlalchemy import RowMapping
 
 from orchestrator.domain.audit import GENESIS, line_hash
 from orchestrator.domain.inventory import AuditEntry
@@ -18,28 +21,46 @@ class AuditRows(Rows):
     """The audit log."""
 
     def append(self, *, actor: str, action: str, target: str, detail: Mapping[str, object]) -> None:
-        """Append one line; everybody else who appends waits until the commit."""
-        self._run(inline("SELECT pg_advisory_xact_lock(:lock)"), lock=_LOCK)
-        last = self._one(
-            inline("SELECT a.seq, a.hash, clock_timestamp() AS at FROM audit a ORDER BY a.seq DESC LIMIT 1")
-        )
-        at = last["at"] if last is not None else self._db.execute(inline("SELECT clock_timestamp()")).scalar_one()
-        seq = last["seq"] + 1 if last is not None else 1
-        previous = last["hash"] if last is not None else GENESIS
-        plain = dict(detail)
+        """Tell one line; it is sealed later."""
         self._run(
-            statement("append_audit"),
-            seq=seq,
-            at=at,
+            inline(
+                "INSERT INTO audit_unsealed (actor, action, target, detail)"
+                " VALUES (:actor, :action, :target, CAST(:detail AS jsonb))"
+            ),
             actor=actor,
             action=action,
             target=target,
-            detail=to_json(plain),
-            previous=previous,
-            hash=line_hash(previous=previous, seq=seq, at=at, actor=actor, action=action, target=target, detail=plain),
+            detail=to_json(dict(detail)),
         )
 
+    def seal(self, *, limit: int) -> int:
+        """Chain up to so many lines, in the order in which they were told; returns how many."""
+        self._run(inline("SELECT pg_advisory_xact_lock(:lock)"), lock=_LOCK)
+        told = sorted(self._all(statement("take_unsealed"), limit=limit), key=lambda row: int(row["id"]))
+        if not told:
+            return 0
+        last = self._one(inline("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1"))
+        sealed = _chained(told, seq=last["seq"] if last else 0, previous=last["hash"] if last else GENESIS)
+        self._run(statement("append_audit"), lines=to_json(sealed))
+        return len(told)
+
+    def unsealed(self) -> int:
+        """Return how many lines are told and not sealed yet."""
+        return int(self._db.execute(inline("SELECT count(*) FROM audit_unsealed")).scalar_one())
+
     def after(self, seq: int, *, limit: int) -> Sequence[AuditEntry]:
-        """Return lines with a greater number, in order."""
+        """Return sealed lines with a greater number, in order."""
         rows = self._all(inline("SELECT * FROM audit WHERE seq > :seq ORDER BY seq LIMIT :limit"), seq=seq, limit=limit)
         return [AuditEntry(**row) for row in rows]
+
+
+def _chained(told: Sequence[RowMapping], *, seq: int, previous: str) -> list[dict[str, object]]:
+    """Return the lines that follow on (``seq``, ``previous``), as ``append_audit`` takes them."""
+    sealed: list[dict[str, object]] = []
+    for row in told:
+        seq += 1
+        line = {"actor": row["actor"], "action": row["action"], "target": row["target"], "detail": row["detail"]}
+        hash_ = line_hash(previous=previous, seq=seq, at=row["at"], **line)
+        sealed.append({**line, "seq": seq, "at": row["at"].isoformat(), "previous": previous, "hash": hash_})
+        previous = hash_
+    return sealed

@@ -16,6 +16,7 @@ from orchestrator.store.base import Rows, inline, statement, to_json
 from orchestrator.store.ids import full_id
 from orchestrator.store.job_reading import SELECT_JOB, read_job
 from orchestrator.store.paging import cut
+from shared.contracts.work import Fence
 from shared.errors import SkyharborError
 
 _FAILED = (JobState.RETRYABLE, JobState.DISCARDED)
@@ -65,9 +66,9 @@ class JobRows(Rows):
         jobs = [read_job(row) for row in self._all(inline(sql), **parameters)]
         return cut(jobs, request.limit, lambda job: job.id)
 
-    def end_attempt(self, job: Job, ending: Ending) -> None:
-        """Apply an ending. The order of locks: job, unit, slots."""
-        changed = self._run(
+    def end_attempt(self, job: Job, ending: Ending, *, completed: Fence | None = None) -> None:
+        """Apply an ending, in one statement. The job is locked already: only so does it see all of its shards."""
+        ended = self._one(
             statement("end_attempt"),
             job_id=job.id,
             before=job.state,
@@ -85,23 +86,11 @@ class JobRows(Rows):
             warnings=None if ending.warnings is None else to_json([dict(warning) for warning in ending.warnings]),
             type=ending.type,
             failed=ending.error is not None and ending.state in _FAILED,
+            completed_epoch=None if completed is None else completed.epoch,
+            completed_claim_id=None if completed is None else completed.claim_id,
         )
-        if changed != 1:
+        if ended is None:
             raise SkyharborError("stale-claim", f"job {job.id} has moved on")
-        # In the order of everybody who locks several units of a job.
-        self._run(inline("SELECT 1 FROM unit WHERE job_id = :id ORDER BY no FOR UPDATE"), id=job.id)
-        self._run(
-            inline(
-                "UPDATE unit SET claim_id = NULL, session = NULL, lease_expires_at = NULL, progress = NULL"
-                " WHERE job_id = :id AND no = 0"
-            ),
-            id=job.id,
-        )
-        # Shards are parts of this attempt alone: whoever flies one finds it gone, and stops.
-        self._run(inline("DELETE FROM unit WHERE job_id = :id AND no > 0"), id=job.id)
-        self._run(statement("lock_slots_of_job"), job_id=job.id)
-        self._run(statement("release_slots"), job_id=job.id)
-        self._wake()
 
     def ask_cancel(self, job: Job) -> None:
         """Set ``cancel_requested_at``; a back-off is over with it."""

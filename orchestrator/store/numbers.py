@@ -40,7 +40,7 @@ def read_numbers(db: Connection) -> Numbers:
             "  WHERE state IN ('scheduled', 'available', 'retryable')),"
             " (SELECT coalesce(sum(points), 0) FROM vault),"
             " (SELECT count(*) FROM fire WHERE state = 'missed'),"
-            " (SELECT round_at FROM auditor), clock_timestamp()"
+            " (SELECT round_at FROM auditor), clock_timestamp(), (SELECT count(*) FROM audit_unsealed)"
         )
     ).one()
     last = db.execute(
@@ -59,6 +59,7 @@ def read_numbers(db: Connection) -> Numbers:
         points=int(single[3]),
         fires_missed=int(single[4]),
         auditor_round_at=single[5],
+        audit_unsealed=int(single[7]),
         alarms_open={kind.value: alarms_open.get(kind.value, 0) for kind in AlarmKind},
         items_by_verdict={verdict.value: count for verdict, count in by_verdict.items()},
         last_point_at={str(item_id): newest for item_id, newest in last},

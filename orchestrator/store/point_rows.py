@@ -92,15 +92,18 @@ class PointRows(Rows):
 
     def verified(self, point_id: str, *, how: str) -> None:
         """Note a proof; a full one makes a damaged point sealed again."""
-        self._run(
+        row = self._one(
             inline(
-                "UPDATE recovery_point SET verified_at = clock_timestamp(), verified_how = :how,"
-                " state = CASE WHEN :how = 'full' AND state = 'damaged' THEN 'sealed' ELSE state END WHERE id = :id"
+                "UPDATE recovery_point r SET verified_at = clock_timestamp(), verified_how = :how,"
+                " state = CASE WHEN :how = 'full' AND r.state = 'damaged' THEN 'sealed' ELSE r.state END"
+                " FROM (SELECT id, state FROM recovery_point WHERE id = :id FOR UPDATE) was"
+                " WHERE r.id = was.id RETURNING r.item_id, r.state <> was.state AS healed"
             ),
             id=point_id,
             how=how,
         )
-        self._note_newest_of(point_id)
+        if row is not None and row["healed"]:
+            self._note_newest(row["item_id"])
 
     def set_state(self, point_id: str, state: PointState) -> None:
         """Set the state of a point that is not expired."""

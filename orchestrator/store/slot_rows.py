@@ -1,6 +1,7 @@
-"""The tables ``slot_scope`` and ``tenant``: what is scarce, whose share is how large.
+"""The tables ``slot_scope``, ``slot_return`` and ``tenant``: what is scarce, whose share is how large.
 
 Rule of the file: a limit may be set below what is in use. Nothing is taken from anybody then; nothing new fits.
+``slot_scope.in_use`` still counts what ended attempts gave back until somebody counts the returns; readers subtract it.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ from orchestrator.domain.inventory import Tenant
 from orchestrator.domain.paging import Page, PageRequest, decode_cursor
 from orchestrator.domain.slots import Scope
 from orchestrator.domain.system import SlotScope
-from orchestrator.store.base import Rows, inline
+from orchestrator.store.base import Rows, inline, statement
 from orchestrator.store.paging import cut
 from shared.errors import SkyharborError
 
 _SELECT = """
-SELECT s.scope, s.key, s.wanted AS capacity, s.floor, s.in_use, s.paused, coalesce(m.name, v.name, s.key) AS name
+SELECT s.scope, s.key, s.wanted AS capacity, s.floor, CAST(s.in_use - coalesce(b.n, 0) AS integer) AS in_use, s.paused,
+       coalesce(m.name, v.name, s.key) AS name
 FROM slot_scope s
+LEFT JOIN (SELECT scope, key, sum(n) AS n FROM slot_return GROUP BY scope, key) b ON b.scope = s.scope AND b.key = s.key
 LEFT JOIN machine m ON s.scope = 'machine' AND m.id = s.key
 LEFT JOIN vault v ON s.scope = 'vault' AND v.id = s.key
 """
@@ -39,7 +42,7 @@ class SlotRows(Rows):
 
     def noteworthy(self) -> Sequence[SlotScope]:
         """Return every scope that is in use or paused, and all that are not of a machine, by kind and key."""
-        where = "WHERE s.in_use > 0 OR s.paused OR s.scope <> 'machine' "
+        where = "WHERE s.in_use > coalesce(b.n, 0) OR s.paused OR s.scope <> 'machine' "
         return [SlotScope(**row) for row in self._all(inline(_SELECT + where + "ORDER BY s.scope, s.key"))]
 
     def get(self, scope: Scope, key: str) -> SlotScope | None:
@@ -74,6 +77,7 @@ class SlotRows(Rows):
 
     def remove(self, scope: Scope, key: str) -> None:
         """Remove a limit. ``conflict`` while jobs hold slots of it."""
+        self._run(statement("count_returns"))
         removed = self._run(
             inline("DELETE FROM slot_scope WHERE scope = :scope AND key = :key AND in_use = 0"), scope=scope, key=key
         )

@@ -16,6 +16,14 @@ from shared.contracts.work import Doorbell, Fence
 from shared.errors import SkyharborError
 from shared.model.backup import BackupType
 
+_OWNED = f"""{SELECT_JOB}
+JOIN unit mine ON mine.job_id = j.id
+WHERE j.id = :job_id AND mine.no = :unit AND j.epoch = :epoch AND mine.claim_id = :claim_id
+  AND j.state IN ('running', 'committing')
+FOR UPDATE OF j, mine
+"""
+"""The fence: job, unit, epoch and claim id, all at once, and only while somebody owns the job."""
+
 
 class UnitRows(Rows):
     """Claims and leases, by the database's clock."""
@@ -74,15 +82,11 @@ class UnitRows(Rows):
     def lock_owned(self, fence: Fence) -> Job:
         """Return the fenced job, locked. ``stale-claim``."""
         row = self._one(
-            statement("lock_owned"),
-            job_id=fence.job_id,
-            unit=fence.unit,
-            epoch=fence.epoch,
-            claim_id=fence.claim_id,
+            inline(_OWNED), job_id=fence.job_id, unit=fence.unit, epoch=fence.epoch, claim_id=fence.claim_id
         )
         if row is None:
             raise SkyharborError("stale-claim", f"unit {fence.unit} of job {fence.job_id} is in other hands")
-        return self._jobs([row["id"]])[0]
+        return read_job(row)
 
     def enter_commit(self, fence: Fence) -> None:
         """Move to committing and renew the lease. ``stale-claim``."""

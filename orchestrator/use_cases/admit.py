@@ -38,6 +38,7 @@ def admit(uow: UnitOfWork, *, leadership: Leadership | None = None) -> int:
     if leadership is not None:
         uow.leaders.require(leadership)
     ended = _move_by_time(uow)
+    uow.admission.count_returns()
     now = uow.now()
     closed = [name for names in closed_policies(uow, now=now).values() for name in names]
     heads = uow.admission.heads(closed_policies=closed, limit=MOST_HEADS)

@@ -45,8 +45,7 @@ def complete(uow: UnitOfWork, *, message: Complete, chance: float) -> None:
     if isinstance(outcome, BackupDone):
         uow.points.add(_new_point(job, outcome))
         _learn(uow, job, outcome)
-    uow.units.remember_completed(fence)
-    uow.jobs.end_attempt(job, ending)
+    uow.jobs.end_attempt(job, ending, completed=fence)
     if isinstance(outcome, VerifyDone):
         _judge_point(uow, job, outcome)
     detail: dict[str, object] = {"state": str(ending.state), "attempt": job.attempt, "epoch": fence.epoch}

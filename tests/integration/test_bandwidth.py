@@ -110,7 +110,7 @@ def test_a_change_is_in_the_audit_log_and_the_same_again_is_none(plane: ControlP
     plane.vault()
     for plan in (PLAN, PLAN, UNLIMITED):
         limit(plane, plan)
-    rows = plane.sql("SELECT detail FROM audit WHERE action = 'vault.limit' ORDER BY seq")
+    rows = plane.sql("SELECT detail FROM audit_unsealed WHERE action = 'vault.limit' ORDER BY id")
     assert rows == [(WIRE,), ({"upload": 0, "download": 0, "windows": []},)]
 
 

@@ -567,6 +567,8 @@ def test_retry_makes_a_new_job_of_an_ended_one_only(plane: ControlPlane) -> None
         "UPDATE job SET wait_reason = 'x'",
         "DELETE FROM job",
         "UPDATE audit SET actor = 'x'",
+        "UPDATE audit_unsealed SET actor = 'x'",
+        "TRUNCATE audit_unsealed",
         "DELETE FROM audit",
         "TRUNCATE audit",
         "UPDATE slot_scope SET in_use = capacity + 1",
@@ -576,6 +578,9 @@ def test_retry_makes_a_new_job_of_an_ended_one_only(plane: ControlPlane) -> None
 def test_the_database_itself_refuses(plane: ControlPlane, statement: str) -> None:
     plane.one_item()
     plane.run()
+    with plane.uow() as uow:
+        list_audit(uow)
+    plane.run()  # some lines are sealed, some are not
     with pytest.raises(IntegrityError):
         plane.sql(statement)
 
@@ -585,6 +590,7 @@ def test_the_audit_chain_is_whole_and_shows_tampering(plane: ControlPlane) -> No
     plane.run()
     with plane.uow() as uow:
         assert check_audit(uow) is None
+        assert list_audit(uow)[-1].action == "job.end"
     plane.sql("ALTER TABLE audit DISABLE TRIGGER insert_only")
     plane.sql("UPDATE audit SET detail = '{}' WHERE seq = 3")
     with plane.uow() as uow:

@@ -19,6 +19,7 @@ from psycopg.conninfo import make_conninfo
 from sqlalchemy.engine import make_url
 
 from orchestrator.use_cases.admit import explain_waits
+from orchestrator.use_cases.audit_log import seal_audit
 from orchestrator.use_cases.jobs import cancel_job
 from orchestrator.use_cases.plan_fires import file_fires, plan_fires
 from orchestrator.use_cases.policies import apply_policy
@@ -63,6 +64,9 @@ class Tower:
             while (granted := plane.claim()) is not None:
                 plane.commit(granted)
                 plane.complete(granted)
+        plane.admit()  # counts the slots that came back
+        with plane.uow() as uow:
+            seal_audit(uow)
 
     def start(self) -> str:
         """Have one more job under way, and return its id."""
@@ -101,6 +105,7 @@ def all_at_rest(tower: Tower) -> Callable[[Look], list[Violation]]:
             *lives.missing_minutes(db, "minutely", at=tower.at),
             *catalog.points_of_jobs(db),
             *chain.broken_links(db),
+            *chain.forgotten_lines(db),
             *Canaries({"the secret": SECRET}).in_tables(db),
         ]
 
@@ -187,6 +192,13 @@ PLANTS = {
     "a changed line of the audit log": (
         ["UPDATE audit SET actor = 'nobody' WHERE seq = 3"],
         "line 3 of the audit log does not follow",
+    ),
+    "a line of the audit log that nobody chains": (
+        [
+            "INSERT INTO audit_unsealed (at, actor, action, target, detail)"
+            " VALUES (clock_timestamp() - interval '21 s', 'a', 'b', 'c', '{}')"
+        ],
+        "was told and is not in the chain",
     ),
     "a removed line of the audit log": (["DELETE FROM audit WHERE seq = 3"], "line 3 is missing"),
     "a secret in a text": ([f"UPDATE job SET error_message = '{SECRET.decode()}' WHERE state = 'cancelled'"], "I11"),

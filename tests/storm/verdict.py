@@ -37,6 +37,7 @@ def verdict(scene: Scene, watcher: Watcher, tapped: Path) -> list[Violation]:
         found += catalog.points_of_jobs(db)
         found += catalog.disagreements(db, scene.vaults)
         found += chain.broken_links(db)
+        found += chain.forgotten_lines(db)
         found += chain.lost_lines(db, watcher.lines)
         found += _secrets(scene, db, tapped)
         found += _restores(scene, db)

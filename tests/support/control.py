@@ -219,8 +219,12 @@ class ControlPlane:
         )
 
     def slots_in_use(self) -> dict[tuple[object, object], object]:
-        """Return what every scope says is in use."""
-        return {(scope, key): used for scope, key, used in self.sql("SELECT scope, key, in_use FROM slot_scope")}
+        """Return what every scope says is in use, without what was given back and is still to be counted."""
+        rows = self.sql(
+            "SELECT s.scope, s.key, s.in_use - coalesce((SELECT sum(r.n) FROM slot_return r"
+            " WHERE r.scope = s.scope AND r.key = s.key), 0) FROM slot_scope s"
+        )
+        return {(scope, key): used for scope, key, used in rows}
 
 
 def sealed(granted: Granted, *, warnings: tuple[Notice, ...] = ()) -> BackupDone:

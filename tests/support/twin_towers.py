@@ -63,8 +63,8 @@ class TwinTowers:
 
     def __init__(self, plane: ControlPlane) -> None:
         self.plane = plane
-        tables = "job, unit, slot_hold, outbox, recovery_point, fire, item, policy, policy_version, machine, vault"
-        plane.sql(f"TRUNCATE {tables} CASCADE")
+        tables = "job, unit, slot_hold, slot_return, outbox, recovery_point, fire, item, policy, policy_version"
+        plane.sql(f"TRUNCATE {tables}, machine, vault CASCADE")
         plane.sql("DELETE FROM slot_scope WHERE scope <> 'global'")
         plane.sql("UPDATE slot_scope SET in_use = 0, paused = false")
         plane.sql("DELETE FROM tenant WHERE name <> 'default'")

@@ -16,14 +16,26 @@ from shared.contracts.work import Hello
 
 
 class Audit(Protocol):
-    """The audit log. Appending is serialised until the commit, so it comes last in a transaction."""
+    """The audit log. A line is told in the transaction that it tells of, and sealed into the chain by a later one."""
 
     def append(self, *, actor: str, action: str, target: str, detail: Mapping[str, object]) -> None:
-        """Append one line."""
+        """Tell one line. Nobody waits for anybody."""
+        ...
+
+    def seal(self, *, limit: int) -> int:
+        """Chain up to so many lines that were told and committed, in order; returns how many.
+
+        Waits for another sealer's commit, so after it nothing that was committed before the call is unsealed, but for
+        what is beyond the limit.
+        """
+        ...
+
+    def unsealed(self) -> int:
+        """Return how many lines are told and not sealed yet."""
         ...
 
     def after(self, seq: int, *, limit: int) -> Sequence[AuditEntry]:
-        """Return entries with a greater number, in order."""
+        """Return sealed entries with a greater number, in order."""
         ...
 
 

@@ -67,8 +67,11 @@ class Jobs(Protocol):
         """Newest first."""
         ...
 
-    def end_attempt(self, job: Job, ending: Ending) -> None:
-        """Apply an ending to a locked job: epoch + 1, lease gone, slots given back, loops woken."""
+    def end_attempt(self, job: Job, ending: Ending, *, completed: Fence | None = None) -> None:
+        """Apply an ending to a locked job: epoch + 1, lease gone, slots given back, loops woken.
+
+        ``completed`` is the fence of the worker that reported it, kept for ``Units.was_completed``.
+        """
         ...
 
     def ask_cancel(self, job: Job) -> None:
@@ -190,6 +193,10 @@ class Admission(Protocol):
 
     def enter(self) -> bool:
         """Try to be the only admitting transaction until the commit; False when another is."""
+        ...
+
+    def count_returns(self) -> int:
+        """Count the slots that ended attempts gave back; returns how many scopes have more room now."""
         ...
 
     def promote_due(self, *, limit: int, retries: int, tripped: Sequence[str]) -> int:

@@ -18,6 +18,9 @@ from typing import Any
 from tests.storm.checker.database import Look
 from tests.storm.checker.violation import Violation
 
+SEALED_WITHIN = 20.0
+"""Seconds in which a tower at rest has chained what was told; a sealer looks every second."""
+
 
 def broken_links(db: Look) -> list[Violation]:
     """I10: the first line that does not follow from the one before it."""
@@ -30,6 +33,15 @@ def broken_links(db: Look) -> list[Violation]:
             return [Violation("I10", f"line {number} of the audit log does not follow from the one before", row)]
         previous = row["hash"]
     return []
+
+
+def forgotten_lines(db: Look) -> list[Violation]:
+    """I10: lines that were told so many seconds ago and have not come into the chain. Asked of a tower that runs."""
+    rows = db.rows(
+        "SELECT id, at, action FROM audit_unsealed WHERE at < clock_timestamp() - make_interval(secs => %(s)s)",
+        s=SEALED_WITHIN,
+    )
+    return [Violation("I10", f"line {row['id']} was told and is not in the chain", row) for row in rows]
 
 
 def lost_lines(db: Look, seen: Mapping[int, str]) -> list[Violation]:

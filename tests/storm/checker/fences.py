@@ -19,7 +19,8 @@ _PARTS = {
     "recovery_point": "SELECT * FROM recovery_point WHERE job_id = %(job)s ORDER BY id",
     "fire": "SELECT * FROM fire WHERE job_id = %(job)s",
     "outbox": "SELECT job_id, epoch, unit FROM outbox WHERE job_id = %(job)s ORDER BY id",
-    "audit": "SELECT seq, action FROM audit WHERE target = %(job)s ORDER BY seq",
+    "audit": "SELECT action FROM (SELECT action, 0 AS unsealed, seq AS n FROM audit WHERE target = %(job)s"
+    " UNION ALL SELECT action, 1, id FROM audit_unsealed WHERE target = %(job)s) a ORDER BY unsealed, n",
 }
 
 

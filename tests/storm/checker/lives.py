@@ -34,7 +34,10 @@ def unended_jobs(db: Look, accepted: Iterable[str]) -> list[Violation]:
 def several_ends(db: Look) -> list[Violation]:
     """I1: jobs of which the audit log tells no end, several, or another one than the table."""
     states = {row["id"]: row["state"] for row in db.rows("SELECT id, state FROM job")}
-    told = db.rows("SELECT target, action, detail->>'state' AS state FROM audit ORDER BY seq")
+    told = db.rows(
+        "SELECT target, action, detail->>'state' AS state FROM (SELECT target, action, detail, 0 AS unsealed, seq AS n"
+        " FROM audit UNION ALL SELECT target, action, detail, 1, id FROM audit_unsealed) a ORDER BY unsealed, n"
+    )
     ends: dict[str, list[str]] = {job: [] for job in states}
     asked: set[str] = set()
     for line in told:

@@ -20,13 +20,17 @@ Holder = tuple[str, int]
 
 @dataclass(frozen=True)
 class ScopeSample:
-    """One scope: how much there is, how much an operator wants, what the tower counts, and who holds how much."""
+    """One scope: how much there is, how much an operator wants, what the tower counts, and who holds how much.
+
+    ``returned`` was given back by ended attempts and is still counted as in use.
+    """
 
     capacity: int
     wanted: int
     in_use: int
     paused: bool
     holds: dict[Holder, int]
+    returned: int = 0
 
     @property
     def held(self) -> int:
@@ -48,6 +52,7 @@ SELECT
   extract(epoch FROM clock_timestamp())::float8,
   (SELECT json_agg(json_build_array(s.scope, s.key, s.capacity, s.wanted, s.in_use, s.paused)) FROM slot_scope s),
   (SELECT json_agg(json_build_array(h.scope, h.key, h.job_id, h.epoch, h.n)) FROM slot_hold h),
+  (SELECT json_agg(json_build_array(r.scope, r.key, r.n)) FROM slot_return r),
   (SELECT json_agg(json_build_array(j.id, j.item_id, j.kind, j.state <> 'available')) FROM job j
    WHERE j.state IN ('running', 'committing') OR (j.state = 'available' AND j.admitted_at IS NOT NULL))
 """
@@ -57,12 +62,15 @@ def take_sample(connection: psycopg.Connection[Any]) -> SlotSample:
     """Read one moment."""
     row = connection.execute(_SQL).fetchone()
     assert row is not None
-    at, scopes, holds, active = row
+    at, scopes, holds, returns, active = row
+    returned: Counter[Scope] = Counter()
+    for scope, key, number in returns or ():
+        returned[scope, key] += number
     held: dict[Scope, dict[Holder, int]] = {}
     for scope, key, job, epoch, number in holds or ():
         held.setdefault((scope, key), {})[(job, epoch)] = number
     sampled = {
-        (scope, key): ScopeSample(capacity, wanted, in_use, paused, held.get((scope, key), {}))
+        (scope, key): ScopeSample(capacity, wanted, in_use, paused, held.get((scope, key), {}), returned[scope, key])
         for scope, key, capacity, wanted, in_use, paused in scopes or ()
     }
     return SlotSample(at, sampled, tuple((job, item, kind, claimed) for job, item, kind, claimed in active or ()))
@@ -74,7 +82,7 @@ def judge(sample: SlotSample) -> list[Violation]:
     for scope, state in sample.scopes.items():
         if state.held > state.capacity or state.in_use > state.capacity:
             found.append(Violation("I3", f"{scope} holds {state.held} of {state.capacity}", state))
-        if state.in_use != state.held:
+        if state.in_use != state.held + state.returned:
             found.append(Violation("I3", f"{scope} counts {state.in_use} in use, held are {state.held}", state))
     holders = {job for state in sample.scopes.values() for job, _ in state.holds}
     active = {job for job, _, _, _ in sample.active}
@@ -108,5 +116,5 @@ def judge_idle(sample: SlotSample) -> list[Violation]:
     return [
         Violation("I3", f"{scope} is in use though nothing runs", state)
         for scope, state in sample.scopes.items()
-        if state.held or state.in_use
+        if state.held or state.in_use != state.returned
     ]

@@ -1,7 +1,0 @@
--- The fence: job, unit, epoch and claim id, all at once, and only while somebody owns the job.
-SELECT j.id
-FROM job j
-JOIN unit u ON u.job_id = j.id
-WHERE j.id = :job_id AND u.no = :unit AND j.epoch = :epoch AND u.claim_id = :claim_id
-  AND j.state IN ('running', 'committing')
-FOR UPDATE OF j, u

@@ -1,0 +1,125 @@
+"""Who waits for whom: telling an audit line and giving slots back wait for nobody, and nothing is lost by it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import text
+
+from orchestrator.domain.job_states import JobState
+from orchestrator.use_cases.audit_log import check_audit, count_unsealed, list_audit, seal_audit
+from orchestrator.use_cases.slots import get_slots, remove_slots
+from shared.errors import SkyharborError
+from tests.support.control import ControlPlane
+from tests.support.postgres import database_url, postgres_server  # noqa: F401
+
+_TELL = "INSERT INTO audit_unsealed (actor, action, target, detail) VALUES ('test', :action, '', '{}')"
+
+
+@pytest.fixture
+def plane(database_url: str) -> Iterator[ControlPlane]:  # noqa: F811
+    plane = ControlPlane(database_url)
+    yield plane
+    plane.close()
+
+
+def actions(plane: ControlPlane) -> list[str]:
+    """What the chain tells, in order; sealed by reading."""
+    with plane.uow() as uow:
+        assert check_audit(uow) is None
+        return [line.action for line in list_audit(uow, limit=500)]
+
+
+def test_whoever_tells_a_line_waits_for_nobody_who_has_not_committed_his(plane: ControlPlane) -> None:
+    with plane.engine.connect() as slow:
+        slow.execute(text(_TELL), {"action": "slow"})
+        plane.vault()
+        assert actions(plane) == ["vault.create"]
+        slow.commit()
+    assert actions(plane) == ["vault.create", "slow"]
+
+
+def test_a_line_whose_transaction_is_undone_is_told_by_nobody(plane: ControlPlane) -> None:
+    with plane.engine.connect() as undone:
+        undone.execute(text(_TELL), {"action": "undone"})
+    plane.vault()
+    assert actions(plane) == ["vault.create"]
+
+
+def test_a_sealer_that_dies_before_its_commit_has_moved_nothing(plane: ControlPlane) -> None:
+    plane.vault()
+    with plane.uow() as dying:
+        assert dying.audit.seal(limit=10) == 1
+    with plane.uow() as uow:
+        assert (count_unsealed(uow), uow.audit.after(0, limit=10)) == (1, [])
+    assert actions(plane) == ["vault.create"]
+
+
+def test_sealers_at_once_make_one_chain_without_forks_or_holes(plane: ControlPlane) -> None:
+    for number in range(300):
+        plane.sql(_TELL, action=str(number))
+    failures: list[BaseException] = []
+
+    def seal() -> None:
+        try:
+            with plane.uow() as uow:
+                while uow.audit.seal(limit=7):
+                    uow.commit()
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=seal) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert failures == []
+    assert actions(plane) == [str(number) for number in range(300)]
+
+
+def test_sealing_goes_on_from_batch_to_batch(plane: ControlPlane) -> None:
+    plane.sql(
+        "INSERT INTO audit_unsealed (actor, action, target, detail)"
+        " SELECT 'test', n::text, '', '{\"x\": 1.5}' FROM generate_series(1, 1001) n"
+    )
+    with plane.uow() as uow:
+        assert [seal_audit(uow), seal_audit(uow), seal_audit(uow)] == [1000, 1, 0]
+        assert check_audit(uow) is None
+
+
+def test_an_attempt_ends_while_somebody_holds_the_slots_it_gives_back(plane: ControlPlane) -> None:
+    plane.one_item()
+    granted = plane.start()
+    with plane.engine.connect() as holder:
+        holder.execute(text("SELECT 1 FROM slot_scope FOR UPDATE"))
+        plane.complete(granted)
+        assert plane.job(granted.fence.job_id).state is JobState.COMPLETED
+        assert set(plane.slots_in_use().values()) == {0}
+
+
+def test_slots_that_came_back_are_counted_once_and_given_out_again(plane: ControlPlane) -> None:
+    plane.one_item()
+    plane.slots("global", 1)
+    for _ in range(2):
+        granted = plane.start()
+        plane.complete(granted)
+        with plane.uow() as uow:
+            assert get_slots(uow, ref="global").in_use == 0
+    assert plane.admit() == 0
+    assert plane.sql("SELECT count(*) FROM slot_return") == [(0,)]
+    assert plane.sql("SELECT max(in_use) FROM slot_scope") == [(0,)]
+
+
+def test_a_limit_is_lifted_as_soon_as_its_last_job_has_ended(plane: ControlPlane) -> None:
+    plane.one_item()
+    plane.slots("class/backup", 1)
+    granted = plane.start()
+    with plane.uow() as uow, pytest.raises(SkyharborError, match="jobs are running"):
+        remove_slots(uow, actor="test", ref="class/backup")
+    plane.complete(granted)
+    with plane.uow() as uow:
+        remove_slots(uow, actor="test", ref="class/backup")
+        with pytest.raises(SkyharborError, match="nothing limits"):
+            get_slots(uow, ref="class/backup")
