@@ -92,7 +92,8 @@ def run_api(settings: Settings, *, migrate: bool = False) -> None:
     import shared
     from orchestrator.api.app import create_app
     from orchestrator.store import schema
-    from orchestrator.store.unit_of_work import SqlUnitOfWork, open_engine
+    from orchestrator.store.connections import open_engine
+    from orchestrator.store.unit_of_work import SqlUnitOfWork
     from orchestrator.use_cases.application import Application
     from orchestrator.vault_port import VaultsOnStorage
     from shared.clock import SystemClock
@@ -138,8 +139,9 @@ def run_loops(settings: Settings) -> None:
     from orchestrator.dispatch.celery_bell import CeleryBell
     from orchestrator.loops.runner import Loops
     from orchestrator.store import schema
+    from orchestrator.store.connections import open_engine
     from orchestrator.store.notify import Listener
-    from orchestrator.store.unit_of_work import SqlUnitOfWork, open_engine
+    from orchestrator.store.unit_of_work import SqlUnitOfWork
     from shared.broker_check import refuse_evicting_broker
     from shared.clock import SystemClock
     from shared.model.ids import new_id
@@ -182,7 +184,8 @@ def run_auditor(settings: Settings) -> None:
     from orchestrator.loops.auditor import Auditor
     from orchestrator.loops.looper import Looper
     from orchestrator.store import schema
-    from orchestrator.store.unit_of_work import SqlUnitOfWork, open_engine
+    from orchestrator.store.connections import open_engine
+    from orchestrator.store.unit_of_work import SqlUnitOfWork
 
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -26,9 +26,9 @@ from orchestrator.api import (
     slots,
     system,
     vaults,
-    work,
 )
 from orchestrator.api.auth import bearer
+from orchestrator.api.work_door import WorkDoor
 from orchestrator.use_cases.application import Application
 
 MAX_BODY_BYTES = 8 << 20
@@ -44,8 +44,17 @@ class Api(FastAPI):
     """FastAPI that documents the shape of problems and answers with it even where the framework would not."""
 
     def build_middleware_stack(self) -> ASGIApp:
-        """Return the stack with our refusal of long bodies outside the framework's, which answers in plain text."""
-        return problems.RefuseLongBodies(super().build_middleware_stack(), longest=MAX_BODY_BYTES)
+        """Return the stack with the workers' door before the framework's.
+
+        Our refusal of long bodies is outside of both: the framework's answers in plain text.
+        """
+        door = WorkDoor(
+            super().build_middleware_stack(),
+            application=self.state.application,
+            token=self.state.worker_token,
+            longest=MAX_BODY_BYTES,
+        )
+        return problems.RefuseLongBodies(door, longest=MAX_BODY_BYTES)
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document; made once."""
@@ -74,11 +83,11 @@ def create_app(application: Application, *, token: str, worker_token: str) -> Fa
         responses=problems.PROBLEM_RESPONSES,
     )
     app.state.application = application
+    app.state.worker_token = worker_token
     problems.install(app)
     app.include_router(system.open_routes)
     app.include_router(metrics.routes)
     app.include_router(_operators(), prefix="/api/v1", dependencies=[Depends(bearer(token))])
-    app.include_router(work.routes, prefix="/work/v1", dependencies=[Depends(bearer(worker_token))])
     return app
 
 

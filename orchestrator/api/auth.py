@@ -25,9 +25,19 @@ def bearer(token: str) -> Callable[..., None]:
     expected = token.encode()
 
     def check(credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]) -> None:
-        if credentials is None:
-            raise SkyharborError("unauthenticated", "send 'Authorization: Bearer TOKEN'")
-        if not hmac.compare_digest(credentials.credentials.encode("utf-8", "surrogateescape"), expected):
-            raise SkyharborError("unauthenticated", "the token is not one of this API")
+        _check(None if credentials is None else credentials.credentials.encode("utf-8", "surrogateescape"), expected)
 
     return check
+
+
+def admit(authorization: bytes | None, token: bytes) -> None:
+    """Let only this token in, by the ``Authorization`` header as it came; ``unauthenticated`` else."""
+    scheme, _, given = (authorization or b"").partition(b" ")
+    _check(given.strip() if scheme.lower() == b"bearer" else None, token)
+
+
+def _check(given: bytes | None, expected: bytes) -> None:
+    if not given:
+        raise SkyharborError("unauthenticated", "send 'Authorization: Bearer TOKEN'")
+    if not hmac.compare_digest(given, expected):
+        raise SkyharborError("unauthenticated", "the token is not one of this API")

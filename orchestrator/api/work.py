@@ -1,19 +1,19 @@
 """/work/v1: how workers ask for work and report on it; the messages are those of ``shared.contracts.work``.
 
-Rule of the file: bytes are decoded by the contract's own types alone; a worker that does not own its unit gets 409.
+Rule of the file: a verb is bytes in, bytes out. They are decoded by the contract's own types alone; a worker that does
+not own its unit gets ``stale-claim``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from secrets import SystemRandom
-from typing import Annotated, TypeVar
+from typing import TypeVar
 
 import msgspec
 import structlog
-from fastapi import APIRouter, Depends, Request, Response
 
-from orchestrator.api.edge import Use
 from orchestrator.use_cases.application import Application
 from orchestrator.use_cases.ask_shards import ask_shards
 from orchestrator.use_cases.claim import claim
@@ -26,90 +26,89 @@ from orchestrator.use_cases.renew import renew
 from shared.contracts.work import AskShards, Claim, Commit, Complete, Hello, Offer, Release, Renew
 from shared.errors import SkyharborError
 
-# Raw bodies: the contract is msgspec's, OpenAPI documents what operators use.
-routes = APIRouter(tags=["work"], include_in_schema=False)
-
 Message = TypeVar("Message", bound=msgspec.Struct)
+Verb = Callable[[Application, bytes], bytes | None]
+"""Takes a body, returns the answer's; None is 204."""
 
 _CLOCK_TOLERANCE = 2.0
 """Seconds; more makes times in reports confusing, although leases do not depend on it."""
 
-
-async def _raw(request: Request) -> bytes:
-    return await request.body()
+_DONE = b"{}"
 
 
-Raw = Annotated[bytes, Depends(_raw)]
-
-
-@routes.post("/hello")
-def say_hello(application: Use, raw: Raw) -> Response:
+def say_hello(application: Application, raw: bytes) -> bytes:
     """Introduce a worker process; leases of its earlier self are given up."""
     message = _decode(raw, Hello)
     _note_clock(application, message)
     with application.unit_of_work() as uow:
-        return _json(hello(uow, message=message, chance=_chance()))
+        return msgspec.json.encode(hello(uow, message=message, chance=_chance()))
 
 
-@routes.post("/claim")
-def ask_for_work(application: Use, raw: Raw) -> Response:
-    """Take a unit; 204 when there is nothing to take."""
+def ask_for_work(application: Application, raw: bytes) -> bytes | None:
+    """Take a unit; None when there is nothing to take."""
     message = _decode(raw, Claim)
     with application.unit_of_work() as uow:
         granted = claim(uow, message=message)
-    return Response(status_code=204) if granted is None else _json(granted)
+    return None if granted is None else msgspec.json.encode(granted)
 
 
-@routes.post("/renew")
-def keep(application: Use, raw: Raw) -> Response:
+def keep(application: Application, raw: bytes) -> bytes:
     """Renew the leases of one process and hear what became of its units."""
     message = _decode(raw, Renew)
     with application.unit_of_work() as uow:
-        return _json(renew(uow, message=message))
+        return msgspec.json.encode(renew(uow, message=message))
 
 
-@routes.post("/commit")
-def may_seal(application: Use, raw: Raw) -> Response:
+def may_seal(application: Application, raw: bytes) -> bytes:
     """Ask whether the unit is still the worker's, before a point is sealed."""
     message = _decode(raw, Commit)
     with application.unit_of_work() as uow:
         commit(uow, message=message)
-    return _done()
+    return _DONE
 
 
-@routes.post("/complete")
-def report(application: Use, raw: Raw) -> Response:
+def report(application: Application, raw: bytes) -> bytes:
     """Take the outcome of an attempt. Repeating it is harmless."""
     message = _decode(raw, Complete)
     with application.unit_of_work() as uow:
         complete(uow, message=message, chance=_chance())
-    return _done()
+    return _DONE
 
 
-@routes.post("/release")
-def give_back(application: Use, raw: Raw) -> Response:
+def give_back(application: Application, raw: bytes) -> bytes:
     """Take a unit back unfinished."""
     message = _decode(raw, Release)
     with application.unit_of_work() as uow:
         release(uow, message=message)
-    return _done()
+    return _DONE
 
 
-@routes.post("/offer")
-def share(application: Use, raw: Raw) -> Response:
+def share(application: Application, raw: bytes) -> bytes:
     """Take the shards of a backup. Repeating it is harmless."""
     message = _decode(raw, Offer)
     with application.unit_of_work() as uow:
         offer(uow, message=message)
-    return _done()
+    return _DONE
 
 
-@routes.post("/shards")
-def ask_for_shards(application: Use, raw: Raw) -> Response:
+def ask_for_shards(application: Application, raw: bytes) -> bytes:
     """Tell a lead where its shards are, with their results."""
     message = _decode(raw, AskShards)
     with application.unit_of_work() as uow:
-        return _json(ask_shards(uow, message=message))
+        return msgspec.json.encode(ask_shards(uow, message=message))
+
+
+VERBS: Mapping[str, Verb] = {
+    "hello": say_hello,
+    "claim": ask_for_work,
+    "renew": keep,
+    "commit": may_seal,
+    "complete": report,
+    "release": give_back,
+    "offer": share,
+    "shards": ask_for_shards,
+}
+"""Every verb of the protocol, by its last part of the path."""
 
 
 def _decode(raw: bytes, kind: type[Message]) -> Message:
@@ -117,14 +116,6 @@ def _decode(raw: bytes, kind: type[Message]) -> Message:
         return msgspec.json.decode(raw, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise SkyharborError("bad-request", f"not a {kind.__name__.lower()} message: {error}") from error
-
-
-def _json(message: msgspec.Struct) -> Response:
-    return Response(msgspec.json.encode(message), media_type="application/json")
-
-
-def _done() -> Response:
-    return Response(b"{}", media_type="application/json")
 
 
 def _chance() -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from orchestrator.domain.jobs import Job
 from shared.contracts.work import Fence, Instruction
 from shared.model.bandwidth import BandwidthPlan
 
@@ -56,6 +57,23 @@ class RenewedUnit:
     cancel: bool
     vault_id: str
     bandwidth: BandwidthPlan
+
+
+@dataclass(frozen=True, slots=True)
+class TakenJob:
+    """A job that was just claimed, and how many other workers are alive."""
+
+    fence: Fence
+    job: Job
+    helpers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What a claim came to. Nothing is taken for a session that is not ``known`` as its worker's present one."""
+
+    known: bool
+    taken: TakenJob | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,7 +125,7 @@ class World:
             heapq.heappush(self._admitted, (row.kind is not JobKind.RESTORE, self.now, row.id, row))
 
     def claim(self, worker: str) -> JobRow | None:
-        """Give a restore, or the longest admitted job, to a worker (``claim_next``, ``claim_take``); None for none."""
+        """Give a restore, or the longest admitted job, to a worker (``claim_job``); None for none."""
         while self._admitted:
             _, at, _, row = heapq.heappop(self._admitted)
             if row.state is not JobState.AVAILABLE or row.admitted_at != at:

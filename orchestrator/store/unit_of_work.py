@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DataError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -21,6 +21,7 @@ from orchestrator.store.admission_rows import AdmissionRows
 from orchestrator.store.alarm_rows import AlarmRows
 from orchestrator.store.audit_rows import AuditRows
 from orchestrator.store.base import inline
+from orchestrator.store.connections import begin_relaxed
 from orchestrator.store.item_rows import ItemRows
 from orchestrator.store.job_rows import JobRows
 from orchestrator.store.key_rows import KeyRows
@@ -41,21 +42,6 @@ from orchestrator.store.vault_rows import VaultRows
 from orchestrator.store.worker_rows import WorkerRows
 from orchestrator.use_cases import ports
 from shared.errors import SkyharborError
-
-_SESSION = "-c statement_timeout=15s -c lock_timeout=10s -c idle_in_transaction_session_timeout=15s -c timezone=UTC"
-"""Nothing the tower does takes so long; what does is stuck, and must not hold locks that others wait for."""
-
-
-def open_engine(url: str, *, connections: int = 8) -> Engine:
-    """Return a pool of up to twice ``connections``; connects lazily, checks a connection before lending it."""
-    return create_engine(
-        url,
-        pool_size=connections,
-        max_overflow=connections,
-        pool_timeout=10,
-        pool_pre_ping=True,
-        connect_args={"connect_timeout": 10, "options": _SESSION},
-    )
 
 
 class SqlUnitOfWork:
@@ -129,7 +115,10 @@ class SqlUnitOfWork:
 
     def relax(self) -> None:
         """Let the commit return before it is on the disk. It is atomic and in order all the same."""
-        self._db.execute(inline("SET LOCAL synchronous_commit = off"))
+        if self._db.in_transaction():
+            self._db.execute(inline("SET LOCAL synchronous_commit = off"))
+        else:
+            begin_relaxed(self._db)
 
     def now(self) -> datetime:
         """Return the database's time."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from orchestrator.domain.jobs import Job
-from orchestrator.domain.work import LEASE_SECONDS, Beat, RenewedUnit
+from orchestrator.domain.work import LEASE_SECONDS, Beat, Claimed, RenewedUnit, TakenJob
 from orchestrator.store.bandwidth import read_plan
 from orchestrator.store.base import Rows, inline, statement, to_json
 from orchestrator.store.job_reading import SELECT_JOB, read_job
@@ -28,31 +28,23 @@ FOR UPDATE OF j, mine
 class UnitRows(Rows):
     """Claims and leases, by the database's clock."""
 
-    def claim(self, doorbell: Doorbell | None, *, worker: str, session: str, claim_id: str) -> tuple[Fence, Job] | None:
-        """Take a unit, or None."""
-        if doorbell is None:
-            row = self._one(statement("claim_next"))
-        else:
-            row = self._one(
-                statement("claim_doorbell"), job_id=doorbell.job_id, epoch=doorbell.epoch, unit=doorbell.unit
-            )
-        if row is None:
-            return None
-        unit = 0 if doorbell is None else doorbell.unit
-        taken = self._one(
-            statement("claim_take"),
-            job_id=row["id"],
-            epoch=row["epoch"],
-            unit=unit,
+    def claim(self, doorbell: Doorbell | None, *, worker: str, session: str, claim_id: str) -> Claimed:
+        """Take a unit for a session that is the worker's present one."""
+        row = self._one(
+            statement("claim_job"),
+            job_id=None if doorbell is None else doorbell.job_id,
+            epoch=None if doorbell is None else doorbell.epoch,
             claim_id=claim_id,
             worker=worker,
             session=session,
             lease=LEASE_SECONDS,
         )
-        if taken is None:
-            return None
-        fence = Fence(job_id=row["id"], unit=unit, epoch=taken["epoch"], claim_id=claim_id)
-        return fence, self._jobs([row["id"]])[0]
+        if row is None:
+            raise AssertionError("a claim always gives a row")
+        if row["id"] is None:
+            return Claimed(known=row["known"], taken=None)
+        fence = Fence(job_id=row["id"], unit=0, epoch=row["epoch"], claim_id=claim_id)
+        return Claimed(known=True, taken=TakenJob(fence, read_job(row), row["helpers"]))
 
     def note_type(self, fence: Fence, backup_type: BackupType) -> None:
         """Remember what a backup will really do."""

@@ -40,31 +40,35 @@ def claim(uow: UnitOfWork, *, message: Claim) -> Granted | None:
     # A claim that a power cut of the database takes back is no loss: nobody has a lease then, and the worker's next
     # word is answered 'lost'. Waiting for the disk here would make all claims of a fleet wait, one after the other.
     uow.relax()
-    if not uow.workers.seen(message.worker, message.session):
-        raise SkyharborError("stale-claim", f"a newer process is {message.worker} now")
     granted = None
     if message.lead is None and (message.doorbell is None or message.doorbell.unit == 0):
         granted = _claim_job(uow, message)
     if granted is None and message.shards and (message.doorbell is None or message.doorbell.unit > 0):
+        _note(uow, message)
         granted = _claim_shard(uow, message)
     uow.commit()
     return granted
 
 
 def _claim_job(uow: UnitOfWork, message: Claim) -> Granted | None:
-    taken = uow.units.claim(
-        message.doorbell, worker=message.worker, session=message.session, claim_id=str(uuid.uuid4())
-    )
+    claim_id = str(uuid.uuid4())
+    claimed = uow.units.claim(message.doorbell, worker=message.worker, session=message.session, claim_id=claim_id)
+    if not claimed.known:  # a stranger, or one whose name was taken over
+        _note(uow, message)
+        claimed = uow.units.claim(message.doorbell, worker=message.worker, session=message.session, claim_id=claim_id)
+    taken = claimed.taken
     if taken is None:
         return None
-    fence, job = taken
-    instruction = _instruction(uow, job)
+    instruction = _instruction(uow, taken.job)
     if isinstance(instruction, BackupInstruction):
-        uow.units.note_type(fence, instruction.type)
-    detail = {"attempt": job.attempt, "epoch": fence.epoch}
-    uow.audit.append(actor=f"worker:{message.worker}", action="job.claim", target=job.id, detail=detail)
-    helpers = uow.workers.others_alive(message.worker, within=LEASE_SECONDS)
-    return _granted(fence, job, instruction, helpers=helpers)
+        uow.units.note_type(taken.fence, instruction.type)
+    return _granted(taken.fence, taken.job, instruction, helpers=taken.helpers)
+
+
+def _note(uow: UnitOfWork, message: Claim) -> None:
+    """Note a sign of life of the worker; ``stale-claim`` when a newer session has its name."""
+    if not uow.workers.seen(message.worker, message.session):
+        raise SkyharborError("stale-claim", f"a newer process is {message.worker} now")
 
 
 def _claim_shard(uow: UnitOfWork, message: Claim) -> Granted | None:

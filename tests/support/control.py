@@ -11,8 +11,9 @@ from sqlalchemy import Engine, text
 
 from orchestrator.domain.inventory import Care, Item, Machine, Source, StoredVault, Vault
 from orchestrator.domain.jobs import Job
+from orchestrator.store.connections import open_engine
 from orchestrator.store.schema import upgrade
-from orchestrator.store.unit_of_work import SqlUnitOfWork, open_engine
+from orchestrator.store.unit_of_work import SqlUnitOfWork
 from orchestrator.use_cases.admit import admit
 from orchestrator.use_cases.ask_shards import ask_shards
 from orchestrator.use_cases.claim import claim

@@ -197,12 +197,13 @@ class TwinTowers:
     def claim(self) -> tuple[str | None, str | None]:
         """Have a worker take what was admitted first."""
         with self.plane.uow() as uow:
-            taken = uow.units.claim(None, worker="w", session="s", claim_id=_id(1000 * next(self._numbers)))
+            uow.workers.seen("w", "s")
+            taken = uow.units.claim(None, worker="w", session="s", claim_id=_id(1000 * next(self._numbers))).taken
             uow.commit()
         if taken is not None:
-            self.fences[taken[1].id] = taken[0]
+            self.fences[taken.job.id] = taken.fence
         mine = self.world.claim("w")
-        return None if taken is None else taken[1].id, None if mine is None else mine.id
+        return None if taken is None else taken.job.id, None if mine is None else mine.id
 
     def complete(self, job_id: str, code: str | None = None) -> None:
         """End a running job: well, with an error, or because it was asked to stop."""

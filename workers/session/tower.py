@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-import httpx
 import msgspec
 
 from shared.contracts.work import (
@@ -28,6 +27,7 @@ from shared.contracts.work import (
     Welcome,
 )
 from shared.errors import REGISTRY, SkyharborError
+from workers.session.calls import FAILURES, Caller
 
 _Reply = TypeVar("_Reply")
 
@@ -40,12 +40,8 @@ class TowerClient:
     """
 
     def __init__(self, url: str, token: str, *, timeout: float = 10.0) -> None:
-        self._http = httpx.Client(
-            base_url=f"{url}/work/v1",
-            headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
-            timeout=httpx.Timeout(timeout, connect=5.0),
-            trust_env=False,
-        )
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        self._calls = Caller(f"{url}/work/v1", headers, timeout=timeout, connect=5.0)
 
     def hello(self, message: Hello) -> Welcome:
         """Introduce this process; leases of earlier sessions of the same worker are given up by the tower."""
@@ -82,16 +78,16 @@ class TowerClient:
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        self._calls.close()
 
     def _post(self, verb: str, message: msgspec.Struct) -> bytes:
         try:
-            response = self._http.post(f"/{verb}", content=msgspec.json.encode(message))
-        except httpx.HTTPError as error:
-            raise SkyharborError("server-unreachable", f"{verb}: {error or type(error).__name__}") from error
-        if response.is_success:
-            return response.content
-        raise _refusal(verb, response)
+            status, content = self._calls.post(f"/{verb}", msgspec.json.encode(message))
+        except FAILURES as error:
+            raise SkyharborError("server-unreachable", f"{verb}: {str(error) or type(error).__name__}") from error
+        if 200 <= status < 300:
+            return content
+        raise _refusal(verb, status, content)
 
 
 def _decoded(verb: str, body: bytes, kind: type[_Reply]) -> _Reply:
@@ -102,14 +98,14 @@ def _decoded(verb: str, body: bytes, kind: type[_Reply]) -> _Reply:
         raise SkyharborError("server-unreachable", f"{verb}: the answer is not the tower's: {error}") from error
 
 
-def _refusal(verb: str, response: httpx.Response) -> SkyharborError:
-    if response.status_code >= 500:
-        return SkyharborError("server-unreachable", f"{verb}: HTTP {response.status_code}")
+def _refusal(verb: str, status: int, content: bytes) -> SkyharborError:
+    if status >= 500:
+        return SkyharborError("server-unreachable", f"{verb}: HTTP {status}")
     try:
-        problem = response.json()
+        problem = msgspec.json.decode(content)
         code, detail = str(problem.get("code", "")), str(problem.get("detail", ""))
     except (ValueError, AttributeError):
         code, detail = "", ""
     if code not in REGISTRY:
-        code = "unauthenticated" if response.status_code == 401 else "bad-request"
-    return SkyharborError(code, detail or f"{verb}: HTTP {response.status_code}")
+        code = "unauthenticated" if status == 401 else "bad-request"
+    return SkyharborError(code, detail or f"{verb}: HTTP {status}")

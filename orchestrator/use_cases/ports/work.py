@@ -17,7 +17,7 @@ from orchestrator.domain.ledger import DueFire, ItemPlan, ItemSchedule, Settleme
 from orchestrator.domain.paging import Page, PageRequest
 from orchestrator.domain.slots import Room, Scope, ScopeKey
 from orchestrator.domain.system import SlotScope
-from orchestrator.domain.work import Beat, LostShard, RenewedUnit, ShardCounts, TakenShard
+from orchestrator.domain.work import Beat, Claimed, LostShard, RenewedUnit, ShardCounts, TakenShard
 from shared.contracts.work import Doorbell, Fence
 from shared.model.backup import BackupType
 
@@ -94,8 +94,11 @@ class Jobs(Protocol):
 class Units(Protocol):
     """Claims and leases, by the database's clock."""
 
-    def claim(self, doorbell: Doorbell | None, *, worker: str, session: str, claim_id: str) -> tuple[Fence, Job] | None:
-        """Take the doorbell's unit, or with none the longest admitted one; None when there is nothing to take."""
+    def claim(self, doorbell: Doorbell | None, *, worker: str, session: str, claim_id: str) -> Claimed:
+        """Take the doorbell's job, or with none the longest admitted one, and tell the audit log.
+
+        Nothing for a session that is not its worker's present one; until the commit no other takes the name.
+        """
         ...
 
     def note_type(self, fence: Fence, backup_type: BackupType) -> None:

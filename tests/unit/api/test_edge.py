@@ -238,6 +238,35 @@ def test_a_long_body_is_refused_whether_it_says_so_or_not(operator: httpx.Client
     assert [problem_of(reply)["status"] for reply in (announced, silent)] == [413, 413]
 
 
+def test_a_workers_long_body_is_refused_whether_it_says_so_or_not(url: str) -> None:
+    too_long = b" " * (MAX_BODY_BYTES + 1)
+    with client(url, WORKER_TOKEN) as http:
+        announced = http.post("/work/v1/complete", content=too_long)
+        silent = http.post("/work/v1/complete", content=iter([too_long[: 1 << 20]] * 9))
+    assert [problem_of(reply)["status"] for reply in (announced, silent)] == [413, 413]
+
+
+def test_a_body_that_comes_in_pieces_is_one_message(url: str) -> None:
+    with client(url, WORKER_TOKEN) as http:
+        reply = http.post("/work/v1/claim", content=iter([b'{"worker": "w",', b' "session": 5}']))
+    assert "expected `str`, got `int`" in problem_of(reply)["detail"].lower()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("GET", "claim", 405), ("POST", "clam", 404), ("POST", "", 404)]
+)
+def test_what_the_work_api_does_not_know_is_a_problem(url: str, method: str, path: str, status: int) -> None:
+    with client(url, WORKER_TOKEN) as http:
+        assert problem_of(http.request(method, f"/work/v1/{path}"))["status"] == status
+
+
+@pytest.mark.parametrize("header", ["Bearer", f"Basic {WORKER_TOKEN}", WORKER_TOKEN, f"Bearer {TOKEN}"])
+def test_the_workers_token_comes_as_a_bearer(url: str, header: str) -> None:
+    with client(url, None) as http:
+        reply = http.post("/work/v1/claim", content=b"{}", headers={"Authorization": header})
+    assert (problem_of(reply)["status"], reply.headers["www-authenticate"]) == (401, "Bearer")
+
+
 @pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b"\xff", b'{"worker": 5}'])
 def test_a_message_that_is_not_of_the_contract_is_a_problem(url: str, content: bytes) -> None:
     with client(url, WORKER_TOKEN) as http:
