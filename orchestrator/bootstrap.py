@@ -190,7 +190,7 @@ def run_auditor(settings: Settings) -> None:
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    engine = open_engine(settings.need_database(), connections=1)
+    engine = open_engine(settings.need_database(), connections=2)
     absence = timedelta(seconds=settings.alarm_after_seconds)
     auditor = Auditor(
         lambda: SqlUnitOfWork(engine),

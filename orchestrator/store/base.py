@@ -14,6 +14,8 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, TextClause, text
 
+from orchestrator.store.connections import wake
+
 
 @cache
 def statement(name: str) -> TextClause:
@@ -48,4 +50,4 @@ class Rows:
         return self._db.execute(sql, parameters).rowcount
 
     def _wake(self) -> None:
-        self._db.execute(inline("SELECT pg_notify('skyharbor_tower', '')"))
+        wake(self._db)

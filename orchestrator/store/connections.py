@@ -1,7 +1,7 @@
-"""Connections to PostgreSQL: a pool, and how a transaction on one begins.
+"""Connections to PostgreSQL: a pool, and how a transaction on one begins and ends.
 
-Rule of the file: no round trip that does nothing. A transaction begins by one statement, whatever is set for it, and a
-connection is asked whether it lives only when nobody has used it for a second.
+Rule of the file: no round trip that does nothing. What is set for a transaction travels with its beginning, what is to
+be heard of it with its end, and a connection is asked whether it lives only when nobody has used it for a second.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 import psycopg
+from psycopg.pq import ExecStatus, TransactionStatus
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
@@ -25,29 +26,68 @@ Statements are short and many: compiling one takes longer than running it.
 """
 
 _FRESH_SECONDS = 1.0
-_RELAXED, _GIVEN_BACK = "skyharbor-relaxed", "skyharbor-given-back"
+_IN_TRANSACTION = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
+
+
+class Line(psycopg.Connection[Any]):
+    """The driver's connection, and what its next BEGIN and COMMIT are to say."""
+
+    relaxed = False
+    woken = False
+    given_back_at: float | None = None
 
 
 class Dialect(PGDialect_psycopg):
-    """SQLAlchemy's, but that we begin transactions: the driver, in autocommit mode, does not."""
+    """SQLAlchemy's, but that we begin and end transactions: the driver, in autocommit mode, does not."""
 
     supports_statement_cache = True
 
+    def connect(self, *arguments: Any, **options: Any) -> Any:
+        """Return a new connection."""
+        return Line.connect(*arguments, **options)
+
     def do_begin(self, dbapi_connection: Any) -> None:
         """Begin a transaction, relaxed when ``begin_relaxed`` says so."""
-        relaxed = dbapi_connection.info.pop(_RELAXED, False)
-        dbapi_connection.execute("BEGIN; SET LOCAL synchronous_commit = off" if relaxed else "BEGIN")
+        line: Line = dbapi_connection.driver_connection
+        line.execute("BEGIN; SET LOCAL synchronous_commit = off" if line.relaxed else "BEGIN", prepare=False)
+        line.relaxed = False
+
+    def do_commit(self, dbapi_connection: Any) -> None:
+        """Commit, and have the loops hear of it when ``wake`` says so."""
+        line: Line = dbapi_connection.driver_connection
+        if line.pgconn.transaction_status == TransactionStatus.IDLE:
+            return
+        line.execute("NOTIFY skyharbor_tower; COMMIT" if line.woken else "COMMIT", prepare=False)
+        line.woken = False
+
+    def do_rollback(self, dbapi_connection: Any) -> None:
+        """Undo, and keep what the connection has prepared.
+
+        The driver would throw it away, for the case that a table was changed and that was undone: nobody changes tables
+        here. As it is, every reader ends so.
+        """
+        line: Line = dbapi_connection.driver_connection
+        line.relaxed = line.woken = False
+        pgconn = line.pgconn
+        if pgconn.transaction_status in _IN_TRANSACTION and pgconn.exec_(b"ROLLBACK").status == ExecStatus.COMMAND_OK:
+            return
+        line.rollback()
 
 
 registry.register("postgresql.skyharbor", __name__, "Dialect")
 
 
-def open_engine(url: str, *, connections: int = 8) -> Engine:
-    """Return a pool of up to twice ``connections``; it connects lazily and lends no connection that died meanwhile."""
+def open_engine(url: str, *, connections: int = 16) -> Engine:
+    """Return a pool of ``connections``; it connects lazily and lends no connection that died meanwhile.
+
+    None is closed for being one too many: making a connection costs more than all that a job asks of the database. The
+    one that was used last is lent first, so that few of them work when there is little to do.
+    """
     engine = create_engine(
         make_url(url).set(drivername="postgresql+skyharbor"),
         pool_size=connections,
-        max_overflow=connections,
+        max_overflow=0,
+        pool_use_lifo=True,
         pool_timeout=10,
         connect_args={"connect_timeout": 10, "options": _SESSION, "autocommit": True},
     )
@@ -58,17 +98,30 @@ def open_engine(url: str, *, connections: int = 8) -> Engine:
 
 def begin_relaxed(connection: Connection) -> None:
     """Begin a transaction whose commit returns before it is on the disk. None may have begun."""
-    connection.info[_RELAXED] = True
+    _line(connection).relaxed = True
     connection.begin()
 
 
-def _note(_driver: psycopg.Connection[Any] | None, record: Any) -> None:
-    record.info[_GIVEN_BACK] = time.monotonic()
+def wake(connection: Connection) -> None:
+    """Have the loops hear, at the commit, that there is something to do."""
+    _line(connection).woken = True
 
 
-def _ask(driver: psycopg.Connection[Any], record: Any, _proxy: Any) -> None:
-    if time.monotonic() - record.info.get(_GIVEN_BACK, time.monotonic()) > _FRESH_SECONDS:
+def _line(connection: Connection) -> Line:
+    line = connection.connection.driver_connection
+    if not isinstance(line, Line):
+        raise TypeError("the connection is not one of our engine's")
+    return line
+
+
+def _note(line: Line | None, _record: Any) -> None:
+    if line is not None:
+        line.given_back_at = time.monotonic()
+
+
+def _ask(line: Line, _record: Any, _proxy: Any) -> None:
+    if line.given_back_at is not None and time.monotonic() - line.given_back_at > _FRESH_SECONDS:
         try:
-            driver.execute("SELECT 1")
+            line.execute("SELECT 1")
         except psycopg.Error as error:
             raise InvalidatePoolError from error

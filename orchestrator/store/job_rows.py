@@ -91,6 +91,7 @@ class JobRows(Rows):
         )
         if ended is None:
             raise SkyharborError("stale-claim", f"job {job.id} has moved on")
+        self._wake()
 
     def ask_cancel(self, job: Job) -> None:
         """Set ``cancel_requested_at``; a back-off is over with it."""

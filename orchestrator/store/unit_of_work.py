@@ -21,7 +21,7 @@ from orchestrator.store.admission_rows import AdmissionRows
 from orchestrator.store.alarm_rows import AlarmRows
 from orchestrator.store.audit_rows import AuditRows
 from orchestrator.store.base import inline
-from orchestrator.store.connections import begin_relaxed
+from orchestrator.store.connections import begin_relaxed, wake
 from orchestrator.store.item_rows import ItemRows
 from orchestrator.store.job_rows import JobRows
 from orchestrator.store.key_rows import KeyRows
@@ -126,8 +126,8 @@ class SqlUnitOfWork:
         return moment.astimezone(UTC)
 
     def wake(self) -> None:
-        """Notify the loops at the commit. Equal notices of one transaction are one."""
-        self._db.execute(inline("SELECT pg_notify('skyharbor_tower', '')"))
+        """Notify the loops at the commit."""
+        wake(self._db)
 
     def schema(self) -> str:
         """Return the schema version; an empty text when there is none."""

@@ -35,6 +35,7 @@ def accept_job(
             return Accepted(uow.jobs.get(known_job), True)
     uow.jobs.add([job])
     uow.audit.append(actor=actor, action=action, target=job.id, detail=request)
+    made = uow.jobs.get(job.id)
     uow.wake()
     uow.commit()
-    return Accepted(uow.jobs.get(job.id), False)
+    return Accepted(made, False)

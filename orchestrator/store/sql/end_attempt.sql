@@ -41,4 +41,4 @@ WITH ended AS (
 ), returned AS (
     INSERT INTO slot_return (scope, key, n) SELECT scope, key, n FROM given_back
 )
-SELECT id, pg_notify('skyharbor_tower', '') FROM ended
+SELECT id FROM ended
