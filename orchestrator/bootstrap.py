@@ -153,7 +153,7 @@ def run_loops(settings: Settings) -> None:
         signal.signal(number, lambda *_: ended.set())
     schema.upgrade(url)
     engine = open_engine(url)
-    bell = CeleryBell(broker)
+    bell = CeleryBell(broker, events=settings.task_events)
     running = Loops(
         lambda: SqlUnitOfWork(engine),
         bell=bell,

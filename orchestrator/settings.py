@@ -26,7 +26,7 @@ class Settings:
     ``listen_fd`` is an inherited listening socket and wins over ``bind``, an ``address:port``. ``ready_file`` is where
     the loops and the auditor say that they run. The URLs of alarms and of the dead-man ping are credentials; the
     seconds are those between two rounds of the auditor, of patience with an absence, and before an open alarm is told
-    again.
+    again. ``task_events``: Flower shall see every doorbell.
     """
 
     environment: Mapping[str, str]
@@ -47,6 +47,7 @@ class Settings:
     audit_seconds: float = 60.0
     alarm_after_seconds: float = 60.0
     alarm_again_seconds: float = 86400.0
+    task_events: bool = False
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -72,6 +73,7 @@ class Settings:
             audit_seconds=_seconds(env, "SKYHARBOR_AUDIT_SECONDS", 60.0),
             alarm_after_seconds=_seconds(env, "SKYHARBOR_ALARM_AFTER_SECONDS", 60.0),
             alarm_again_seconds=_seconds(env, "SKYHARBOR_ALARM_AGAIN_SECONDS", 86400.0),
+            task_events=_flag(env, "SKYHARBOR_TASK_EVENTS"),
         )
 
     def need_database(self) -> str:
@@ -88,6 +90,13 @@ class Settings:
             _content(_needed(self.token_file, "SKYHARBOR_TOKEN_FILE"), "SKYHARBOR_TOKEN_FILE"),
             _content(_needed(self.worker_token_file, "SKYHARBOR_WORKER_TOKEN_FILE"), "SKYHARBOR_WORKER_TOKEN_FILE"),
         )
+
+
+def _flag(env: Mapping[str, str], name: str) -> bool:
+    text = env.get(name) or "0"
+    if text not in ("0", "1"):
+        raise SkyharborError("bad-request", f"{name} must be 0 or 1, not {text!r}")
+    return text == "1"
 
 
 def _database_url(text: str | None) -> str | None:

@@ -161,7 +161,7 @@ def run(settings: WorkerSettings) -> int:
     process = WorkerProcess(settings)
     try:
         process.open()
-        app = make_app(settings.broker_url)
+        app = make_app(settings.broker_url, events=settings.task_events)
         register(app, name=TASK, answer=process.seats.answer)
         _drain_on_shutdown(process.drain)
         if settings.ready_file is not None:

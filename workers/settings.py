@@ -23,7 +23,7 @@ class WorkerSettings:
     ``name`` must be held by one living process only; a lock file in ``state`` sees to it. ``keyring`` holds the
     unwrapped data keys of the machines that this worker protects. ``shard_entries``: the size from which on a backup is
     shared with other workers. ``ready_file`` is where the worker says that the tower knows it and
-    the broker answers.
+    the broker answers. ``task_events``: Flower shall see every task.
     """
 
     tower_url: str
@@ -36,6 +36,7 @@ class WorkerSettings:
     log_file: str | None
     ready_file: str | None
     shard_entries: int
+    task_events: bool = False
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> WorkerSettings:
@@ -58,6 +59,7 @@ class WorkerSettings:
             log_file=env.get("SKYHARBOR_LOG_FILE") or None,
             ready_file=env.get("SKYHARBOR_READY_FILE") or None,
             shard_entries=_entries(env.get("SKYHARBOR_SHARD_ENTRIES") or str(SHARD_ENTRIES)),
+            task_events=_flag(env, "SKYHARBOR_TASK_EVENTS"),
         )
 
 
@@ -88,6 +90,13 @@ def _need(env: Mapping[str, str], name: str) -> str:
             "bad-request", f"{name} is not set", hint="Set it in the environment; see 'skyharbor serve --help'."
         )
     return value
+
+
+def _flag(env: Mapping[str, str], name: str) -> bool:
+    text = env.get(name) or "0"
+    if text not in ("0", "1"):
+        raise SkyharborError("bad-request", f"{name} must be 0 or 1, not {text!r}")
+    return text == "1"
 
 
 def _count(text: str) -> int:

@@ -23,11 +23,14 @@ CONNECT_SECONDS = 2.0
 
 
 class CeleryBell:
-    """The broker behind ``broker_url``: redis://, redis+socket://, rediss://, amqp:// or amqps://. One thread."""
+    """The broker behind ``broker_url``: redis://, redis+socket://, rediss://, amqp:// or amqps://. One thread.
 
-    def __init__(self, broker_url: str) -> None:
+    With ``events`` Flower sees every doorbell.
+    """
+
+    def __init__(self, broker_url: str, *, events: bool = False) -> None:
         self._app = Celery("skyharbor", broker=broker_url, set_as_current=False)
-        self._app.conf.update(_settings(broker_url))
+        self._app.conf.update(_settings(broker_url, events=events))
         transport = self._app.connection_for_write()
         known: Any = (*transport.connection_errors, *transport.channel_errors)  # typed too widely by the stubs
         self._failures: tuple[type[Exception], ...] = (KombuError, OSError, *known)
@@ -64,10 +67,10 @@ class CeleryBell:
         return self._producer
 
 
-def _settings(broker_url: str) -> dict[str, Any]:
+def _settings(broker_url: str, *, events: bool) -> dict[str, Any]:
     return {
         **broker_settings(broker_url),
-        "task_send_sent_event": True,
+        "task_send_sent_event": events,
         "task_publish_retry": False,
         "broker_connection_timeout": CONNECT_SECONDS,
         "broker_connection_retry": False,

@@ -87,6 +87,7 @@ def make_plan(
             concurrency=request.seats or _seats(),
             started_at=started_at,
             environment=surroundings.environment,
+            flower=request.flower,
         )
 
     def tower() -> list[Part]:

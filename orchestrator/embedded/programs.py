@@ -87,6 +87,7 @@ class Wiring:
     concurrency: int
     started_at: str  # RFC 3339, UTC
     environment: Mapping[str, str]  # of whoever started the stack
+    flower: bool = False  # so every doorbell and task is told to it
 
 
 def api(wiring: Wiring) -> Program:
@@ -117,6 +118,7 @@ def loops(wiring: Wiring) -> Program:
             SKYHARBOR_DATABASE_URL=wiring.database_url,
             SKYHARBOR_BROKER_URL=wiring.broker_url,
             SKYHARBOR_READY_FILE=ready_file,
+            **_told(wiring),
         ),
         answers=lambda: True,
         ready_file=ready_file,
@@ -158,6 +160,7 @@ def worker(wiring: Wiring) -> Program:
             SKYHARBOR_WORKER_NAME=WORKER_NAME,
             SKYHARBOR_WORKER_STATE=wiring.home.worker,
             SKYHARBOR_WORKER_CONCURRENCY=str(wiring.concurrency),
+            **_told(wiring),
         ),
         answers=lambda: _worker_said_hello(wiring),
         needed=False,
@@ -176,6 +179,10 @@ def flower(wiring: Wiring) -> Program:
         answers=lambda: get(port, "/healthcheck") is not None,
         needed=False,
     )
+
+
+def _told(wiring: Wiring) -> dict[str, str]:
+    return {"SKYHARBOR_TASK_EVENTS": "1"} if wiring.flower else {}
 
 
 def flower_port(api_port: int) -> int:

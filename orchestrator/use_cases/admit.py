@@ -33,6 +33,9 @@ def admit(uow: UnitOfWork, *, leadership: Leadership | None = None) -> int:
 
     Everything of a tick is kept together: states, slots, epochs, doorbells.
     """
+    # What a power cut takes back was never admitted: the jobs wait as before, and of claims of them, which came later,
+    # nothing is left either. Waiting for the disk here would make the whole queue wait.
+    uow.relax()
     if not uow.admission.enter():
         return 0
     if leadership is not None:
@@ -96,6 +99,7 @@ def _tripped(uow: UnitOfWork) -> Sequence[str]:
 
 def explain_waits(uow: UnitOfWork) -> int:
     """Set the wait reason of every waiting job; returns how many changed."""
+    uow.relax()
     closed = closed_policies(uow, now=uow.now())
     changed = uow.admission.explain_waits(
         dark=closed[Closed.BLACKOUT], shut=closed[Closed.WINDOW], tripped=_tripped(uow)

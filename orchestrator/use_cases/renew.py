@@ -22,6 +22,7 @@ def renew(uow: UnitOfWork, *, message: Renew) -> Renewed:
     """Renew what is still the worker's. Verdicts come in the order asked; an empty list is a sign of life."""
     if len(message.units) > MOST_UNITS:
         raise SkyharborError("bad-request", f"at most {MOST_UNITS} units in one renewal")
+    uow.relax()  # a lease that is a second older after a power cut is still a lease
     current = uow.workers.seen(message.worker, message.session)
     alive = {}
     if current and message.units:

@@ -210,7 +210,10 @@ class Admission(Protocol):
         ...
 
     def recent_ends(self, *, seconds: float) -> Mapping[str, int]:
-        """Return how many attempts have ended within so many seconds, by error code; good ones under an empty code."""
+        """Return how many attempts have ended within so many seconds, by error code; good ones under an empty code.
+
+        While none has failed the good ones need not be counted.
+        """
         ...
 
     def retries_running(self) -> int:

@@ -27,6 +27,7 @@ def test_every_usual_spelling_of_a_database_url_names_our_driver(scheme: str) ->
         ("SKYHARBOR_BIND", "0.0.0.0:99999"),
         ("SKYHARBOR_LISTEN_FD", "three"),
         ("SKYHARBOR_LOG_LEVEL", "chatty"),
+        ("SKYHARBOR_TASK_EVENTS", "yes"),
         ("SKYHARBOR_AUDIT_SECONDS", "often"),
         ("SKYHARBOR_AUDIT_SECONDS", "0"),
         ("SKYHARBOR_AUDIT_SECONDS", "nan"),

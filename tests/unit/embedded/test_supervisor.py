@@ -102,6 +102,7 @@ def test_no_program_carries_a_secret_where_everybody_can_read_it(home: Home) -> 
             listener=listener.fileno(),
             concurrency=2,
             started_at="",
+            flower=True,
             environment={
                 "BROKER_URL": "redis://elsewhere",
                 "CELERY_BROKER_READ_URL": "redis://elsewhere",
@@ -114,6 +115,7 @@ def test_no_program_carries_a_secret_where_everybody_can_read_it(home: Home) -> 
     assert [part.name for part in parts if "hunter2" in " ".join(part.command().argv)] == []
     assert [part.name for part in [*parts, auditor] if "hunter3" in str(part.environment)] == ["auditor"]
     assert "hunter" not in " ".join(auditor.command().argv)
+    assert [part.name for part in parts if part.environment.get("SKYHARBOR_TASK_EVENTS")] == ["loops", "worker"]
     flower = parts[3].environment
     assert (flower["CELERY_BROKER_URL"], "elsewhere" in " ".join(flower.values())) == (wiring.broker_url, False)
 
