@@ -53,11 +53,14 @@ class Dialect(PGDialect_psycopg):
         line.relaxed = False
 
     def do_commit(self, dbapi_connection: Any) -> None:
-        """Commit, and have the loops hear of it when ``wake`` says so."""
+        """Commit, and then have the loops hear of it when ``wake`` says so, in the same trip.
+
+        Not within the transaction: PostgreSQL lets those that notify commit one after the other, each to the disk.
+        """
         line: Line = dbapi_connection.driver_connection
         if line.pgconn.transaction_status == TransactionStatus.IDLE:
             return
-        line.execute("NOTIFY skyharbor_tower; COMMIT" if line.woken else "COMMIT", prepare=False)
+        line.execute("COMMIT; NOTIFY skyharbor_tower" if line.woken else "COMMIT", prepare=False)
         line.woken = False
 
     def do_rollback(self, dbapi_connection: Any) -> None:
