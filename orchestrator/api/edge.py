@@ -1,6 +1,7 @@
 """What the routes share at the edge: how they reach the application, and the types of texts and times on the wire.
 
-Rule of the file: a type here says what is allowed on the wire, not what it means.
+Rule of the file: a type here says what is allowed on the wire, not what it means. What a route depends on never waits,
+so it is ``async``: the framework would take a thread for each of them otherwise.
 """
 
 from __future__ import annotations
@@ -62,14 +63,14 @@ RefQuery = Annotated[str | None, Query(description="A name or an id", max_length
 """A thing named in the query."""
 
 
-def _page(
+async def _page(
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT,
     cursor: Annotated[str | None, Query(max_length=1024, pattern=_NO_NUL)] = None,
 ) -> PageRequest:
     return PageRequest(limit=limit, cursor=cursor)
 
 
-def _application(request: Request) -> Application:
+async def _application(request: Request) -> Application:
     application = request.app.state.application
     if not isinstance(application, Application):
         raise TypeError("the API was built without an application")

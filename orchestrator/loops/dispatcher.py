@@ -20,7 +20,7 @@ class Dispatcher:
     """One admission per step, and reasons about every second.
 
     Under load a step follows the other, and reading all that waits each time would take from those who do the work.
-    ``admitted`` is called after a step that admitted something: it wakes the relay.
+    ``stepped`` is called after each admission: it wakes the relay, for these doorbells and those of offered shards.
     """
 
     def __init__(
@@ -29,12 +29,12 @@ class Dispatcher:
         *,
         clock: Clock,
         leading: Callable[[], Leadership | None],
-        admitted: Callable[[], None],
+        stepped: Callable[[], None],
     ) -> None:
         self._unit_of_work = unit_of_work
         self._clock = clock
         self._leading = leading
-        self._admitted = admitted
+        self._stepped = stepped
         self._explain_at = 0.0
 
     def step(self) -> bool:
@@ -43,9 +43,8 @@ class Dispatcher:
         if leadership is None:
             return False
         with self._unit_of_work() as uow:
-            count = admit(uow, leadership=leadership)
-        if count:
-            self._admitted()
+            admit(uow, leadership=leadership)
+        self._stepped()
         if self._clock.monotonic() >= self._explain_at:
             with self._unit_of_work() as uow:
                 explain_waits(uow)

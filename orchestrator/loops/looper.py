@@ -6,6 +6,7 @@ Rule of the file: a failing step is logged and tried again, later each time up t
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 import structlog
@@ -20,12 +21,14 @@ LONGEST_BACKOFF = 30.0
 class Looper:
     """Runs ``step`` every ``interval`` seconds, and at once when woken.
 
-    A step returns True to be called again immediately.
+    A step returns True to be called again immediately. ``spacing``: a waking that comes within so many seconds after a
+    step began waits until they are over, so that what comes in a rush is done together.
     """
 
-    def __init__(self, name: str, *, interval: float, step: Callable[[], bool]) -> None:
+    def __init__(self, name: str, *, interval: float, step: Callable[[], bool], spacing: float = 0.0) -> None:
         self.name = name
         self._interval = interval
+        self._spacing = spacing
         self._step = step
         self._woken = threading.Event()
         self._stopping = threading.Event()
@@ -53,11 +56,13 @@ class Looper:
     def _run(self) -> None:
         while not self._stopping.is_set():
             self._woken.clear()
+            began = time.monotonic()
             pause = self._attempt()
             if self._failures:
                 # A waking does not shorten a back-off: the waker may be as broken as the step.
                 self._stopping.wait(pause)
-            else:
+            elif pause:
+                self._stopping.wait(max(0.0, began + self._spacing - time.monotonic()))
                 self._woken.wait(pause)
 
     def _attempt(self) -> float:

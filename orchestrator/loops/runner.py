@@ -28,6 +28,9 @@ from shared.model.ids import new_id
 
 _log = structlog.get_logger(__name__)
 
+_RUSH_SECONDS = 0.05
+"""A herd of requests and of ends is admitted in some twenty ticks a second, not in one tick for each of them."""
+
 
 class Loops:
     """Starts and stops everything.
@@ -49,8 +52,8 @@ class Loops:
         self._leader = Leader(unit_of_work, clock=clock, holder=holder or _own_name())
         leading = self._leader.current
         self._relay = Looper("relay", interval=1.0, step=Relay(unit_of_work, bell=bell).step)
-        dispatcher = Dispatcher(unit_of_work, clock=clock, leading=leading, admitted=self._relay.wake)
-        self._dispatcher = Looper("dispatcher", interval=1.0, step=dispatcher.step)
+        dispatcher = Dispatcher(unit_of_work, clock=clock, leading=leading, stepped=self._relay.wake)
+        self._dispatcher = Looper("dispatcher", interval=1.0, step=dispatcher.step, spacing=_RUSH_SECONDS)
         planner = Planner(unit_of_work, clock=clock, leading=leading)
         rescuer = Rescuer(unit_of_work, clock=clock, chance=chance, leading=leading)
         sweeper = Sweeper(unit_of_work, clock=clock, leading=leading)
@@ -101,7 +104,8 @@ class Loops:
         while not self._stopping.is_set():
             if self._wakeups.wait(1.0):
                 self._dispatcher.wake()
-                self._relay.wake()
+                if not self.leading():  # otherwise the dispatcher wakes it, once it has admitted what there is
+                    self._relay.wake()
 
 
 def _own_name() -> str:
