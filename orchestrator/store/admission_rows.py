@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import RowMapping
-
 from orchestrator.domain.admission import Candidate, Holder, Needs
 from orchestrator.domain.slots import Places, Room, ScopeKey, room_of
 from orchestrator.domain.urgency import AGEING, CLASS_STEP, FIRST_RANK
-from orchestrator.store.base import Rows, inline, statement
+from orchestrator.store.base import RowMapping, Rows, inline, statement
 from shared.errors import SkyharborError
 from shared.model.backup import JobKind
 

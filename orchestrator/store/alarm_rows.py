@@ -9,11 +9,9 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TypeVar
 
-from sqlalchemy import RowMapping
-
 from orchestrator.domain.alarms import Alarm, AlarmKind, Finding
 from orchestrator.domain.paging import Page, PageRequest, decode_cursor
-from orchestrator.store.base import Rows, inline
+from orchestrator.store.base import RowMapping, Rows, inline
 from orchestrator.store.paging import cut
 from shared.model.ids import new_id
 

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import RowMapping
-
 from orchestrator.domain.audit import GENESIS, line_hash
 from orchestrator.domain.inventory import AuditEntry
-from orchestrator.store.base import Rows, inline, statement, to_json
+from orchestrator.store.base import RowMapping, Rows, inline, statement, to_json
 
 _LOCK = 0x61756469  # "audi"
 

@@ -8,13 +8,17 @@ never pasted.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, TextClause, text
+from sqlalchemy import Connection, TextClause, text
 
-from orchestrator.store.connections import wake
+from orchestrator.store.connections import run, wake
+
+RowMapping = Mapping[str, Any]
+"""One row, by the names of its columns."""
 
 
 @cache
@@ -40,14 +44,14 @@ class Rows:
     def __init__(self, connection: Connection) -> None:
         self._db = connection
 
-    def _all(self, sql: TextClause, **parameters: Any) -> list[RowMapping]:
-        return list(self._db.execute(sql, parameters).mappings())
+    def _all(self, sql: TextClause, **parameters: Any) -> list[dict[str, Any]]:
+        return run(self._db, sql, parameters).fetchall()
 
-    def _one(self, sql: TextClause, **parameters: Any) -> RowMapping | None:
-        return self._db.execute(sql, parameters).mappings().first()
+    def _one(self, sql: TextClause, **parameters: Any) -> dict[str, Any] | None:
+        return run(self._db, sql, parameters).fetchone()
 
     def _run(self, sql: TextClause, **parameters: Any) -> int:
-        return self._db.execute(sql, parameters).rowcount
+        return run(self._db, sql, parameters).rowcount
 
     def _wake(self) -> None:
         wake(self._db)

@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import msgspec
-from sqlalchemy import RowMapping
 from sqlalchemy.exc import IntegrityError
 
 from orchestrator.domain.inventory import Care, Item, LastPoint, Named, NewItem, Source
 from orchestrator.domain.paging import Page, PageRequest, decode_cursor
 from orchestrator.domain.policy import RetentionSpec
-from orchestrator.store.base import Rows, inline, statement, to_json
+from orchestrator.store.base import RowMapping, Rows, inline, statement, to_json
 from orchestrator.store.paging import cut
 from shared.contracts.work import ExcludeRules
 from shared.errors import SkyharborError

@@ -5,10 +5,9 @@ Rule of the file: reading only; what the queue looks like is asked for separatel
 
 from __future__ import annotations
 
-from sqlalchemy import RowMapping
-
 from orchestrator.domain.job_states import JobState
 from orchestrator.domain.jobs import Job, JobError, Trigger
+from orchestrator.store.base import RowMapping
 from shared.model.backup import BackupType, ConflictRule, JobKind
 
 SELECT_JOB = """

@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import RowMapping
 
 from orchestrator.domain.ledger import DueFire, ItemPlan, ItemSchedule, Settlement
 from orchestrator.domain.policy import PolicySpec
-from orchestrator.store.base import Rows, inline, statement
+from orchestrator.store.base import RowMapping, Rows, inline, statement
 
 
 class LedgerRows(Rows):

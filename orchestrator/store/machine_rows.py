@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import RowMapping
 from sqlalchemy.exc import IntegrityError
 
 from orchestrator.domain.inventory import DEFAULT_TENANT, Machine
 from orchestrator.domain.paging import Page, PageRequest, decode_cursor
 from orchestrator.domain.slots import MACHINE_CAPACITY
-from orchestrator.store.base import Rows, inline, to_json
+from orchestrator.store.base import RowMapping, Rows, inline, to_json
 from orchestrator.store.paging import cut
 from shared.errors import SkyharborError
 

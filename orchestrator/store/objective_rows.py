@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import RowMapping
-
 from orchestrator.domain.estimate import USUAL_SECONDS
 from orchestrator.domain.objectives import WINDOW, Record, Verdict
 from orchestrator.domain.paging import Page, PageRequest, decode_cursor
-from orchestrator.store.base import Rows, inline
+from orchestrator.store.base import RowMapping, Rows, inline
 from orchestrator.store.paging import cut
 from shared.model.backup import JobKind
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from sqlalchemy import RowMapping
 from sqlalchemy.exc import IntegrityError
 
 from orchestrator.domain.inventory import Named, NewPoint, RecoveryPoint
 from orchestrator.domain.job_states import PointState
 from orchestrator.domain.paging import Page, PageRequest, decode_cursor
-from orchestrator.store.base import Rows, inline
+from orchestrator.store.base import RowMapping, Rows, inline
 from orchestrator.store.ids import full_id
 from orchestrator.store.paging import cut
 from shared.errors import SkyharborError

@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import msgspec
-from sqlalchemy import RowMapping
 
 from orchestrator.domain.inventory import PolicyRecord, PolicyVersion
 from orchestrator.domain.paging import Page, PageRequest, decode_cursor
 from orchestrator.domain.policy import PolicySpec
-from orchestrator.store.base import Rows, inline, statement, to_json
+from orchestrator.store.base import RowMapping, Rows, inline, statement, to_json
 from orchestrator.store.paging import cut
 from shared.model.ids import new_id
 

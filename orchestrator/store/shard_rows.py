@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import RowMapping
-
 from orchestrator.domain.work import LEASE_SECONDS, MOST_SHARD_LOSSES, LostShard, ShardCounts, TakenShard
-from orchestrator.store.base import Rows, inline, statement
+from orchestrator.store.base import RowMapping, Rows, inline, statement
 from shared.contracts.work import MOST_SHARDS, Doorbell, Fence
 from shared.errors import SkyharborError
 

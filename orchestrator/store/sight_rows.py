@@ -8,13 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import RowMapping
-
 from orchestrator.domain.alarms import AlarmKind
 from orchestrator.domain.job_states import TERMINAL
 from orchestrator.domain.oversight import DamagedPoint, EndlessJob, OverdueItem, PlannerLag, PointHistory
 from orchestrator.domain.sizes import MOST_EARLIER, PointSize
-from orchestrator.store.base import Rows, inline, statement
+from orchestrator.store.base import RowMapping, Rows, inline, statement
 from orchestrator.store.objective_rows import PROMISE
 from shared.model.backup import BackupType
 

@@ -6,14 +6,13 @@ go, nowhere else.
 
 from __future__ import annotations
 
-from sqlalchemy import RowMapping
 from sqlalchemy.exc import IntegrityError
 
 from orchestrator.domain.inventory import StoredVault, Vault
 from orchestrator.domain.paging import Page, PageRequest, decode_cursor
 from orchestrator.domain.slots import VAULT_CAPACITY, VAULT_RESTORE_FLOOR
 from orchestrator.store.bandwidth import read_plan, write_plan
-from orchestrator.store.base import Rows, inline
+from orchestrator.store.base import RowMapping, Rows, inline
 from orchestrator.store.paging import cut
 from shared.errors import SkyharborError
 from shared.model.bandwidth import BandwidthPlan
