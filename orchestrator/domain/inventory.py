@@ -172,6 +172,7 @@ class RecoveryPoint:
     verified_how: str | None = None
     held_until: datetime | None = None
     warnings: int = 0
+    vault_bandwidth: BandwidthPlan = UNLIMITED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,6 +204,16 @@ class StoredVault:
     name: str
     url: str
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AuditLine:
+    """What is to be said in the audit log: who did what to which thing."""
+
+    actor: str
+    action: str
+    target: str
+    detail: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, NoReturn, Self, cast
 
 from orchestrator.domain.admission import Candidate, Holder, Needs
+from orchestrator.domain.inventory import AuditLine
 from orchestrator.domain.job_states import JobState
 from orchestrator.domain.jobs import Ending, Job, NewJob
 from orchestrator.domain.policy import PolicySpec
@@ -150,6 +151,7 @@ class MemoryJobs(_Absent):
         ending: Ending,
         *,
         completed: Fence | None = None,  # noqa: ARG002 - the port's signature
+        told: AuditLine | None = None,  # noqa: ARG002 - the port's signature
     ) -> None:
         """Apply an ending; ``stale-claim``."""
         self._world.end_attempt(job, ending)

@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any, LiteralString
 
 import psycopg
+from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.rows import dict_row
 from sqlalchemy import Connection, Engine, TextClause, create_engine, event
@@ -52,7 +53,7 @@ class Dialect(PGDialect_psycopg):
     def do_begin(self, dbapi_connection: Any) -> None:
         """Begin a transaction, relaxed when ``begin_relaxed`` says so."""
         line: Line = dbapi_connection.driver_connection
-        line.execute("BEGIN; SET LOCAL synchronous_commit = off" if line.relaxed else "BEGIN", prepare=False)
+        _say(line, b"BEGIN; SET LOCAL synchronous_commit = off" if line.relaxed else b"BEGIN")
         line.relaxed = False
 
     def do_commit(self, dbapi_connection: Any) -> None:
@@ -63,7 +64,7 @@ class Dialect(PGDialect_psycopg):
         line: Line = dbapi_connection.driver_connection
         if line.pgconn.transaction_status == TransactionStatus.IDLE:
             return
-        line.execute("COMMIT; NOTIFY skyharbor_tower" if line.woken else "COMMIT", prepare=False)
+        _say(line, b"COMMIT; NOTIFY skyharbor_tower" if line.woken else b"COMMIT")
         line.woken = False
 
     def do_rollback(self, dbapi_connection: Any) -> None:
@@ -74,10 +75,10 @@ class Dialect(PGDialect_psycopg):
         """
         line: Line = dbapi_connection.driver_connection
         line.relaxed = line.woken = False
-        pgconn = line.pgconn
-        if pgconn.transaction_status in _IN_TRANSACTION and pgconn.exec_(b"ROLLBACK").status == ExecStatus.COMMAND_OK:
-            return
-        line.rollback()
+        if line.pgconn.transaction_status in _IN_TRANSACTION:
+            _say(line, b"ROLLBACK")
+        else:
+            line.rollback()
 
 
 _DIALECT = Dialect()  # type: ignore[no-untyped-call]
@@ -123,6 +124,13 @@ def run(connection: Connection, sql: TextClause, parameters: Mapping[str, Any]) 
 def _plain(sql: TextClause) -> LiteralString:
     """Return a statement as the driver takes it, with its parameters named in its way."""
     return str(sql.compile(dialect=_DIALECT))
+
+
+def _say(line: Line, command: bytes) -> None:
+    """Send a command that has no parameters and no rows."""
+    result = line.pgconn.exec_(command)
+    if result.status != ExecStatus.COMMAND_OK:
+        raise error_from_result(result)
 
 
 def begin_relaxed(connection: Connection) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
+from orchestrator.domain.inventory import AuditLine
 from orchestrator.domain.job_states import TERMINAL, JobState
 from orchestrator.domain.jobs import Ending, Job, JobFilter, NewJob, WaitReason
 from orchestrator.domain.paging import Page, PageRequest, decode_cursor
@@ -66,7 +67,9 @@ class JobRows(Rows):
         jobs = [read_job(row) for row in self._all(inline(sql), **parameters)]
         return cut(jobs, request.limit, lambda job: job.id)
 
-    def end_attempt(self, job: Job, ending: Ending, *, completed: Fence | None = None) -> None:
+    def end_attempt(
+        self, job: Job, ending: Ending, *, completed: Fence | None = None, told: AuditLine | None = None
+    ) -> None:
         """Apply an ending, in one statement. The job is locked already: only so does it see all of its shards."""
         ended = self._one(
             statement("end_attempt"),
@@ -88,6 +91,9 @@ class JobRows(Rows):
             failed=ending.error is not None and ending.state in _FAILED,
             completed_epoch=None if completed is None else completed.epoch,
             completed_claim_id=None if completed is None else completed.claim_id,
+            actor=None if told is None else told.actor,
+            action=None if told is None else told.action,
+            detail=None if told is None else to_json(dict(told.detail)),
         )
         if ended is None:
             raise SkyharborError("stale-claim", f"job {job.id} has moved on")

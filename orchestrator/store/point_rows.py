@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from orchestrator.domain.inventory import Named, NewPoint, RecoveryPoint
 from orchestrator.domain.job_states import PointState
 from orchestrator.domain.paging import Page, PageRequest, decode_cursor
+from orchestrator.store.bandwidth import read_plan
 from orchestrator.store.base import RowMapping, Rows, inline
 from orchestrator.store.ids import full_id
 from orchestrator.store.paging import cut
@@ -20,7 +21,8 @@ from shared.errors import SkyharborError
 from shared.model.backup import BackupType
 
 _SELECT = """
-SELECT r.*, i.name AS item_name, m.name AS machine_name, m.key_slots, v.name AS vault_name, v.url AS vault_url
+SELECT r.*, i.name AS item_name, m.name AS machine_name, m.key_slots, v.name AS vault_name, v.url AS vault_url,
+       v.bandwidth AS vault_bandwidth
 FROM recovery_point r
 JOIN item i ON i.id = r.item_id
 JOIN machine m ON m.id = r.machine_id
@@ -152,4 +154,5 @@ def _point(row: RowMapping) -> RecoveryPoint:
         verified_how=row["verified_how"],
         held_until=row["held_until"],
         warnings=row["warnings"],
+        vault_bandwidth=read_plan(row["vault_bandwidth"]),
     )

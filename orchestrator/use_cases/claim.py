@@ -101,7 +101,7 @@ def _granted(fence: Fence, job: Job, instruction: Instruction, *, helpers: int) 
 def _instruction(uow: UnitOfWork, job: Job) -> Instruction:
     if job.kind is JobKind.BACKUP:
         return _backup(uow, job)
-    point = _point_ref(uow, uow.points.get(job.point_id))
+    point = _point_ref(uow.points.get(job.point_id))
     if job.kind is JobKind.RESTORE:
         return RestoreInstruction(
             point=point, target=job.target or "", paths=job.paths, conflict=job.conflict or ConflictRule.SKIP
@@ -128,12 +128,12 @@ def _backup(uow: UnitOfWork, job: Job) -> BackupInstruction:
     )
 
 
-def _point_ref(uow: UnitOfWork, point: RecoveryPoint) -> PointRef:
+def _point_ref(point: RecoveryPoint) -> PointRef:
     return PointRef(
         point_id=point.id,
         machine=MachineRef(id=point.machine.id, name=point.machine.name, key_slots=point.machine_key_slots),
         item=ItemRef(id=point.item.id, name=point.item.name),
-        vault=_vault_ref(uow.vaults.get(point.vault.id)),
+        vault=VaultRef(id=point.vault.id, name=point.vault.name, url=point.vault_url, bandwidth=point.vault_bandwidth),
     )
 
 

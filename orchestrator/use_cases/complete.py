@@ -12,7 +12,7 @@ from datetime import datetime
 import msgspec
 
 from orchestrator.domain.estimate import MIB, with_run
-from orchestrator.domain.inventory import NewPoint
+from orchestrator.domain.inventory import AuditLine, NewPoint
 from orchestrator.domain.job_states import JobState, PointState
 from orchestrator.domain.jobs import Ending, Job
 from orchestrator.domain.names import check_text, printable
@@ -45,13 +45,13 @@ def complete(uow: UnitOfWork, *, message: Complete, chance: float) -> None:
     if isinstance(outcome, BackupDone):
         uow.points.add(_new_point(job, outcome))
         _learn(uow, job, outcome)
-    uow.jobs.end_attempt(job, ending, completed=fence)
-    if isinstance(outcome, VerifyDone):
-        _judge_point(uow, job, outcome)
     detail: dict[str, object] = {"state": str(ending.state), "attempt": job.attempt, "epoch": fence.epoch}
     if ending.error is not None:
         detail["error"] = ending.error.code
-    uow.audit.append(actor=f"worker:{job.worker}", action="job.end", target=job.id, detail=detail)
+    told = AuditLine(f"worker:{job.worker}", "job.end", job.id, detail)
+    uow.jobs.end_attempt(job, ending, completed=fence, told=told)
+    if isinstance(outcome, VerifyDone):
+        _judge_point(uow, job, outcome)
     uow.commit()
 
 

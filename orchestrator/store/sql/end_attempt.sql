@@ -40,5 +40,8 @@ WITH ended AS (
     DELETE FROM slot_hold h USING ended WHERE h.job_id = ended.id RETURNING h.scope, h.key, h.n
 ), returned AS (
     INSERT INTO slot_return (scope, key, n) SELECT scope, key, n FROM given_back
+), told AS (
+    INSERT INTO audit_unsealed (actor, action, target, detail)
+    SELECT CAST(:actor AS text), CAST(:action AS text), id, CAST(:detail AS jsonb) FROM ended WHERE CAST(:actor AS text) IS NOT NULL
 )
 SELECT id FROM ended

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Protocol
 
 from orchestrator.domain.admission import Candidate, Holder, Needs
-from orchestrator.domain.inventory import Tenant
+from orchestrator.domain.inventory import AuditLine, Tenant
 from orchestrator.domain.jobs import Ending, Job, JobFilter, NewJob
 from orchestrator.domain.ledger import DueFire, ItemPlan, ItemSchedule, Settlement
 from orchestrator.domain.paging import Page, PageRequest
@@ -67,10 +67,13 @@ class Jobs(Protocol):
         """Newest first."""
         ...
 
-    def end_attempt(self, job: Job, ending: Ending, *, completed: Fence | None = None) -> None:
+    def end_attempt(
+        self, job: Job, ending: Ending, *, completed: Fence | None = None, told: AuditLine | None = None
+    ) -> None:
         """Apply an ending to a locked job: epoch + 1, lease gone, slots given back, loops woken.
 
-        ``completed`` is the fence of the worker that reported it, kept for ``Units.was_completed``.
+        ``completed`` is the fence of the worker that reported it, kept for ``Units.was_completed``. ``told``
+        goes to the audit log in the same statement.
         """
         ...
 
