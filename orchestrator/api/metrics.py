@@ -55,6 +55,7 @@ class _Collected(Collector):
         yield missed
         yield _by("skyharbor_alarms_open", "Open alarms by kind", "kind", numbers.alarms_open)
         yield _by("skyharbor_items", "Items by how they stand to their RPO", "verdict", numbers.items_by_verdict)
+        yield _one("skyharbor_audit_unsealed", "Audit lines that are not in the chain yet", numbers.audit_unsealed)
         if numbers.auditor_round_at is not None:
             round_at = numbers.auditor_round_at.timestamp()
             yield _one("skyharbor_auditor_round_timestamp_seconds", "When the auditor's last round was", round_at)
