@@ -252,6 +252,17 @@ def reserve(
     return made
 
 
+def all_fit(heads: Iterable[Candidate], *, room: Mapping[ScopeKey, Room]) -> bool:
+    """Tell whether all of these jobs fit at once, so that none of them needs a reservation."""
+    account = _Account(room)
+    for head in heads:
+        slots = account.fitting(head)
+        if slots is None:
+            return False
+        account.take(slots)
+    return True
+
+
 def _passed_on(
     holders: Iterable[tuple[datetime, int]], wanted: int, *, count: int, until: datetime
 ) -> list[tuple[datetime, int]]:

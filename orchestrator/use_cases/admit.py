@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from orchestrator.domain.admission import MOST_HEADS, Candidate, Needs, choose, reserve
+from orchestrator.domain.admission import MOST_HEADS, Candidate, Needs, Reservation, all_fit, choose, reserve
 from orchestrator.domain.breaker import SECONDS, retries_allowed, tripped
 from orchestrator.domain.retry import after_missed_start
 from orchestrator.domain.slots import ScopeKey
@@ -45,7 +45,7 @@ def admit(uow: UnitOfWork, *, leadership: Leadership | None = None) -> int:
     now = uow.now()
     closed = [name for names in closed_policies(uow, now=now).values() for name in names]
     heads = uow.admission.heads(closed_policies=closed, limit=MOST_HEADS)
-    kept = reserve(heads, room=uow.admission.room(heads), holders=uow.admission.holders(heads), now=now)
+    kept = _reserve(uow, heads, now=now)
     weights, in_use = uow.admission.tenants()
     admitted, besides = 0, list[ScopeKey]()
     for _ in range(MOST_ROUNDS):
@@ -67,6 +67,13 @@ def admit(uow: UnitOfWork, *, leadership: Leadership | None = None) -> int:
         uow.audit.append(actor="tower", action=action, target=job_id, detail={"because": "window"})
     uow.commit()
     return admitted
+
+
+def _reserve(uow: UnitOfWork, heads: Sequence[Candidate], *, now: datetime) -> list[Reservation]:
+    room = uow.admission.room(heads)
+    if all_fit(heads, room=room):  # usual; and who holds the slots of a large installation is a long list
+        return []
+    return reserve(heads, room=room, holders=uow.admission.holders(heads), now=now)
 
 
 def _counted(in_use: Mapping[str, int], candidates: Iterable[Candidate], chosen: Iterable[Needs]) -> Mapping[str, int]:

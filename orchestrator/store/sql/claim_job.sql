@@ -1,7 +1,8 @@
 -- One job for one worker: the doorbell's, if it is still the admitted, unclaimed one (a second ring finds another epoch and
 -- takes nothing), or with no doorbell a restore or whatever was admitted longest ago. A doorbell waits for a lock: skipping
 -- would answer a good one with nothing. The worker's row is shared until the commit, so that no newer session takes the name
--- meanwhile. One row comes back in any case: whether the session is known, and with a job's columns if one was taken.
+-- meanwhile. Rows are found by subqueries, not by joins: a plan made while the tables were small would scan them for ever.
+-- One row comes back in any case: whether the session is known, and with a job's columns if one was taken.
 WITH me AS MATERIALIZED (
     SELECT name FROM worker WHERE name = :worker AND session = :session FOR SHARE
 ), next AS MATERIALIZED (
@@ -19,15 +20,14 @@ WITH me AS MATERIALIZED (
     UPDATE job j
     SET state = 'running', epoch = j.epoch + 1, attempt = j.attempt + 1, wait_reason = NULL,
         started_at = coalesce(j.started_at, clock_timestamp()), attempt_started_at = clock_timestamp()
-    FROM meant
-    WHERE j.id = meant.id AND j.epoch = meant.epoch AND j.state = 'available' AND j.admitted_at IS NOT NULL
+    WHERE j.id = (SELECT id FROM meant) AND j.epoch = (SELECT epoch FROM meant)
+      AND j.state = 'available' AND j.admitted_at IS NOT NULL
     RETURNING j.*
 ), leased AS (
     UPDATE unit u
     SET claim_id = :claim_id, worker = :worker, session = :session, progress = NULL,
         lease_expires_at = clock_timestamp() + make_interval(secs => :lease)
-    FROM taken
-    WHERE u.job_id = taken.id AND u.no = 0
+    WHERE u.job_id = (SELECT id FROM taken) AND u.no = 0
 ), told AS (
     INSERT INTO audit_unsealed (actor, action, target, detail)
     SELECT 'worker:' || :worker, 'job.claim', id, jsonb_build_object('attempt', attempt, 'epoch', epoch) FROM taken

@@ -1,6 +1,7 @@
 -- The one way an attempt, or a wait, ends. No row: somebody was faster. Units are locked in the order of everybody who locks
 -- several of a job. Shards are parts of this attempt alone: whoever flies one finds it gone, and stops. The slots are given
--- back, and whoever admits next counts them: nobody waits here for the lock of a scope.
+-- back, and whoever admits next counts them: nobody waits here for the lock of a scope. Rows are found by subqueries, not by
+-- joins: a plan made while the tables were small would scan them for ever.
 WITH ended AS (
     UPDATE job
     SET state = :state,
@@ -26,18 +27,17 @@ WITH ended AS (
     WHERE id = :job_id AND state = :before AND epoch = :epoch
     RETURNING id
 ), units AS MATERIALIZED (
-    SELECT u.job_id, u.no FROM unit u JOIN ended ON ended.id = u.job_id ORDER BY u.no FOR UPDATE OF u
+    SELECT u.no FROM unit u WHERE u.job_id = (SELECT id FROM ended) ORDER BY u.no FOR UPDATE OF u
 ), freed AS (
     UPDATE unit u
     SET claim_id = NULL, session = NULL, lease_expires_at = NULL, progress = NULL,
         completed_epoch = coalesce(CAST(:completed_epoch AS bigint), u.completed_epoch),
         completed_claim_id = coalesce(CAST(:completed_claim_id AS text), u.completed_claim_id)
-    FROM units
-    WHERE u.job_id = units.job_id AND u.no = units.no AND u.no = 0
+    WHERE u.job_id = (SELECT id FROM ended) AND u.no = 0 AND (SELECT count(*) FROM units) > 0
 ), gone AS (
-    DELETE FROM unit u USING units WHERE u.job_id = units.job_id AND u.no = units.no AND u.no > 0
+    DELETE FROM unit u WHERE u.job_id = (SELECT id FROM ended) AND u.no > 0 AND (SELECT count(*) FROM units) > 1
 ), given_back AS (
-    DELETE FROM slot_hold h USING ended WHERE h.job_id = ended.id RETURNING h.scope, h.key, h.n
+    DELETE FROM slot_hold h WHERE h.job_id = (SELECT id FROM ended) RETURNING h.scope, h.key, h.n
 ), returned AS (
     INSERT INTO slot_return (scope, key, n) SELECT scope, key, n FROM given_back
 ), told AS (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from orchestrator.domain.admission import Candidate, Holder, choose, reserve
+from orchestrator.domain.admission import Candidate, Holder, all_fit, choose, reserve
 from orchestrator.domain.slots import GLOBAL, Places, Room
 from shared.model.backup import JobKind
 
@@ -42,3 +42,17 @@ def test_a_queue_for_a_slow_line_leaves_its_vault_to_others() -> None:
     kept = reserve(heads, room=ROOM, holders=HOLDERS, now=NOW)
     chosen = choose([*heads, other], room=ROOM, in_use={}, weights={}, reservations=kept, now=NOW)
     assert [need.job_id for need in chosen] == ["o"]
+
+
+def test_jobs_all_fit_only_if_they_fit_together() -> None:
+    heads = [job("o", location="oslo"), job("p", location="oslo")]
+    assert [all_fit(heads, room={VAULT: Room(left, left, 8)}) for left in (1, 2)] == [False, True]
+    assert reserve(heads, room={VAULT: Room(2, 2, 8)}, holders={}, now=NOW) == []
+
+
+def test_a_job_that_waits_for_a_line_does_not_fit() -> None:
+    assert not all_fit([job("b")], room=ROOM)
+
+
+def test_slots_that_only_restores_may_use_are_none_for_a_backup() -> None:
+    assert not all_fit([job("b")], room={GLOBAL: Room(1, 0, 16)})
