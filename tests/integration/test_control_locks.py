@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,7 @@ from sqlalchemy import text
 from orchestrator.domain.job_states import JobState
 from orchestrator.use_cases.audit_log import check_audit, count_unsealed, list_audit, seal_audit
 from orchestrator.use_cases.slots import get_slots, remove_slots
+from shared.contracts.work import Hello
 from shared.errors import SkyharborError
 from tests.support.control import ControlPlane
 from tests.support.postgres import database_url, postgres_server  # noqa: F401
@@ -23,6 +25,18 @@ def plane(database_url: str) -> Iterator[ControlPlane]:  # noqa: F811
     plane = ControlPlane(database_url)
     yield plane
     plane.close()
+
+
+def until_somebody_waits(plane: ControlPlane) -> None:
+    """Return once a transaction of this database waits for a lock."""
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    deadline = time.monotonic() + 30
+    while not plane.sql(waiting):
+        assert time.monotonic() < deadline
+
+
+def hello(session: str) -> Hello:
+    return Hello(worker="w", session=session, version="0", concurrency=1, clock="2026-01-01T00:00:00Z")
 
 
 def actions(plane: ControlPlane) -> list[str]:
@@ -77,6 +91,52 @@ def test_sealers_at_once_make_one_chain_without_forks_or_holes(plane: ControlPla
         thread.join(60)
     assert failures == []
     assert actions(plane) == [str(number) for number in range(300)]
+
+
+def test_a_sealer_waits_for_another_ones_commit_and_goes_on_where_that_one_ended(plane: ControlPlane) -> None:
+    for number in range(10):
+        plane.sql(_TELL, action=str(number))
+    sealed: list[int] = []
+
+    def seal() -> None:
+        with plane.uow() as uow:
+            sealed.append(uow.audit.seal(limit=5))
+            uow.commit()
+
+    with plane.uow() as first:
+        assert first.audit.seal(limit=5) == 5
+        second = threading.Thread(target=seal)
+        second.start()
+        until_somebody_waits(plane)
+        first.commit()
+    second.join(30)
+    assert sealed == [5]
+    assert actions(plane) == [str(number) for number in range(10)]
+
+
+def test_a_claim_waits_for_a_hello_that_takes_its_name_and_gets_nothing(plane: ControlPlane) -> None:
+    plane.one_item()
+    job = plane.backup()
+    plane.admit()
+    with plane.uow() as uow:
+        uow.workers.introduce(hello("old"))
+        uow.commit()
+    refused: list[str] = []
+
+    def claim() -> None:
+        try:
+            plane.claim(worker="w", session="old")
+        except SkyharborError as error:
+            refused.append(error.code)
+
+    with plane.uow() as uow:
+        uow.workers.introduce(hello("new"))
+        late = threading.Thread(target=claim)
+        late.start()
+        until_somebody_waits(plane)
+        uow.commit()
+    late.join(30)
+    assert (refused, plane.job(job.id).state) == (["stale-claim"], JobState.AVAILABLE)
 
 
 def test_sealing_goes_on_from_batch_to_batch(plane: ControlPlane) -> None:

@@ -248,7 +248,7 @@ def test_a_workers_long_body_is_refused_whether_it_says_so_or_not(url: str) -> N
 
 def test_a_body_that_comes_in_pieces_is_one_message(url: str) -> None:
     with client(url, WORKER_TOKEN) as http:
-        reply = http.post("/work/v1/claim", content=iter([b'{"worker": "w",', b' "session": 5}']))
+        reply = http.post("/work/v1/claim", content=iter([b'{"worker": "w",', b" " * (1 << 20), b'"session": 5}']))
     assert "expected `str`, got `int`" in problem_of(reply)["detail"].lower()
 
 
