@@ -148,7 +148,7 @@ class World:
         return len(self._admitted)
 
     def end_attempt(self, job: Job, ending: Ending) -> None:
-        """Apply an ending (``end_attempt``, ``release_slots``). ``stale-claim`` when the job has moved on."""
+        """Apply an ending (``end_attempt``, ``count_returns``). ``stale-claim`` when the job has moved on."""
         row = self.jobs.get(job.id)
         if row is None or row.state is not job.state or row.epoch != job.epoch:
             raise SkyharborError("stale-claim", f"job {job.id} has moved on")

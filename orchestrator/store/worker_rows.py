@@ -64,14 +64,6 @@ class WorkerRows(Rows):
         )
         return row is not None and bool(row["current"])
 
-    def others_alive(self, worker: str, *, within: float) -> int:
-        """Return how many other workers were heard of lately."""
-        sql = inline(
-            "SELECT count(*) FROM worker WHERE name <> :worker"
-            " AND last_seen_at > clock_timestamp() - make_interval(secs => :within)"
-        )
-        return int(self._db.execute(sql, {"worker": worker, "within": within}).scalar_one())
-
     def all(self) -> Sequence[Worker]:
         """Return the workers by name."""
         rows = self._all(

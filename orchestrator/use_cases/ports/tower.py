@@ -65,10 +65,6 @@ class Workers(Protocol):
         """Note a sign of life; False when a newer session has taken the name. An unknown worker is noted."""
         ...
 
-    def others_alive(self, worker: str, *, within: float) -> int:
-        """Return how many other workers have given a sign of life in so many seconds."""
-        ...
-
     def all(self) -> Sequence[Worker]:
         """Return every worker ever seen, by name."""
         ...
