@@ -7,19 +7,10 @@ retry, no ETA and no priority: whatever the broker loses or repeats costs latenc
 from __future__ import annotations
 
 from celery import Celery
-from celery.worker.request import Request
 
-from shared.contracts.doorbell import QUEUE, broker_settings, is_rabbitmq, transport_options
+from shared.contracts.doorbell import broker_settings, is_rabbitmq, transport_options
 
 _SECONDS, _CONNECT_SECONDS = 10.0, 5.0
-
-
-class _Unacknowledged(Request):
-    """A request whose message the broker has forgotten already: Celery would go and ask it to."""
-
-    def acknowledge(self) -> None:
-        """Tell nobody."""
-        self.acknowledged = True
 
 
 def make_app(broker_url: str, *, events: bool = False) -> Celery:
@@ -44,9 +35,4 @@ def make_app(broker_url: str, *, events: bool = False) -> Celery:
         broker_pool_limit=10,
         broker_transport_options=transport_options(broker_url, seconds=_SECONDS, connect_seconds=_CONNECT_SECONDS),
     )
-    if not is_rabbitmq(broker_url):
-        # kombu would keep a popped doorbell in the Redis once more, to bring it back after a crash: a job that nobody
-        # comes for is rung for again anyway. On RabbitMQ such a consumer would be sent all doorbells at once.
-        app.amqp.queues[QUEUE].no_ack = True
-        app.Task.Request = _Unacknowledged  # type: ignore[assignment]  # the stubs know only its name
     return app
