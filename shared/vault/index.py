@@ -187,6 +187,8 @@ class ChunkIndex:
         return self._forgotten
 
     def _remembered(self, table: ChunkTable) -> ChunkTable:
+        if not len(self._forgotten):
+            return table
         return table.without(self._forgotten.holds([info.name for info in table.packs]))
 
     def _locate_one(self, chunk_id: bytes, packs: PackFilter | None) -> Location | None:
