@@ -176,8 +176,9 @@ class ChunkIndex:
 
         Before a writer begins. A pack that a ``PackSet`` takes for one of them costs being stored again.
         """
+        gone = PackSet(packs)  # they may come page by page from afar
         with self._lock:
-            self._forgotten.add(packs)
+            self._forgotten.merge(gone)
             self._tables = tuple(self._remembered(table) for table in self._tables)
             self.recovered = tuple(self._remembered(table) for table in self.recovered)
 

@@ -33,6 +33,12 @@ class PackSet:
         if self._fresh_size > max(_FRESH, len(self._sorted)):
             self._settle()
 
+    def merge(self, other: PackSet) -> None:
+        """Add all packs of another set."""
+        other._settle()
+        self._fresh.append(other._sorted)
+        self._fresh_size += len(other._sorted)
+
     def holds(self, names: Sequence[str]) -> Bool:
         """Return for every pack whether it is in the set. One call for many is far cheaper."""
         self._settle()

@@ -20,7 +20,6 @@ from shared.contracts.work import (
     Cancelled,
     CollectInstruction,
     Failed,
-    Fence,
     FilesSource,
     Granted,
     Outcome,
