@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from shared.contracts.work import CollectDone, CollectInstruction
 from shared.vault.vault import Vault
+from workers.engine.collecting.compacting import compact
 from workers.engine.collecting.expiring import expire
 from workers.engine.collecting.fleet import Fleet
 from workers.engine.collecting.marking import list_packs, mark
@@ -48,6 +49,7 @@ def run_collect(
     mark(this, listed, needs=needs, condemned=said.names, freed=freed)
     if instruction.again:
         sweep(this, needs)
+    compact(this, listed)
     this.stats.machines_skipped = len(fleet.skipped)
     this.stats.warnings = notices.count
     return CollectDone(stats=this.stats, warnings=notices.listed())

@@ -20,6 +20,7 @@ from shared.vault.pack_presence import mark_damaged
 from tests.support.collecting_tower import CollectingTower, State
 from tests.support.compare import differences
 from tests.unit.engine.collect_rig import MACHINE, OTHER, CollectRig
+from workers.engine.collecting import compacting
 from workers.engine.condemned import forget_condemned
 
 ITEM = f"{MACHINE}-item"
@@ -533,3 +534,88 @@ def test_a_shard_that_was_claimed_later_forgets_what_its_lead_may_use(three: Thr
     forget_condemned(index, shard)
     assert not index.pack_names() & condemned
     lead.complete()
+
+
+# ── the index ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def segments(field: Field) -> set[str]:
+    return field.rig.names(layout.index_prefix(MACHINE))
+
+
+def test_many_index_segments_become_one_without_the_rows_of_packs_that_are_gone(
+    three: Three, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    field, (first, *_) = three
+    before = segments(field)
+    field.rig.collect()
+    assert segments(field) == before  # they are few
+    monkeypatch.setattr(compacting, "_MANY", 3)
+    field.tower.expire(first)
+    known = field.rig.index().pack_names()
+    done = field.rig.collect()
+    assert done.stats.packs_deleted > 0
+    after = segments(field)
+    assert (len(after), after & before) == (1, set())
+    index = field.rig.index()
+    assert index.pack_names() == known & field.rig.packs()
+    assert index.problems == []
+    assert field.losses() == []
+    point = field.backup()  # finds everything that it had stored before
+    assert field.rig.needs(point) <= field.rig.packs()
+    assert field.losses() == []
+
+
+def test_a_busy_machines_index_is_left_alone(three: Three, monkeypatch: pytest.MonkeyPatch) -> None:
+    field, _ = three
+    monkeypatch.setattr(compacting, "_MANY", 1)
+    field.rig.claim()
+    before = segments(field)
+    field.rig.collect()
+    assert segments(field) == before
+
+
+def test_a_damaged_segment_is_left_where_it_is(three: Three, monkeypatch: pytest.MonkeyPatch) -> None:
+    field, _ = three
+    monkeypatch.setattr(compacting, "_MANY", 1)
+    store = field.rig.store
+    assert isinstance(store, MemoryStore)
+    bad = sorted(segments(field))[0]
+    store.tamper(bad, store.get(bad)[:-1])
+    field.rig.collect()
+    assert bad in segments(field)
+    assert len(segments(field)) == 2
+
+
+def test_rows_of_packs_that_came_during_the_run_stay(three: Three, monkeypatch: pytest.MonkeyPatch) -> None:
+    field, _ = three
+    monkeypatch.setattr(compacting, "_MANY", 1)
+    desk = field.tower.desk()
+    points = []
+
+    def back_up_once(verb: str) -> None:
+        if verb == "unsettled" and not points:
+            points.append("")
+            points[0] = field.change_and_back_up(8)
+
+    field.tower.hook = back_up_once
+    field.rig.collect(desk=desk)
+    assert len(segments(field)) == 1
+    assert field.rig.needs(points[0]) <= field.rig.index().pack_names()
+
+
+def test_a_compaction_killed_at_any_call_loses_no_row(three: Three, monkeypatch: pytest.MonkeyPatch) -> None:
+    field, _ = three
+    monkeypatch.setattr(compacting, "_MANY", 3)
+    known, start = field.rig.index().pack_names(), field.rig.store
+    for verb in (Verb.PUT, Verb.DELETE):
+        for kind in (FaultKind.CRASH, FaultKind.CRASH_AFTER):
+            store = MemoryStore()
+            for info in start.list():
+                store.put(info.name, [start.get(info.name)])
+            field.rig.store = store
+            with pytest.raises(SkyharborError):
+                field.rig.collect(store=FaultyStore(store, [Fault(verb=verb, nth=1, kind=kind)]))
+            assert field.rig.index().pack_names() == known
+            field.rig.collect()
+            assert (field.rig.index().pack_names(), len(segments(field)) <= 3) == (known, True)

@@ -63,6 +63,10 @@ class Fleet:
         """Return those of them of which no machine has a backup that is not finished."""
         return self._keys_without(self.skipped | self._busy)
 
+    def idle(self) -> list[tuple[str, DomainKeys]]:
+        """Return the machines that are not skipped and have no backup that is not finished, with their keys."""
+        return [(one, keys) for one, keys in self._keys.items() if one not in self.skipped | self._busy]
+
     def _keys_without(self, machines: set[str]) -> list[DomainKeys]:
         barred = {keys for machine, keys in self._keys.items() if machine in machines}
         return [keys for keys in dict.fromkeys(self._keys.values()) if keys not in barred]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from shared.contracts.work import Progress
 from shared.model.backup import CollectStats
+from shared.vault.pack_set import PackSet
 from shared.vault.vault import Vault
 from workers.engine.collecting.fleet import Fleet
 from workers.engine.notices import Notices
@@ -25,6 +26,8 @@ class Round:
     fleet: Fleet
     notices: Notices
     stats: CollectStats = field(default_factory=CollectStats)
+    deleted: PackSet = field(default_factory=PackSet)
+    """The packs that this run has deleted."""
 
     def enter(self, phase: str) -> None:
         """Say what is done next. Raises ``Stop`` when the unit must end."""

@@ -132,6 +132,7 @@ def _delete(this: Round, packs: Sequence[tuple[str, int]], needs: Needs, marks: 
     for _ in abreast(names, delete, check=this.control.check):
         pass
     this.desk.deleted(names)
+    this.deleted.add(names)
     this.stats.packs_deleted += len(packs)
     this.stats.bytes_deleted += sum(size for _, size in packs)
 
