@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import itertools
 import shutil
 import threading
@@ -29,7 +30,7 @@ from shared.vault.fences import put_fence
 from shared.vault.layout import PointName, point_name
 from shared.vault.pack_presence import mark_damaged
 from tests.faults.scene import copy_of
-from tests.support.collecting_tower import CollectingTower, Desk, State
+from tests.support.collecting_tower import CollectingTower, State
 from tests.support.compare import differences
 from tests.support.counts import Tally
 from tests.unit.engine.collect_rig import MACHINE, CollectRig
@@ -185,63 +186,69 @@ class Died(Exception):
 
 
 class Moments:
-    """Counts calls from any thread, and does something before or after the n-th."""
+    """Counts calls from any thread, and does something before or after the n-th: without ``what`` it is the last one."""
 
-    def __init__(self, nth: int, what: Callable[[], None], *, after: bool) -> None:
+    def __init__(self, nth: int, what: Callable[[], None] | None, *, after: bool) -> None:
         self._numbers = itertools.count(1)
         self._nth, self._what, self._after = nth, what, after
         self._lock = threading.Lock()
         self.reached = False
+        self.dead = False
 
-    def around(self, call: Callable[[], Any]) -> Any:
+    def around(self, call: Callable[[], Any], *, counts: bool) -> Any:
         with self._lock:
-            mine = next(self._numbers) == self._nth
+            if self.dead:
+                raise Died
+            mine = counts and next(self._numbers) == self._nth
         if mine:
             self.reached = True
         if mine and not self._after:
-            self._what()
+            self._happen()
         answer = call()
         if mine and self._after:
-            self._what()
+            self._happen()
         return answer
+
+    def _happen(self) -> None:
+        if self._what is None:
+            self.dead = True
+            raise Died
+        self._what()
 
 
 class Watched:
     """A store or a desk whose calls are moments."""
 
-    def __init__(self, inner: Any, moments: Moments, *, but: Sequence[str] = ("describe", "close")) -> None:
-        self._inner, self._moments, self._but = inner, moments, but
+    def __init__(
+        self, inner: Any, moments: Moments, *, counts: bool = True, but: Sequence[str] = ("describe", "close")
+    ) -> None:
+        self._inner, self._moments, self._counts, self._but = inner, moments, counts, but
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._inner, name)
         if name in self._but:
             return method
-        return lambda *args, **kwargs: self._moments.around(lambda: method(*args, **kwargs))
+        return lambda *args, **kwargs: self._moments.around(lambda: method(*args, **kwargs), counts=self._counts)
 
 
 def at_every_moment(
-    start: World, what: Callable[[World], None], *, where: str, after: bool
+    start: World, what: Callable[[World], None] | None, *, where: str, after: bool
 ) -> Iterator[tuple[str, World, BaseException | None]]:
-    """Run a collection for every call of the desk, or the store, during which something happens."""
+    """Run a collection for every call of the desk, or the store, during which something happens: death without."""
     for nth in itertools.count(1):
         world = start.copy()
-        moments = Moments(nth, lambda world=world: what(world), after=after)  # type: ignore[misc]
-        desk: Desk = world.tower.desk()
+
+        moments = Moments(nth, None if what is None else functools.partial(what, world), after=after)
+        desk = Watched(world.tower.desk(), moments, counts=where == "desk")
+        store: Any = Watched(world.store, moments, counts=where == "store")
         ended: BaseException | None = None
         try:
-            if where == "desk":
-                world.rig.collect(desk=Watched(desk, moments))
-            else:
-                world.rig.collect(desk=desk, store=Watched(world.store, moments))  # type: ignore[arg-type]
+            world.rig.collect(desk=desk, store=store)
         except (SkyharborError, Died) as error:
             ended = error
         if not moments.reached:
             return
         yield f"{where} call {nth} {'after' if after else 'before'}", world, ended
-
-
-def die(_world: World) -> None:
-    raise Died
 
 
 def collect_beside(world: World) -> None:
@@ -271,7 +278,7 @@ def test_the_world_has_something_for_every_step(world: World, place: str) -> Non
 def test_a_collector_killed_at_any_call_harms_nothing_and_the_next_ones_finish(
     world: World, place: str, tally: Tally, where: str, after: bool
 ) -> None:
-    for name, mine, ended in at_every_moment(world, die, where=where, after=after):
+    for name, mine, ended in at_every_moment(world, None, where=where, after=after):
         tally.add("calls killed")
         with tally.cell(name) as found:
             found += [] if isinstance(ended, Died) else [f"the run ended with {ended!r}"]
@@ -407,6 +414,92 @@ def test_a_worker_that_was_taken_for_dead_at_any_call_and_goes_on_makes_no_point
         with tally.cell(name) as found:
             if sleeper.point in mine.rig.points() and sleeper.point not in mine.copies:
                 mine.keep(sleeper.point)
+            found += mine.losses(place)
+            mine.finish()
+            found += mine.losses(place) + mine.leftovers()
+    tally.judge(least=10)
+
+
+# ── older writers that end during a collection ───────────────────────────────────────────────────────
+
+
+def older_writer(start: World) -> tuple[World, str, Any]:
+    """A backup that knows orphans by the index, which are condemned after it has registered and asked.
+
+    Returns the point, and what flies the rest of the backup.
+    """
+    world = start.copy()
+    world.finish()
+    given_up(world, "knows ", puts=3)  # its packs are in the index, and no manifest needs them
+    orphans = world.rig.garbage()
+    assert orphans
+    world.write("knows ")
+    instruction = idle(world)
+    point, writer = world.rig.claim()
+    world.rig.collect(instruction=type(instruction)(vault=instruction.vault, machines=instruction.machines))
+    assert world.tower.packs.keys() & orphans
+    return world, point, writer
+
+
+_VERBS = 12
+"""How often a collector speaks to the tower in this world, and once or twice more."""
+
+
+def at_verb(world: World, number: int, what: Callable[[], None]) -> None:
+    numbers = itertools.count()
+
+    def hook(_verb: str) -> None:
+        if next(numbers) == number:
+            what()
+
+    world.tower.hook = hook
+
+
+def test_an_older_writer_that_seals_at_any_moment_of_a_collection_keeps_what_it_needs(
+    world: World, place: str, tally: Tally
+) -> None:
+    for number in range(_VERBS):
+        mine, point, writer = older_writer(world)
+
+        def seal(mine: World = mine, point: str = point, writer: Any = writer) -> None:
+            mine.rig.fly(mine.tree, point, writer, told=False)
+            writer.complete()
+            mine.keep(point)
+
+        at_verb(mine, number, seal)
+        tally.add("older writers that seal")
+        with tally.cell(f"verb {number}") as found:
+            mine.rig.collect()
+            mine.tower.hook = lambda _: None
+            found += mine.losses(place)
+            if not mine.tower.jobs[point].over:
+                mine.tower.give_up(point)
+            mine.finish()
+            found += mine.losses(place) + mine.leftovers()
+    tally.judge(least=10)
+
+
+def test_an_older_writer_given_up_at_any_moment_of_a_collection_makes_no_point_with_holes(
+    world: World, place: str, tally: Tally
+) -> None:
+    """It has leave to seal, and puts its manifest when the collection is over."""
+    for number in range(_VERBS):
+        mine, point, writer = older_writer(world)
+
+        def sleep(mine: World = mine, point: str = point, number: int = number) -> None:
+            at_verb(mine, number, lambda: mine.tower.give_up(point))
+            mine.rig.collect()
+            mine.tower.hook = lambda _: None
+
+        writer.on_commit = sleep
+        tally.add("older writers given up")
+        with tally.cell(f"verb {number}") as found:
+            with contextlib.suppress(SkyharborError):
+                mine.rig.fly(mine.tree, point, writer, told=False)
+            if not mine.tower.jobs[point].over:
+                mine.tower.give_up(point)
+            if point in mine.rig.points():
+                mine.keep(point)
             found += mine.losses(place)
             mine.finish()
             found += mine.losses(place) + mine.leftovers()

@@ -93,12 +93,17 @@ class CollectRig:
         store: ObjectStore | None = None,
         source: Source | None = None,
         options: BackupOptions = BackupOptions(),
+        told: bool = True,
     ) -> BackupDone:
-        """Do what a worker does with a claimed backup, up to its outcome; the tower is not told."""
+        """Do what a worker does with a claimed backup, up to its outcome; the tower is not told of that.
+
+        Not ``told`` of condemned packs: as if it had asked when it was claimed, before any were condemned.
+        """
         instruction = self.instruction(tree, point, machine=machine, item=item)
         vault, keys = self.vault(store), self.keys(machine)
         index = ChunkIndex.load(vault, machine, keys, cache_dir=None)
-        forget_condemned(index, writer)
+        if told:
+            forget_condemned(index, writer)
         return run_backup(
             source=source or FilesAdapter(instruction.source),
             vault=vault,
