@@ -186,7 +186,7 @@ class Died(Exception):
 
 
 class Moments:
-    """Counts calls from any thread, and does something before or after the n-th: without ``what`` it is the last one."""
+    """Counts calls from any thread, and does something before or after the n-th; without ``what`` it is the last."""
 
     def __init__(self, nth: int, what: Callable[[], None] | None, *, after: bool) -> None:
         self._numbers = itertools.count(1)
