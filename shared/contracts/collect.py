@@ -137,11 +137,7 @@ class UnsettledPoints(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Settled(msgspec.Struct, frozen=True, kw_only=True):
-    """Points by id. ``fenced``: can never be sealed any more. ``found``: sealed and whole, without a catalog row.
-
-    Without any it only asks whether the collector is still the owner. ``conflict`` when a point that is said to be
-    fenced is in the catalog or was found before: the collector then leaves what it found under that name.
-    """
+    """Points by id. ``fenced``: can never be sealed any more. ``found``: sealed and whole, without a catalog row."""
 
     fence: Fence
     fenced: tuple[str, ...] = ()
