@@ -5,7 +5,7 @@ that it needs are gone. The fence under its name, ``fenced/<machine>/<item>/<poi
 no point at all.
 
 Rule of the file: only the name of a fence counts. Who reads points asks for fences after the manifests: a fence that
-stood when a manifest appeared is seen then. Only a collector puts fences and takes them away.
+stood when a manifest appeared is seen then. Only a collector puts fences, and nobody takes them away.
 """
 
 from __future__ import annotations
@@ -22,11 +22,6 @@ def put_fence(store: ObjectStore, point: PointName, clock: Clock) -> bool:
     """Put a fence, durably; False when one was there already."""
     said = {"point": layout.point_name(point), "fenced_at": clock.now().isoformat()}
     return store.put(layout.fence_name(point), [json.dumps(said, sort_keys=True).encode()])
-
-
-def lift_fence(store: ObjectStore, point: PointName) -> bool:
-    """Take a fence away; False when there was none."""
-    return store.delete(layout.fence_name(point))
 
 
 def is_fenced(store: ObjectStore, point: PointName) -> bool:

@@ -107,7 +107,7 @@ class World:
         return [
             *states,
             *(f"{name} is garbage" for name in sorted(self.rig.garbage())),
-            *(f"{name} is condemned" for name in self.tower.packs),
+            *(f"{name} is condemned" for name, pack in self.tower.packs.items() if not pack.doomed),
             *(f"{name} is of an expired point" for name in manifests),
             *late,
             *(f"the mark of {name} is left" for name in dangling),

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+import msgspec
+
 from shared.contracts.collect import (
     CondemnedPack,
     CondemnedPacks,
@@ -35,10 +37,13 @@ class State(StrEnum):
 
 @dataclass
 class Pack:
+    """``may_delete`` are the claims of collectors that were ever told that it is doomed."""
+
     size: int
     generation: int
     at: float
     doomed: bool = False
+    may_delete: set[int] = field(default_factory=set)
 
 
 @dataclass
@@ -51,14 +56,24 @@ class Point:
 
 @dataclass
 class Job:
-    """A backup. ``units`` are the claimed ones, with the generation that each has registered with."""
+    """A backup. ``units`` are the claimed ones, with the generation that each has registered with.
+
+    ``first`` is the generation of the attempt that had leave to seal first, ``rejoined`` says that another one came
+    after that. ``settled`` is sealed, found, given up (not fenced yet) or fenced, once that is decided.
+    """
 
     ids: PointIds
     units: dict[int, int] = field(default_factory=dict)
-    first: int | None = None  # the generation of the attempt that had leave to seal first
+    first: int | None = None
+    rejoined: bool = False
     claim: int = 0
     over: bool = False
     settled: str = ""
+
+    @property
+    def writes(self) -> bool:
+        """Whether an attempt that had leave to seal may still put a manifest that counts or must be fenced."""
+        return self.first is not None and self.settled not in ("sealed", "found", "fenced")
 
 
 class CollectingTower:
@@ -85,6 +100,7 @@ class CollectingTower:
         if unit == 0:
             job.claim += 1
             job.units.clear()
+            job.rejoined = job.rejoined or job.first is not None
         job.units[unit] = self.generation if job.first is None else job.first
         return Writer(self, job, unit, job.claim)
 
@@ -129,15 +145,18 @@ class CollectingTower:
     def older(self, generation: int) -> bool:
         """Tell whether a writer is left that registered before this generation."""
         claimed = any(g < generation for job in self.jobs.values() if not job.over for g in job.units.values())
-        sealing = any(job.first is not None and job.first < generation for job in self.jobs.values() if not job.over)
+        sealing = any(job.first is not None and job.first < generation for job in self.jobs.values() if job.writes)
         return claimed or sealing
 
     def ripe(self, pack: Pack) -> bool:
         return pack.doomed or (self.now - pack.at >= self._grace and not self.older(pack.generation))
 
-    def page_of_packs(self, after: str) -> CondemnedPacks:
+    def page_of_packs(self, after: str, *, collector: int | None = None) -> CondemnedPacks:
         names = sorted(name for name in self.packs if name > after)
         rows = [(name, self.packs[name]) for name in names[: self._page]]
+        for _, pack in rows:
+            if pack.doomed and collector is not None:
+                pack.may_delete.add(collector)
         packs = tuple(CondemnedPack(name, p.size, self.ripe(p) and not p.doomed, p.doomed) for name, p in rows)
         return CondemnedPacks(packs=packs, more=len(names) > self._page)
 
@@ -196,7 +215,7 @@ class Desk:
 
     def condemned(self, after: str) -> CondemnedPacks:
         self._owned("condemned")
-        return self._tower.page_of_packs(after)
+        return self._tower.page_of_packs(after, collector=self._claim)
 
     def condemn(self, packs: Sequence[GivenUp], revive: Sequence[str]) -> None:
         self._owned("condemn")
@@ -215,12 +234,14 @@ class Desk:
         allowed = [name for name in packs if name in self._tower.packs and self._tower.ripe(self._tower.packs[name])]
         for name in allowed:
             self._tower.packs[name].doomed = True
+            self._tower.packs[name].may_delete.add(self._claim)
         return tuple(allowed)
 
     def deleted(self, packs: Sequence[str]) -> None:
         self._owned("deleted")
         for name in packs:
-            if name in self._tower.packs and self._tower.packs[name].doomed:
+            # What an earlier collector may still delete is never forgotten: nobody may rely on that name again.
+            if name in self._tower.packs and self._tower.packs[name].may_delete == {self._claim}:
                 del self._tower.packs[name]
 
     def doomed_points(self, after: str) -> DoomedPoints:
@@ -230,7 +251,8 @@ class Desk:
             free = not self._tower.older(point.generation) and not point.readers
             if point.state is State.EXPIRING and free:
                 point.state = State.DOOMED
-        page, more = self._tower.page_of_points([p.ids for p in points if p.state is State.DOOMED], after)
+        doomed = [self._fenced(p.ids) for p in points if p.state is State.DOOMED]
+        page, more = self._tower.page_of_points(doomed, after)
         return DoomedPoints(points=page, more=more, waiting=sum(p.state is State.EXPIRING for p in points))
 
     def expired(self, points: Sequence[str]) -> None:
@@ -239,19 +261,35 @@ class Desk:
             if self._tower.points[point].state is State.DOOMED:
                 self._tower.points[point].state = State.EXPIRED
 
+    def _fenced(self, ids: PointIds) -> PointIds:
+        job = self._tower.jobs.get(ids.point)
+        return msgspec.structs.replace(ids, fence=job is not None and (job.rejoined or job.settled == "found"))
+
     def unsettled(self, after: str) -> UnsettledPoints:
         self._owned("unsettled")
-        jobs = [job.ids for job in self._tower.jobs.values() if job.over and job.first is not None and not job.settled]
+        jobs = [
+            msgspec.structs.replace(job.ids, fence=job.settled == "given up")
+            for job in self._tower.jobs.values()
+            if job.over and job.writes
+        ]
         page, more = self._tower.page_of_points(jobs, after)
         return UnsettledPoints(points=page, more=more)
 
-    def settled(self, *, fenced: Sequence[str] = (), found: Sequence[str] = ()) -> None:
+    def settled(self, *, found: Sequence[str] = (), missing: Sequence[str] = (), fenced: Sequence[str] = ()) -> None:
         self._owned("settled")
+        said = {
+            **dict.fromkeys(found, "found"),
+            **dict.fromkeys(missing, "given up"),
+            **dict.fromkeys(fenced, "fenced"),
+        }
+        before = {"found": ("", "found"), "given up": ("", "given up"), "fenced": ("given up", "fenced")}
         jobs = self._tower.jobs
-        if any(jobs[point].settled in ("sealed", "found") for point in fenced if point in jobs):
-            raise SkyharborError("conflict", "there is a point of this name")
-        for point, how in [*((one, "fenced") for one in fenced), *((one, "found") for one in found)]:
-            jobs[point].settled = jobs[point].settled or how
+        if any(jobs[point].settled not in before[how] for point, how in said.items()):
+            raise SkyharborError("conflict", "decided otherwise before")
+        for point, how in said.items():
+            jobs[point].settled = how
+            if how == "found":
+                self._tower.points.setdefault(point, Point(jobs[point].ids))
 
     def _owned(self, verb: str) -> None:
         self._tower.hook(verb)

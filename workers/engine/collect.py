@@ -18,6 +18,7 @@ from workers.engine.collecting.fleet import Fleet
 from workers.engine.collecting.marking import list_packs, mark
 from workers.engine.collecting.needs import Needs
 from workers.engine.collecting.round import Round
+from workers.engine.collecting.settling import settle
 from workers.engine.collecting.sweeping import sweep
 from workers.engine.notices import Notices
 from workers.engine.ports import CollectionDesk, Control
@@ -43,6 +44,7 @@ def run_collect(
     this = Round(vault=vault, desk=desk, control=control, fleet=fleet, notices=notices)
     this.enter("listing packs")
     listed = list_packs(vault)
+    settle(this)  # so that points and packs need not wait for jobs that nobody flies any more
     freed = expire(this)
     needs = Needs(this)
     said = sweep(this, needs)

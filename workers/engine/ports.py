@@ -278,9 +278,6 @@ class CollectionDesk(CondemnedList, Protocol):
         """Return the page behind this id of points that may still come from somebody who was given up."""
         ...
 
-    def settled(self, *, fenced: Sequence[str] = (), found: Sequence[str] = ()) -> None:
-        """Say what became of such points; without any, ask whether this collector is still the owner.
-
-        Raises ``conflict`` for a point that is fenced and ought not to be.
-        """
+    def settled(self, *, found: Sequence[str] = (), missing: Sequence[str] = (), fenced: Sequence[str] = ()) -> None:
+        """Say what became of such points. Raises ``conflict`` for what was decided otherwise before: ask again."""
         ...

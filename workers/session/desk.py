@@ -86,9 +86,9 @@ class TowerDesk:
         """See the port."""
         return self._insist(lambda: self._tower.unsettled(AskUnsettled(fence=self._fence, after=after)))
 
-    def settled(self, *, fenced: Sequence[str] = (), found: Sequence[str] = ()) -> None:
+    def settled(self, *, found: Sequence[str] = (), missing: Sequence[str] = (), fenced: Sequence[str] = ()) -> None:
         """See the port."""
-        message = Settled(fence=self._fence, fenced=tuple(fenced), found=tuple(found))
+        message = Settled(fence=self._fence, found=tuple(found), missing=tuple(missing), fenced=tuple(fenced))
         self._insist(lambda: self._tower.settled(message))
 
     def _insist(self, call: Callable[[], _Answer]) -> _Answer:

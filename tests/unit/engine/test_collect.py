@@ -14,7 +14,6 @@ from shared.model.ids import new_id
 from shared.storage.faulty import Fault, FaultKind, FaultyStore, Verb
 from shared.storage.memory import MemoryStore
 from shared.vault import layout
-from shared.vault.fences import put_fence
 from shared.vault.layout import PointName, point_name
 from shared.vault.pack_presence import mark_damaged
 from tests.support.collecting_tower import CollectingTower, State
@@ -440,44 +439,74 @@ def test_a_point_that_was_sealed_before_its_job_was_given_up_counts(three: Three
     assert (field.rig.points(), field.losses([*points, point])) == ([*points, point], [])
 
 
-def test_a_manifest_that_came_between_the_two_looks_counts(three: Three) -> None:
+def test_a_manifest_that_comes_after_the_look_is_none(three: Three) -> None:
+    """The tower has been told that it is missing, and that is final."""
     field, points = three
     point, writer = field.rig.claim()
     field.write("changes", b"generation 9 " * 200)
     manifest = point_name(PointName(MACHINE, ITEM, point))
     field.rig.fly(field.tree, point, writer)
-    field.keep(point)
     field.tower.give_up(point)
     store = field.rig.store
     data = store.get(manifest)
     store.delete(manifest)
+    told = []
 
-    class Late:
-        """Puts the manifest right behind the fence."""
-
-        def __getattr__(self, name: str) -> object:
-            return getattr(store, name)
-
-        def put(self, name: str, parts: list[bytes]) -> bool:
-            done = store.put(name, parts)
+    def come_late(verb: str) -> None:
+        told.append(verb)
+        if told[-2:] == ["settled", "unsettled"]:
             store.put(manifest, [data])
-            return done
 
-    field.rig.collect(store=Late())  # type: ignore[arg-type]
-    assert (field.rig.names(layout.FENCED), field.tower.jobs[point].settled) == (set(), "found")
-    assert field.losses([*points, point]) == []
-
-
-def test_a_fence_that_a_frozen_collector_has_put_under_a_point_goes_again(three: Three) -> None:
-    field, points = three
-    point, writer = field.rig.claim()
-    field.rig.fly(field.tree, point, writer)
-    writer.complete()
-    field.keep(point)
-    put_fence(field.rig.store, PointName(MACHINE, ITEM, point), field.rig.vault().clock)
+    field.tower.hook = come_late
+    done = field.rig.collect()
+    assert (done.stats.points_fenced, field.tower.jobs[point].settled) == (1, "fenced")
+    assert (field.rig.points(), manifest in field.rig.names()) == (points, False)
     field.rig.collect()
-    assert field.rig.names(layout.FENCED) == set()
-    assert field.losses([*points, point]) == []
+    assert (field.rig.garbage(), field.losses()) == (set(), [])
+
+
+def test_the_name_of_an_expired_point_is_fenced_when_another_attempt_may_have_its_manifest(three: Three) -> None:
+    """The first attempt sleeps right before its manifest; the second one makes the point, which expires and goes."""
+    field, _ = three
+    field.write("changes", b"generation 9 " * 200)
+    point, first = field.rig.claim()
+    asleep = []
+
+    def sleep() -> None:
+        if asleep:
+            return
+        asleep.append(None)
+        field.tower.rescue(point)
+        _, second = field.rig.claim(point)
+        field.rig.fly(field.tree, point, second)
+        second.complete()
+        field.keep(point)
+        field.change_and_back_up(10)
+        field.tower.expire(point)
+        field.rig.collect()
+
+    first.on_commit = sleep
+    with pytest.raises(SkyharborError) as caught:
+        field.rig.fly(field.tree, point, first)
+    assert caught.value.code == "point-fenced"
+    assert field.tower.points[point].state is State.EXPIRED
+    assert point not in field.rig.points()
+    field.rig.collect()
+    assert point_name(PointName(MACHINE, ITEM, point)) not in field.rig.names()
+    assert (field.rig.garbage(), field.losses()) == (set(), [])
+
+
+def test_doomed_packs_of_a_collector_that_sleeps_stay_condemned_for_ever(three: Three) -> None:
+    """It may delete them at any time: nobody is ever to rely on these names again."""
+    field, (first, *_) = three
+    condemned = condemn_all_of(field, first)
+    field.tower.desk().doom(sorted(condemned))
+    field.rig.collect()
+    assert not condemned & field.rig.packs()
+    assert condemned <= field.tower.packs.keys()
+    again = field.rig.collect()
+    assert (again.stats.packs_deleted, again.stats.packs_waiting) == (0, 0)
+    assert field.losses() == []
 
 
 def test_a_ghosts_manifest_with_holes_stays_fenced_when_the_tower_forgot_that_it_was_settled(three: Three) -> None:
@@ -493,6 +522,7 @@ def test_a_ghosts_manifest_with_holes_stays_fenced_when_the_tower_forgot_that_it
     writer.on_commit = sleep
     with pytest.raises(SkyharborError):
         field.rig.fly(field.tree, point, writer)
+    assert field.tower.jobs[point].settled == "fenced"
     field.tower.jobs[point].settled = ""  # its database was put back
     field.rig.collect()
     assert field.tower.jobs[point].settled == "fenced"

@@ -102,7 +102,7 @@ def test_every_message_goes_out_under_the_fence_of_the_unit() -> None:
     mine.doomed_points("b")
     mine.expired(["x"])
     mine.unsettled("c")
-    mine.settled(fenced=["y"], found=["z"])
+    mine.settled(fenced=["y"], found=["z"], missing=["w"])
     assert tower.told == [
         AskCondemned(fence=FENCE, after="a"),
         Condemn(fence=FENCE, packs=(GivenUp("p", 7),), revive=("q",)),
@@ -111,7 +111,7 @@ def test_every_message_goes_out_under_the_fence_of_the_unit() -> None:
         AskDoomedPoints(fence=FENCE, after="b"),
         Expired(fence=FENCE, points=("x",)),
         AskUnsettled(fence=FENCE, after="c"),
-        Settled(fence=FENCE, fenced=("y",), found=("z",)),
+        Settled(fence=FENCE, fenced=("y",), found=("z",), missing=("w",)),
     ]
 
 

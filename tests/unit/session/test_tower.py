@@ -118,9 +118,10 @@ def test_what_the_tower_says_to_a_collector_is_read_as_the_contract_has_it(
     assert page == CondemnedPacks(packs=(CondemnedPack("packs/d/00/00", 7, True, False),), more=True)
     answers.body = b'{"packs":["packs/d/00/00"]}'
     assert tower.doom(Doom(fence=FENCE, packs=("packs/d/00/00",))) == Doomed(packs=("packs/d/00/00",))
-    answers.body = b'{"points":[["m","i","p"]],"waiting":2}'
-    assert tower.doom_points(AskDoomedPoints(fence=FENCE)) == DoomedPoints(points=(PointIds("m", "i", "p"),), waiting=2)
-    assert tower.unsettled(AskUnsettled(fence=FENCE)) == UnsettledPoints(points=(PointIds("m", "i", "p"),))
+    answers.body = b'{"points":[["m","i","p"],["m","i","q",true]],"waiting":2}'
+    points = (PointIds("m", "i", "p"), PointIds("m", "i", "q", fence=True))
+    assert tower.doom_points(AskDoomedPoints(fence=FENCE)) == DoomedPoints(points=points, waiting=2)
+    assert tower.unsettled(AskUnsettled(fence=FENCE)) == UnsettledPoints(points=points)
 
 
 def test_what_needs_no_answer_takes_any_body_of_a_success(tower: TowerClient, answers: Answers) -> None:

@@ -8,7 +8,7 @@ from shared.clock import SystemClock
 from shared.errors import SkyharborError
 from shared.storage.memory import MemoryStore
 from shared.vault import layout
-from shared.vault.fences import fenced_points, is_fenced, lift_fence, put_fence
+from shared.vault.fences import fenced_points, is_fenced, put_fence
 from shared.vault.layout import PointName
 from shared.vault.vault import open_vault
 from tests.unit.vault.bench import ITEM, MACHINE, Bench, body, never_stop, new_bench, outcome_of, point_id
@@ -29,11 +29,10 @@ def bench() -> Bench:
     return bench
 
 
-def test_a_fence_is_put_once_and_can_be_taken_away(bench: Bench) -> None:
+def test_a_fence_is_put_once_and_stands_on_one_name(bench: Bench) -> None:
     assert not put_fence(bench.store, name(2), SystemClock())
     assert fenced_points(bench.store) == fenced_points(bench.store, MACHINE) == {name(2)}
-    assert [lift_fence(bench.store, name(2)), lift_fence(bench.store, name(2))] == [True, False]
-    assert not is_fenced(bench.store, name(2))
+    assert [is_fenced(bench.store, name(1)), is_fenced(bench.store, name(2))] == [False, True]
 
 
 def test_names_in_the_folder_of_fences_that_are_not_of_points_are_foreign() -> None:

@@ -17,6 +17,7 @@ from shared.vault.pack_set import PackSet
 from shared.vault.point import PackRef
 from workers.engine.collecting.abreast import abreast
 from workers.engine.collecting.round import Round
+from workers.engine.collecting.settling import bury, name_of
 
 
 def expire(this: Round) -> PackSet:
@@ -36,9 +37,12 @@ def expire(this: Round) -> PackSet:
 
 
 def _expire_one(this: Round, ids: PointIds) -> Sequence[PackRef]:
-    point = PointName(ids.machine, ids.item, ids.point)
+    point = name_of(ids)
     packs = _packs_of(this, point)
-    this.vault.store.delete(point_name(point))
+    if ids.fence:
+        bury(this, point)  # an attempt that was taken for dead may find the name free otherwise
+    else:
+        this.vault.store.delete(point_name(point))
     return packs
 
 

@@ -19,7 +19,6 @@ from shared.vault.pack_set import PackSet
 from shared.vault.point import PackRef
 from workers.engine.collecting.abreast import abreast
 from workers.engine.collecting.round import Round
-from workers.engine.collecting.settling import is_dead
 
 _Read = tuple[PackRef, ...] | SkyharborError
 
@@ -40,16 +39,16 @@ class Needs:
         self._this.enter("reading manifests")
         for (point, _), outcome in abreast(self._unread(), self._ask, check=self._this.control.check):
             if isinstance(outcome, SkyharborError):
-                if outcome.code != "object-missing":  # gone since it was listed: expired by somebody before us
-                    why = f"{point_name(point)} cannot be read ({outcome.detail})"
-                    self._this.fleet.skip(point.machine_id, "manifest-damaged", why)
+                # Also one that is gone since it was listed: the next run knows better.
+                why = f"{point_name(point)} cannot be read ({outcome.detail})"
+                self._this.fleet.skip(point.machine_id, "manifest-damaged", why)
             else:
                 self.packs.add(pack.name for pack in outcome)
 
     def _unread(self) -> Iterator[tuple[PointName, DomainKeys]]:
         """Yield points not read before, with their keys; whose keys are not at hand are skipped."""
         this = self._this
-        # Before the points: what stands behind one of these now is not to be believed.
+        # Before the points: a fence that stands now is one that the tower has decided on.
         fenced = fenced_points(this.vault.store)
         for info in this.vault.store.list(layout.POINTS):
             point = layout.parse_point(info.name)
@@ -60,8 +59,8 @@ class Needs:
             if not this.fleet.knows(point.machine_id):
                 this.fleet.skip(point.machine_id, "machine-unknown", "the tower does not know it")
                 continue
-            if point in fenced and is_dead(this, point):
-                this.vault.store.delete(info.name)
+            if point in fenced:
+                this.vault.store.delete(info.name)  # it came after its point was given up
                 continue
             keys = this.fleet.keys(point.machine_id)
             if keys is not None:

@@ -1,102 +1,74 @@
 """Settles points whose jobs had leave to seal and ended without one: a worker may still hold the manifest.
 
-What happens when it dies: a fence without a settled point is looked at again by the next run; until then a manifest
-that came behind it is not seen.
+What happens when it dies: what the tower was told stays decided, and what is left is named to the next run.
 
-Rule of the file: a fence is taken away only by the owner, and only from a point that is whole. A collector that was
-frozen must not open what another one has relied on to stay closed.
+Rule of the file: the tower decides whether there is such a point, and only then a fence is put. A fence stands on names
+that are dead for good and is never taken away, so it does not matter who puts it, or how late.
 """
 
 from __future__ import annotations
 
-from enum import Enum
+from collections.abc import Iterator
 
 from shared.contracts.collect import PointIds
 from shared.errors import SkyharborError
-from shared.model.backup import Notice
-from shared.vault.fences import lift_fence, put_fence
+from shared.vault.fences import put_fence
 from shared.vault.layout import PointName, point_name
-from shared.vault.manifest import read_pack_list
-from shared.vault.pack_presence import absent_packs
-from shared.vault.pack_set import PackSet
+from workers.engine.collecting.abreast import abreast
 from workers.engine.collecting.round import Round
 
 
-class _Fate(Enum):
-    FENCED = 0
-    FOUND = 1
-    UNKNOWN = 2
+def settle(this: Round) -> None:
+    """Find or fence every point that the tower names. Safe at any time; a sweep needs it after it has asked.
 
-
-def settle(this: Round, doomed: PackSet) -> None:
-    """Fence or find every point that the tower names. ``doomed`` are packs whose deletion has been allowed.
-
-    After the answer about ripe packs, and before manifests are listed: jobs that end later were older writers then.
+    A manifest behind a fence is not found: where a fence stands there is no point, whatever the tower still knows.
     """
     this.enter("settling")
+    for page in _unsettled(this):
+        _look(this, [ids for ids in page if not ids.fence])
+    for page in _unsettled(this):
+        _fence(this, [ids for ids in page if ids.fence])
+
+
+def name_of(ids: PointIds) -> PointName:
+    """Return the point as the vault knows it."""
+    return PointName(ids.machine, ids.item, ids.point)
+
+
+def bury(this: Round, point: PointName) -> None:
+    """Make sure that there is no point of this name and never will be one: its fence, then the manifest."""
+    put_fence(this.vault.store, point, this.vault.clock)
+    this.vault.store.delete(point_name(point))
+
+
+def _unsettled(this: Round) -> Iterator[tuple[PointIds, ...]]:
     after, more = "", True
     while more:
         page = this.desk.unsettled(after)
-        fates = [(ids, _settle_one(this, _name(ids), doomed)) for ids in page.points]
-        fenced = [ids.point for ids, fate in fates if fate is _Fate.FENCED]
-        found = [ids.point for ids, fate in fates if fate is _Fate.FOUND]
-        if fenced or found:
-            this.desk.settled(fenced=fenced, found=found)
-            this.stats.points_fenced += len(fenced)
-        after = page.points[-1].point if page.points else after
+        if page.points:
+            after = page.points[-1].point
+            yield page.points
         more = page.more and bool(page.points)
 
 
-def is_dead(this: Round, point: PointName) -> bool:
-    """Ask the tower about a manifest behind a fence: False, and the fence is gone, when it knows of a point there.
-
-    That happens after a collector was frozen right before it put the fence.
-    """
+def _look(this: Round, points: list[PointIds]) -> None:
+    """Look for manifests and tell the tower, whose first answer is final."""
+    seen: dict[bool, list[str]] = {True: [], False: []}
+    for ids, there in abreast(points, lambda ids: this.vault.has_point(name_of(ids)), check=this.control.check):
+        seen[there].append(ids.point)
+    if not points:
+        return
     try:
-        this.desk.settled(fenced=[point.point_id])
+        this.desk.settled(found=seen[True], missing=seen[False])
     except SkyharborError as error:
         if error.code != "conflict":
             raise
-        lift_fence(this.vault.store, point)
-        return False
-    return True
+        # Decided otherwise before, one of them at least: what holds is asked for next, the others by the next run.
 
 
-def _settle_one(this: Round, point: PointName, doomed: PackSet) -> _Fate:
-    this.control.check()
-    store, manifest = this.vault.store, point_name(point)
-    there = store.size(manifest) is not None
-    if there and not this.vault.is_fenced(point):
-        return _Fate.FOUND
-    if not there:
-        put_fence(store, point, this.vault.clock)
-        if store.size(manifest) is None:
-            return _Fate.FENCED
-    # It came between the two looks, or behind the fence of a run that has not told the tower.
-    fate = _look_into(this, point, doomed)
-    if fate is _Fate.FOUND:
-        this.desk.settled()
-        lift_fence(store, point)
-    return fate
-
-
-def _look_into(this: Round, point: PointName, doomed: PackSet) -> _Fate:
-    """Return whether a manifest behind a fence stands for a whole point."""
-    keys = this.fleet.keys(point.machine_id)
-    if keys is None:
-        message = f"{point_name(point)} may be a whole point that came late; its key is needed to tell"
-        this.notices.add(Notice("", "key-missing", message))
-        return _Fate.UNKNOWN
-    try:
-        packs = read_pack_list(this.vault, point, keys)
-    except SkyharborError as error:
-        if error.code not in ("object-damaged", "object-missing"):
-            raise
-        return _Fate.FENCED
-    if any(pack.name in doomed for pack in packs) or absent_packs(this.vault, {one.name: one.size for one in packs}):
-        return _Fate.FENCED
-    return _Fate.FOUND
-
-
-def _name(ids: PointIds) -> PointName:
-    return PointName(ids.machine, ids.item, ids.point)
+def _fence(this: Round, points: list[PointIds]) -> None:
+    for _ in abreast(points, lambda ids: bury(this, name_of(ids)), check=this.control.check):
+        pass
+    if points:
+        this.desk.settled(fenced=[ids.point for ids in points])
+        this.stats.points_fenced += len(points)

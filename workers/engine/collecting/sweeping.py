@@ -43,10 +43,7 @@ def sweep(this: Round, needs: Needs) -> Condemned:
     """Ask, settle, read, revive, doom, delete. Returns what the tower had said before anything was done."""
     this.enter("asking for ripe packs")
     said = _ask(this)
-    doomed = PackSet()
-    for batch in said.doomed.batches(MOST_LISTED):
-        doomed.add(name for name, _ in batch)
-    settle(this, doomed)
+    settle(this)
     needs.refresh()
     this.enter("sweeping")
     marks = marked_packs(this.vault) if len(said.names) else frozenset()
@@ -123,18 +120,18 @@ def _delete(this: Round, packs: Sequence[tuple[str, int]], needs: Needs, marks: 
         needed = next(name for name in names if name in needs.packs)
         raise SkyharborError("internal", f"{needed} was doomed and a point needs it; it was not deleted")
 
-    def delete(name: str) -> None:
-        mark = damaged_name(name)
-        this.vault.store.delete(name)
+    def delete(pack: tuple[str, int]) -> bool:
+        mark = damaged_name(pack[0])
         if mark.rsplit("/", 1)[1] in marks:
             this.vault.store.delete(mark)
+        return this.vault.store.delete(pack[0])
 
-    for _ in abreast(names, delete, check=this.control.check):
-        pass
+    for (_, size), was_there in abreast(packs, delete, check=this.control.check):
+        # Some are named again and again: an earlier collector that sleeps may still delete them.
+        this.stats.packs_deleted += was_there
+        this.stats.bytes_deleted += size if was_there else 0
     this.desk.deleted(names)
     this.deleted.add(names)
-    this.stats.packs_deleted += len(packs)
-    this.stats.bytes_deleted += sum(size for _, size in packs)
 
 
 def _note_waiting(this: Round, packs: Sequence[tuple[str, int]]) -> None:
