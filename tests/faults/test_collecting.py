@@ -479,12 +479,14 @@ def test_an_older_writer_that_seals_at_any_moment_of_a_collection_keeps_what_it_
     tally.judge(least=10)
 
 
+@pytest.mark.parametrize("forgetful", [False, True])
 def test_an_older_writer_given_up_at_any_moment_of_a_collection_makes_no_point_with_holes(
-    world: World, place: str, tally: Tally
+    world: World, place: str, tally: Tally, forgetful: bool
 ) -> None:
     """It has leave to seal, and puts its manifest when the collection is over."""
     for number in range(_VERBS):
         mine, point, writer = older_writer(world)
+        mine.tower.forgetful = forgetful
 
         def sleep(mine: World = mine, point: str = point, number: int = number) -> None:
             at_verb(mine, number, lambda: mine.tower.give_up(point))

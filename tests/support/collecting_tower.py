@@ -77,9 +77,14 @@ class Job:
 
 
 class CollectingTower:
-    """``grace`` and ``now`` are seconds; ``page`` is how many names go into one answer; ``hook`` hears every verb."""
+    """``grace`` and ``now`` are seconds; ``page`` is how many names go into one answer; ``hook`` hears every verb.
+
+    With ``forgetful`` a job that has ended without a point is no writer any more, settled or not: the order in which a
+    collector asks and settles must be enough then.
+    """
 
     def __init__(self, *, grace: float = 0.0, page: int = 3) -> None:
+        self.forgetful = False
         self.generation = 0
         self.now = 0.0
         self.jobs: dict[str, Job] = {}
@@ -145,8 +150,13 @@ class CollectingTower:
     def older(self, generation: int) -> bool:
         """Tell whether a writer is left that registered before this generation."""
         claimed = any(g < generation for job in self.jobs.values() if not job.over for g in job.units.values())
-        sealing = any(job.first is not None and job.first < generation for job in self.jobs.values() if job.writes)
+        sealing = any(
+            job.first is not None and job.first < generation for job in self.jobs.values() if self._counts(job)
+        )
         return claimed or sealing
+
+    def _counts(self, job: Job) -> bool:
+        return job.writes and not (self.forgetful and job.over)
 
     def ripe(self, pack: Pack) -> bool:
         return pack.doomed or (self.now - pack.at >= self._grace and not self.older(pack.generation))

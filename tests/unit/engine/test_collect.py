@@ -483,12 +483,18 @@ def test_the_name_of_an_expired_point_is_fenced_when_another_attempt_may_have_it
         field.keep(point)
         field.change_and_back_up(10)
         field.tower.expire(point)
+        field.tower.hook = lambda verb: told.append(verb) if verb != "expired" else told.append(manifest_there())
         field.rig.collect()
 
+    def manifest_there() -> bool:
+        return point_name(PointName(MACHINE, ITEM, point)) in field.rig.names()
+
+    told: list[object] = []
     first.on_commit = sleep
     with pytest.raises(SkyharborError) as caught:
         field.rig.fly(field.tree, point, first)
     assert caught.value.code == "point-fenced"
+    assert (False in told, True in told) == (True, False)
     assert field.tower.points[point].state is State.EXPIRED
     assert point not in field.rig.points()
     field.rig.collect()
