@@ -149,7 +149,10 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
     """Points by id. ``found``: the manifest is there, whole, without a catalog row; it counts as a point from now on.
 
     ``missing``: it is not there; the point is given up, and its job still counts as a writer until it is ``fenced``.
-    ``conflict`` for what was decided otherwise before: the collector then asks again and obeys.
+    ``fenced`` is also how a collector asks about a manifest that it meets behind a fence: it deletes it only when this
+    is taken. ``conflict`` for what was decided otherwise before (the collector then asks again and obeys), and for
+    ``fenced`` of any name that the tower has not declared dead: given up, or of a point that is doomed or expired.
+    Otherwise whoever can put an object could have points deleted by putting fences on them.
     """
 
     fence: Fence
