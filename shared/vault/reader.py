@@ -17,7 +17,7 @@ from shared.vault.chunk_reader import ChunkReader, lost
 from shared.vault.chunk_table import ID_SIZE, Location
 from shared.vault.entry import Entry, sort_key
 from shared.vault.index import ChunkIndex
-from shared.vault.layout import PointName, point_name
+from shared.vault.layout import PointName
 from shared.vault.manifest import Manifest, read_manifest, read_point_slots
 from shared.vault.pack_reading import prove_pack
 from shared.vault.pages import Columns, decode_columns
@@ -56,14 +56,12 @@ class PointReader:
     ) -> PointReader:
         """Read the manifest. With an index, chunks are found without reading the packs' directories.
 
-        Raises ``object-missing`` when there is no such point, or only a manifest behind a fence; ``object-damaged``
-        when its manifest is not right or the keys are another machine's.
+        Raises ``object-missing`` when there is no such point, ``object-damaged`` when its manifest is not right or
+        the keys are another machine's. Fences are not looked at: whoever names a point has it from the list of points,
+        which passes over them, or from the tower, which knows better.
         """
         point = PointName(machine_id, item_id, point_id)
-        manifest = read_manifest(vault, point, keys)
-        if vault.is_fenced(point):
-            raise SkyharborError("object-missing", f"{point_name(point)} is fenced: the point was given up")
-        return cls(vault, keys, point, manifest, index)
+        return cls(vault, keys, point, read_manifest(vault, point, keys), index)
 
     @property
     def body(self) -> PointBody:

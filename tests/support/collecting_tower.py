@@ -293,9 +293,11 @@ class Desk:
             **dict.fromkeys(fenced, "fenced"),
         }
         before = {"found": ("", "found"), "given up": ("", "given up"), "fenced": ("given up", "fenced")}
-        jobs = self._tower.jobs
-        if any(jobs[point].settled not in before[how] for point, how in said.items()):
-            raise SkyharborError("conflict", "decided otherwise before")
+        jobs, going = self._tower.jobs, (State.DOOMED, State.EXPIRED)
+        gone = [p for p in fenced if p in self._tower.points and self._tower.points[p].state in going]
+        said = {point: how for point, how in said.items() if point not in gone}
+        if any(point not in jobs or jobs[point].settled not in before[how] for point, how in said.items()):
+            raise SkyharborError("conflict", "decided otherwise before, or not dead")
         for point, how in said.items():
             jobs[point].settled = how
             if how == "found":

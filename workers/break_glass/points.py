@@ -104,7 +104,7 @@ def open_point(unlocked: Unlocked, *, item: str | None, point: str, index: Chunk
 
 def _describe(unlocked: Unlocked, point: PointName) -> Listed | SkyharborError:
     try:
-        body = read_manifest(unlocked.vault, point, unlocked.keys).body  # it came from the list of points: no fence
+        body = read_manifest(unlocked.vault, point, unlocked.keys).body
     except SkyharborError as error:
         if error.code not in ("object-damaged", "object-missing"):
             raise

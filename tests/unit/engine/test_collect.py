@@ -14,6 +14,7 @@ from shared.model.ids import new_id
 from shared.storage.faulty import Fault, FaultKind, FaultyStore, Verb
 from shared.storage.memory import MemoryStore
 from shared.vault import layout
+from shared.vault.fences import put_fence
 from shared.vault.layout import PointName, point_name
 from shared.vault.pack_presence import mark_damaged
 from tests.support.collecting_tower import CollectingTower, State
@@ -500,6 +501,22 @@ def test_the_name_of_an_expired_point_is_fenced_when_another_attempt_may_have_it
     field.rig.collect()
     assert point_name(PointName(MACHINE, ITEM, point)) not in field.rig.names()
     assert (field.rig.garbage(), field.losses()) == (set(), [])
+
+
+def test_a_fence_that_somebody_else_has_put_on_a_point_takes_nothing_away(three: Three) -> None:
+    """As whoever can only put objects could, and not delete them: the tower has not given up any of these names."""
+    field, points = three
+    field.change_and_back_up(5)
+    for point in [*points, "01a213cf-0000-7000-8000-00000000dead"]:
+        put_fence(field.rig.store, PointName(MACHINE, ITEM, point), field.rig.vault().clock)
+    before = field.rig.packs()
+    done = field.rig.collect()
+    assert [notice.code for notice in done.warnings] == ["fence-foreign"] * len(points)
+    assert field.rig.packs() == before
+    assert field.losses() == []  # by the tower's word, fence or no
+    for fence in field.rig.names(layout.FENCED):
+        field.rig.store.delete(fence)
+    assert set(points) <= set(field.rig.points())
 
 
 def test_doomed_packs_of_a_collector_that_sleeps_stay_condemned_for_ever(three: Three) -> None:

@@ -19,6 +19,7 @@ from shared.vault.pack_set import PackSet
 from shared.vault.point import PackRef
 from workers.engine.collecting.abreast import abreast
 from workers.engine.collecting.round import Round
+from workers.engine.collecting.settling import is_dead
 
 _Read = tuple[PackRef, ...] | SkyharborError
 
@@ -34,7 +35,7 @@ class Needs:
     def refresh(self) -> None:
         """List all manifests, and read those that have not been read before.
 
-        After every point was settled. Manifests behind a fence are no points: they are deleted.
+        After every point was settled. A manifest behind a fence is deleted when the tower agrees that it is no point.
         """
         self._this.enter("reading manifests")
         for (point, _), outcome in abreast(self._unread(), self._ask, check=self._this.control.check):
@@ -48,7 +49,7 @@ class Needs:
     def _unread(self) -> Iterator[tuple[PointName, DomainKeys]]:
         """Yield points not read before, with their keys; whose keys are not at hand are skipped."""
         this = self._this
-        # Before the points: a fence that stands now is one that the tower has decided on.
+        # Before the points: what this run has settled is fenced now.
         fenced = fenced_points(this.vault.store)
         for info in this.vault.store.list(layout.POINTS):
             point = layout.parse_point(info.name)
@@ -59,8 +60,8 @@ class Needs:
             if not this.fleet.knows(point.machine_id):
                 this.fleet.skip(point.machine_id, "machine-unknown", "the tower does not know it")
                 continue
-            if point in fenced:
-                this.vault.store.delete(info.name)  # it came after its point was given up
+            if point in fenced and is_dead(this, point):
+                this.vault.store.delete(info.name)
                 continue
             keys = this.fleet.keys(point.machine_id)
             if keys is not None:

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 
 from shared.contracts.collect import PointIds
 from shared.errors import SkyharborError
+from shared.model.backup import Notice
 from shared.vault.fences import put_fence
-from shared.vault.layout import PointName, point_name
+from shared.vault.layout import PointName, fence_name, point_name
 from workers.engine.collecting.abreast import abreast
 from workers.engine.collecting.round import Round
 
@@ -39,6 +40,24 @@ def bury(this: Round, point: PointName) -> None:
     """Make sure that there is no point of this name and never will be one: its fence, then the manifest."""
     put_fence(this.vault.store, point, this.vault.clock)
     this.vault.store.delete(point_name(point))
+
+
+def is_dead(this: Round, point: PointName) -> bool:
+    """Ask the tower about a manifest behind a fence. False, and that is said, when it has not given the name up.
+
+    Anybody who can put objects can put a fence: that alone must not get a point deleted.
+    """
+    try:
+        this.desk.settled(fenced=[point.point_id])
+    except SkyharborError as error:
+        if error.code != "conflict":
+            raise
+        message = (
+            f"{fence_name(point)} hides a point that was not given up; somebody else has put it: delete it by hand"
+        )
+        this.notices.add(Notice("", "fence-foreign", message))
+        return False
+    return True
 
 
 def _unsettled(this: Round) -> Iterator[tuple[PointIds, ...]]:
