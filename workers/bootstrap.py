@@ -28,6 +28,7 @@ from workers.app import make_app
 from workers.crew.chief import Chief
 from workers.crew.processes import ReadingProcesses, WritingProcesses
 from workers.engine.ports import Stop
+from workers.session.desk import TowerDesk
 from workers.session.formation import TowerFormation
 from workers.session.lease_keeper import LeaseKeeper, Tenure
 from workers.session.lock import hold_name
@@ -37,7 +38,7 @@ from workers.session.throttles import Throttles
 from workers.session.tower import TowerClient
 from workers.settings import WorkerSettings, hands_environment
 from workers.sources.files import FilesAdapter
-from workers.tasks.flight import Hangar, fly
+from workers.tasks.flight import Hangar, Ties, fly
 from workers.tasks.unit import register
 
 log = structlog.get_logger()
@@ -128,7 +129,9 @@ class WorkerProcess:
         fence = granted.fence
         tenure = self._keeper.hold(granted, asked_at=asked_at, commit=self._tower.commit)
         try:
-            outcome = fly(granted, tenure, self._hangar, self._formation(granted, tenure))
+            desk = TowerDesk(self._tower, fence, tenure, clock=self._clock)
+            ties = Ties(desk=desk, formation=self._formation(granted, tenure))
+            outcome = fly(granted, tenure, self._hangar, ties)
             if outcome is not None:
                 report(self._tower.complete, fence, outcome, clock=self._clock, patience=granted.lease)
         except Stop:
