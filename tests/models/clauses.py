@@ -40,20 +40,26 @@ class Clauses:
     expiry_raises: bool = True  # the generation, in the transaction of the expiry
     points_wait_for_writers: bool = True
     points_wait_for_readers: bool = True
-    holds_are_asked: bool = True  # dooming a point looks at its hold
+    hold_brings_back: bool = True  # a held point is not expiring any more
+    hold_before_doom: bool = True  # a doomed point is not held
+    restore_is_of_sealed: bool = True  # never of an expiring point
     manifests_first: bool = True  # a doomed point's packs are needed until its manifest is gone
     rejoined_is_fenced: bool = True  # the name of a point whose job had leave more than once is fenced before it goes
+    found_is_fenced: bool = True  # so is that of a point that was found: whoever put it may put it again
     # packs
     condemn_is_atomic: bool = True  # the generation is raised in the transaction of the condemnation
     ripe_waits: bool = True  # for all writers older than the condemnation
     ripe_before_listing: bool = True
     second_listing: bool = True
+    doom_of_answer: bool = True  # what became ripe after the answer waits for the next sweep
+    doom_is_final: bool = True  # a doomed pack is not revived
     doom_first: bool = True  # nothing is deleted that the tower has not doomed
     unreadable_keeps_all: bool = True
     forget_after_deleting: bool = True
     forget_once: bool = True  # a pack that an earlier collector may still delete stays on the list
     collector_is_fenced: bool = True
     settle_after_ripe: bool = True  # jobs are settled between the answer that says what is ripe and the listing
+    first_answer_is_final: bool = True  # a point that was given up is not looked for again
     fencing: Fencing = Fencing.DECIDED
 
 

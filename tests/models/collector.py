@@ -21,12 +21,16 @@ EFFECTS = frozenset({"delete-manifests", "fence", "lift", "delete-packs"})
 STORAGE = EFFECTS | {"look", "look-again"}
 
 
-def steps(world: World, clauses: Clauses, *, late: bool) -> Iterator[Step]:
-    """Yield what the collector can do next; with ``late`` the superseded one."""
+def steps(world: World, clauses: Clauses, *, late: bool, fails: bool = False) -> Iterator[Step]:
+    """Yield what the collector can do next; with ``late`` the superseded one. ``fails``: so may deleting a manifest."""
     run = world.ghost if late else world.collector
     if run is None:
         return
     who = "superseded collector" if late else "collector"
+    if fails and run.left and run.pc == "delete-manifests":
+        for at in bits(run.left):
+            left = world._replace(collector=run._replace(left=run.left & ~(1 << at)))
+            yield f"{who}: cannot delete the manifest of point {at}, and goes on", left
     for said, after, following in _next(world, clauses, run, late):
         yield f"{who}: {said}", after._replace(ghost=following) if late else after._replace(collector=following)
 
@@ -39,8 +43,8 @@ def _next(world: World, clauses: Clauses, run: Collector, late: bool) -> _Next:
         yield "hears that it is not the owner", world, None
         return
     if run.left and run.pc in _EACH:
-        lowest = run.left & -run.left
-        yield from _EACH[run.pc](world, clauses, run._replace(left=run.left & ~lowest), lowest)
+        for at in bits(run.left):
+            yield from _EACH[run.pc](world, clauses, run._replace(left=run.left & ~(1 << at)), 1 << at)
     else:
         yield from _ONCE[run.pc](world, clauses, run)
 
@@ -88,7 +92,7 @@ def _ask_ripe(world: World, clauses: Clauses, run: Collector) -> _Next:
 
 
 def _ask_unsettled(world: World, clauses: Clauses, run: Collector) -> _Next:
-    lost = tower.unsettled(world)
+    lost = tower.unsettled(world, clauses)
     first = {Fencing.NAME: "fence", Fencing.LIFTED: "fence", Fencing.NONE: "tell-settled"}.get(clauses.fencing, "look")
     if lost and clauses.fencing is Fencing.NONE:
         yield f"points {bits(lost)} are given up", world, run._replace(pc="tell-settled", fenced=lost)
@@ -111,15 +115,11 @@ def _look(world: World, clauses: Clauses, run: Collector, bit: int) -> _Next:
     if world.manifests[point] > 0 and world.fenced & bit and clauses.fencing is Fencing.BESIDE:
         yield f"finds point {point}, and a fence", world, run._replace(pc="ask-owner", left=run.left | bit)
     elif world.manifests[point] > 0:
-        yield f"finds point {point}", world, run._replace(pc=_on(run), seen=run.seen | bit)
+        yield f"finds point {point}", world, run._replace(seen=run.seen | bit)
     elif clauses.fencing is Fencing.DECIDED:
-        yield f"does not find point {point}", world, run._replace(pc=_on(run), fenced=run.fenced | bit)
+        yield f"does not find point {point}", world, run._replace(fenced=run.fenced | bit)
     else:
         yield f"does not find point {point}", world, run._replace(pc="fence", left=run.left | bit)
-
-
-def _on(run: Collector) -> str:
-    return "look"
 
 
 def _fence(world: World, clauses: Clauses, run: Collector, bit: int) -> _Next:
@@ -135,7 +135,7 @@ def _fence(world: World, clauses: Clauses, run: Collector, bit: int) -> _Next:
     if clauses.fencing is Fencing.DECIDED:
         yield f"fences point {point}", marked, run._replace(fenced=run.fenced | bit)
     elif clauses.fencing is Fencing.LATE:
-        yield f"fences point {point}", marked, run._replace(pc=_on(run), fenced=run.fenced | bit)
+        yield f"fences point {point}", marked, run._replace(pc="look", fenced=run.fenced | bit)
     else:
         yield f"fences point {point}", marked, run._replace(pc="look-again", left=run.left | bit)
 
@@ -165,14 +165,14 @@ def _tell_looked(world: World, clauses: Clauses, run: Collector) -> _Next:
     if clauses.fencing is not Fencing.DECIDED:
         yield from _tell_settled(world, clauses, run)
         return
-    after = tower.give_up(tower.settled(world, fenced=0, found=run.seen), run.fenced)
+    after = tower.give_up(tower.settled(world, clauses, fenced=0, found=run.seen), run.fenced)
     given_up = tower.given_up(after)
     said = f"points {bits(run.seen)} are found, {bits(given_up)} given up"
     yield said, after, run._replace(pc="fence", left=given_up, seen=0, fenced=0)
 
 
 def _tell_settled(world: World, clauses: Clauses, run: Collector) -> _Next:
-    after = tower.settled(world, fenced=run.fenced, found=run.seen)
+    after = tower.settled(world, clauses, fenced=run.fenced, found=run.seen)
     pc = _after_settling(run, clauses)
     said = f"points {bits(run.fenced)} are fenced, {bits(run.seen)} found"
     yield said, after, Collector(pc, ripe=run.ripe, doomed=run.doomed)
@@ -215,9 +215,9 @@ def _needs(world: World, clauses: Clauses) -> Iterator[tuple[str, int]]:
 
 
 def _revive(world: World, clauses: Clauses, run: Collector) -> _Next:
-    keep = run.ripe & run.needs
-    after = tower.revive(world, keep)
-    rest = run.ripe & ~run.needs
+    keep = (run.ripe if clauses.doom_is_final else run.ripe | run.doomed) & run.needs
+    after = tower.revive(world, clauses, keep)
+    rest = (run.ripe if clauses.doom_of_answer else tower.ripe(after, clauses)) & ~run.needs
     if clauses.doom_first:
         yield f"revives {bits(keep)}", after, run._replace(pc="doom", ripe=rest)
     else:
@@ -309,20 +309,26 @@ _EACH = {
 }
 
 
+def may_do(world: World, clauses: Clauses, pc: str, at: int) -> bool:
+    """Tell whether one of ``EFFECTS`` would change anything as things are."""
+    if pc == "delete-packs":
+        return bool(world.present >> at & 1)
+    fenced = bool(world.fenced >> at & 1)
+    if pc == "delete-manifests":
+        return world.manifests[at] > 0 or (tower.must_be_fenced(world, clauses, at) and not fenced)
+    return not fenced
+
+
 def begin(world: World) -> World:
     """A run starts."""
     return world._replace(collector=Collector("list-late"))
 
 
-def superseded(world: World, clauses: Clauses, *, ghosts: bool) -> World:
-    """The collector is taken for dead; what it can still do it may do at any time later."""
+def superseded(world: World, clauses: Clauses) -> Iterator[World]:
+    """The collector is taken for dead, and is; or what it can still do it may do at any time later."""
     run = world.collector
     after = tower.supersede(world, clauses)._replace(collector=None)
-    if (
-        ghosts
-        and run is not None
-        and world.ghost is None
-        and ((run.left and run.pc in STORAGE) or not clauses.collector_is_fenced)
-    ):
-        return after._replace(ghost=run)
-    return after
+    yield after
+    able = run is not None and ((run.left and run.pc in STORAGE) or not clauses.collector_is_fenced)
+    if able and world.ghost is None:
+        yield after._replace(ghost=run)

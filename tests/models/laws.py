@@ -12,7 +12,6 @@ from tests.models.world import (
     EXPIRED,
     EXPIRING,
     FAILED,
-    FOUND,
     GIVEN_UP,
     GOING,
     IDLE,
@@ -34,7 +33,7 @@ def broken(world: World) -> str | None:
         if accepted(world, point) and (gone := manifest & ~world.present):
             return f"readers accept point {point}, and packs {bits(gone)} that it needs are gone"
     for point, state in enumerate(world.points):
-        if (state in (SEALED, FOUND) or state >= EXPIRING) and not accepted(world, point):
+        if (state == SEALED or state >= EXPIRING) and not accepted(world, point):
             return f"point {point} is whole in the catalog, and readers do not find it"
         if state in (GOING, EXPIRED) and (world.held | world.reading) >> point & 1:
             return f"point {point} goes while somebody holds or restores it"
@@ -53,7 +52,7 @@ def rubbish(quiet: World, clauses: Clauses) -> str | None:
     needed = 0
     for point, manifest in enumerate(quiet.manifests):
         if manifest > 0:
-            if quiet.points[point] not in (SEALED, FOUND):
+            if quiet.points[point] != SEALED:
                 return f"the manifest of point {point} stays for ever"
             needed |= manifest
     if quiet.present & ~needed:

@@ -15,7 +15,6 @@ from tests.models.world import (
     EXPIRED,
     EXPIRING,
     FAILED,
-    FOUND,
     GIVEN_UP,
     GOING,
     IDLE,
@@ -153,16 +152,17 @@ def expires(world: World, clauses: Clauses) -> Iterator[Step]:
             )
 
 
-def people(world: World, *, hold: bool, read: bool) -> Iterator[Step]:
+def people(world: World, clauses: Clauses, *, hold: bool, read: bool) -> Iterator[Step]:
     """Holds and restores of the first point begin and end."""
     state, is_sealed = world.points[0], world.points[0] == SEALED
     if hold and world.held & 1:
         yield "point 0: released", world._replace(held=0)
-    elif hold and (is_sealed or state >= EXPIRING):
-        yield "point 0: held", world._replace(held=1, points=put(world.points, 0, SEALED))
+    elif hold and (is_sealed or state >= EXPIRING or (state == GOING and not clauses.hold_before_doom)):
+        now = SEALED if state >= EXPIRING and clauses.hold_brings_back else state
+        yield "point 0: held", world._replace(held=1, points=put(world.points, 0, now))
     if read and world.reading & 1:
         yield "point 0: restored", world._replace(reading=0)
-    elif read and is_sealed:
+    elif read and (is_sealed or (state >= EXPIRING and not clauses.restore_is_of_sealed)):
         yield "point 0: a restore begins", world._replace(reading=1)
 
 
@@ -209,12 +209,17 @@ def expired(world: World, gone: int) -> World:
 
 def must_be_fenced(world: World, clauses: Clauses, point: int) -> bool:
     """Tell whether somebody may still have a manifest for a point that goes."""
-    return point > 0 and world.jobs[point - 1].rejoined and clauses.rejoined_is_fenced
+    if not point:
+        return False
+    job = world.jobs[point - 1]
+    was_found = job.state == SETTLED
+    return (job.rejoined and clauses.rejoined_is_fenced) or (was_found and clauses.found_is_fenced)
 
 
-def unsettled(world: World) -> int:
-    """Return the points of jobs that had leave to seal and failed."""
-    return sum(1 << number + 1 for number, job in enumerate(world.jobs) if job.state == FAILED)
+def unsettled(world: World, clauses: Clauses) -> int:
+    """Return the points of jobs that had leave to seal and failed, and that are to be looked for."""
+    asked = (FAILED,) if clauses.first_answer_is_final else (FAILED, GIVEN_UP)
+    return sum(1 << number + 1 for number, job in enumerate(world.jobs) if job.state in asked)
 
 
 def given_up(world: World) -> int:
@@ -231,14 +236,15 @@ def give_up(world: World, missing: int) -> World:
     return world
 
 
-def settled(world: World, *, fenced: int, found: int) -> World:
+def settled(world: World, clauses: Clauses, *, fenced: int, found: int) -> World:
     """These points are decided."""
+    late = fenced if clauses.first_answer_is_final else fenced | found
     for point in bits(fenced | found):
         job = world.jobs[point - 1]
-        if job.state == FAILED or (job.state == GIVEN_UP and fenced >> point & 1):
+        if job.state == FAILED or (job.state == GIVEN_UP and late >> point & 1):
             world = with_job(world, point - 1, job._replace(state=SETTLED))
             if found >> point & 1:
-                world = world._replace(points=put(world.points, point, FOUND))
+                world = world._replace(points=put(world.points, point, SEALED))
     return world
 
 
@@ -273,11 +279,11 @@ def condemn(world: World, packs: int, *, generation: int | None = None) -> World
     return world._replace(packs=marks, generation=max(world.generation, mark))
 
 
-def revive(world: World, packs: int) -> World:
+def revive(world: World, clauses: Clauses, packs: int) -> World:
     """Take condemned packs back; doomed ones stay doomed."""
     marks = world.packs
     for pack in bits(packs):
-        if marks[pack] > 0:
+        if marks[pack] > 0 or (marks[pack] == DOOMED and not clauses.doom_is_final):
             marks = put(marks, pack, LIVE)
     return world._replace(packs=marks)
 

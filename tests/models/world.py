@@ -14,7 +14,7 @@ FENCE = -1
 LIVE, DOOMED = 0, -1
 """What the tower knows of a pack; a positive number is the generation it is condemned at."""
 
-ABSENT, SEALED, GOING, EXPIRED, FOUND, EXPIRING = 0, 1, 2, 3, 4, 10
+ABSENT, SEALED, GOING, EXPIRED, EXPIRING = 0, 1, 2, 3, 10
 """What the tower knows of a point: ``GOING`` is doomed, ``EXPIRING + g`` expiring since generation g."""
 
 IDLE, OWNED, WAITING, DONE, FAILED, GIVEN_UP, SETTLED = range(7)

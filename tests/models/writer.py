@@ -13,12 +13,17 @@ from tests.models.clauses import Clauses
 from tests.models.world import Step, World, Writer, accepted, bits, put, with_writer
 
 
-def steps(world: World, clauses: Clauses, number: int, attempt: int, *, stores: bool) -> Iterator[Step]:
-    """Yield what one attempt can do next. ``stores``: it may store a new pack although it knows an old one."""
+def steps(world: World, clauses: Clauses, number: int, attempt: int, *, stores: bool, gone: bool) -> Iterator[Step]:
+    """Yield what one attempt can do next.
+
+    ``stores``: it may store a new pack although it knows an old one. ``gone``: one that was taken for dead may be dead.
+    """
     writer = world.writers[number][attempt]
     if writer is None:
         return
     who = f"job {number}, attempt {attempt + 1}"
+    if gone and not tower.owns(world, number, attempt):
+        yield f"{who}: is dead", with_writer(world, number, attempt, None)
     for said, after, next_writer in _next(world, clauses, number, attempt, writer, stores):
         yield f"{who}: {said}", with_writer(after, number, attempt, next_writer)
 
