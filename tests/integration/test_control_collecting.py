@@ -332,9 +332,9 @@ def test_a_restore_that_is_being_accepted_keeps_its_point_from_being_doomed(plan
         # What the request keeps in the same transaction:
         uow._db.execute(
             text(
-                "INSERT INTO job (id, kind, state, trigger, rank, aged_rank, latest_start, item_id, machine_id, vault_id,"
-                " point_id, due_at, requested_by) SELECT 'r', kind, 'available', trigger, rank, rank, latest_start, item_id,"
-                " machine_id, vault_id, point_id, due_at, 'x' FROM job WHERE id = :id"
+                "INSERT INTO job (id, kind, state, trigger, rank, aged_rank, latest_start, item_id, machine_id,"
+                " vault_id, point_id, due_at, requested_by) SELECT 'r', kind, 'available', trigger, rank, rank,"
+                " latest_start, item_id, machine_id, vault_id, point_id, due_at, 'x' FROM job WHERE id = :id"
             ),
             {"id": job},
         )
