@@ -278,7 +278,7 @@ def test_a_claim_that_waited_for_a_condemnation_knows_it(plane: ControlPlane) ->
     plane.backup()
     plane.admit()
     with ThreadPoolExecutor(1) as pool, plane.uow() as uow:
-        uow.collecting.condemn(plane.sql("SELECT id FROM vault")[0][0], [("a", 1)])
+        uow.collecting.condemn(uow.vaults.get("v1").id, [("a", 1)])
         waiting = pool.submit(plane.claim)
         waits_for_a_lock(plane)
         uow.commit()
