@@ -10,7 +10,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
+from orchestrator.domain.paging import PageRequest
 from orchestrator.domain.policy import RetentionSpec
+from orchestrator.use_cases.admit import explain_waits
 from orchestrator.use_cases.audit_log import list_audit
 from orchestrator.use_cases.hold_point import hold_point, release_point
 from orchestrator.use_cases.jobs import cancel_job, list_jobs, retry_job
@@ -532,8 +534,6 @@ def test_a_waiting_collection_says_why_and_is_listed_cancelled_and_retried_like_
     plane.slots("class/collect", 0)
     job = ask(plane)
     assert plane.admit() == 0
-    from orchestrator.use_cases.admit import explain_waits
-
     with plane.uow() as uow:
         explain_waits(uow)
     assert plane.job(job).wait_reason == "slot:class"
@@ -542,8 +542,6 @@ def test_a_waiting_collection_says_why_and_is_listed_cancelled_and_retried_like_
         cancel_job(uow, actor="test", ref=job)
         again = retry_job(uow, actor="test", ref=job).job
     with plane.uow() as uow:
-        from orchestrator.domain.paging import PageRequest
-
         listed = list_jobs(uow, request=PageRequest(), kind=JobKind.COLLECT).items
     assert [(one.id, one.state) for one in listed] == [(again.id, "available"), (job, "cancelled")]
 
