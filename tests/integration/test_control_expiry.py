@@ -81,7 +81,7 @@ def due_again(plane: ControlPlane) -> None:
 
 
 def states(plane: ControlPlane) -> dict[object, object]:
-    return {point: state for point, state in plane.sql("SELECT id, state FROM recovery_point")}
+    return {row[0]: row[1] for row in plane.sql("SELECT id, state FROM recovery_point")}
 
 
 def collects(plane: ControlPlane) -> int:

@@ -26,7 +26,10 @@ class Asked:
 
 @dataclass
 class Book:
-    """Promises by job id, and counts: faults by kind, points restored and expired, collections, doors knocked at, stale messages sent."""
+    """Promises by job id, and counts.
+
+    Faults by kind, points restored and expired, collections, doors knocked at, stale messages sent.
+    """
 
     jobs: dict[str, Asked] = field(default_factory=dict)
     faults: Counter[str] = field(default_factory=Counter)

@@ -69,7 +69,8 @@ def _secrets(scene: Scene, db: Look, tapped: Path) -> list[Violation]:
 
 def _restores(scene: Scene, db: Look) -> list[Violation]:
     points = db.rows(
-        "SELECT p.id, p.job_id, p.state, p.doomed_at IS NULL AS whole, i.name AS item, m.name AS machine, v.name AS vault FROM recovery_point p"
+        "SELECT p.id, p.job_id, p.state, p.doomed_at IS NULL AS whole, i.name AS item, m.name AS machine,"
+        " v.name AS vault FROM recovery_point p"
         " JOIN item i ON i.id = p.item_id JOIN machine m ON m.id = p.machine_id JOIN vault v ON v.id = p.vault_id"
         " ORDER BY p.id"
     )

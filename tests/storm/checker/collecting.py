@@ -3,6 +3,8 @@
 Rule of the file: written from decision 12. Some questions are true at any moment, the others of a tower at rest.
 """
 
+# ruff: noqa: S608 - nothing of anybody is pasted
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -22,7 +24,15 @@ _WRITERS = f"""
        OR (u.no = 0 AND j.committing_at IS NOT NULL AND j.state IN {_ENDED}
            AND NOT EXISTS (SELECT 1 FROM recovery_point p WHERE p.job_id = j.id)
            AND NOT EXISTS (SELECT 1 FROM settled_point s WHERE s.point_id = j.point_id))
-"""  # noqa: S608 - nothing of anybody is pasted
+"""
+
+
+_WAYS = {
+    ("expired", True): ["expire", "doom", "delete"],
+    ("expiring", True): ["expire", "doom"],
+    ("expiring", False): ["expire"],
+}
+"""What the audit log tells last of a point, by its state and whether it is doomed."""
 
 
 def doomed_under_a_writer(db: Look) -> list[Violation]:
