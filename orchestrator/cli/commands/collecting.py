@@ -70,11 +70,11 @@ def stats(ctx: typer.Context, name: Name) -> None:
 
 def lines(garbage: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the fields that tell of what is on its way out."""
-    condemned = formats.count(garbage["condemned_packs"])
+    condemned = f"{formats.count(garbage['condemned_packs'])} packs"
     if garbage["condemned_packs"]:
         condemned += f" ({formats.size(garbage['condemned_bytes'])}"
         condemned += ", waiting for backups that began before)" if garbage["waits_for_writers"] else ")"
-    told = [("expiring", f"{formats.count(garbage['expiring_points'])} points"), ("condemned", f"{condemned} packs")]
+    told = [("expiring", f"{formats.count(garbage['expiring_points'])} points"), ("condemned", condemned)]
     if garbage["unsettled"]:
         told.append(("unsettled", f"{formats.count(garbage['unsettled'])} backups may have sealed a point"))
     last = garbage["last_collection"]
