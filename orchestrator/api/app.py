@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 from orchestrator.api import (
     alarms,
     audit,
+    collections,
     compliance,
     events,
     items,
@@ -23,10 +24,12 @@ from orchestrator.api import (
     points,
     policies,
     problems,
+    retention,
     slots,
     system,
     vaults,
     work,
+    work_collect,
 )
 from orchestrator.api.auth import bearer
 from orchestrator.use_cases.application import Application
@@ -78,12 +81,14 @@ def create_app(application: Application, *, token: str, worker_token: str) -> Fa
     app.include_router(system.open_routes)
     app.include_router(metrics.routes)
     app.include_router(_operators(), prefix="/api/v1", dependencies=[Depends(bearer(token))])
-    app.include_router(work.routes, prefix="/work/v1", dependencies=[Depends(bearer(worker_token))])
+    for part in (work, work_collect):
+        app.include_router(part.routes, prefix="/work/v1", dependencies=[Depends(bearer(worker_token))])
     return app
 
 
 def _operators() -> APIRouter:
     router = APIRouter()
-    for noun in (system, vaults, machines, items, policies, jobs, events, points, slots, compliance, alarms, audit):
+    catalog = (vaults, collections, machines, items, policies, points, retention)
+    for noun in (system, *catalog, jobs, events, slots, compliance, alarms, audit):
         router.include_router(noun.routes)
     return router

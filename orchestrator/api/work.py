@@ -45,85 +45,88 @@ Raw = Annotated[bytes, Depends(_raw)]
 @routes.post("/hello")
 def say_hello(application: Use, raw: Raw) -> Response:
     """Introduce a worker process; leases of its earlier self are given up."""
-    message = _decode(raw, Hello)
+    message = decode(raw, Hello)
     _note_clock(application, message)
     with application.unit_of_work() as uow:
-        return _json(hello(uow, message=message, chance=_chance()))
+        return encoded(hello(uow, message=message, chance=_chance()))
 
 
 @routes.post("/claim")
 def ask_for_work(application: Use, raw: Raw) -> Response:
     """Take a unit; 204 when there is nothing to take."""
-    message = _decode(raw, Claim)
+    message = decode(raw, Claim)
     with application.unit_of_work() as uow:
         granted = claim(uow, message=message)
-    return Response(status_code=204) if granted is None else _json(granted)
+    return Response(status_code=204) if granted is None else encoded(granted)
 
 
 @routes.post("/renew")
 def keep(application: Use, raw: Raw) -> Response:
     """Renew the leases of one process and hear what became of its units."""
-    message = _decode(raw, Renew)
+    message = decode(raw, Renew)
     with application.unit_of_work() as uow:
-        return _json(renew(uow, message=message))
+        return encoded(renew(uow, message=message))
 
 
 @routes.post("/commit")
 def may_seal(application: Use, raw: Raw) -> Response:
     """Ask whether the unit is still the worker's, before a point is sealed."""
-    message = _decode(raw, Commit)
+    message = decode(raw, Commit)
     with application.unit_of_work() as uow:
         commit(uow, message=message)
-    return _done()
+    return done()
 
 
 @routes.post("/complete")
 def report(application: Use, raw: Raw) -> Response:
     """Take the outcome of an attempt. Repeating it is harmless."""
-    message = _decode(raw, Complete)
+    message = decode(raw, Complete)
     with application.unit_of_work() as uow:
         complete(uow, message=message, chance=_chance())
-    return _done()
+    return done()
 
 
 @routes.post("/release")
 def give_back(application: Use, raw: Raw) -> Response:
     """Take a unit back unfinished."""
-    message = _decode(raw, Release)
+    message = decode(raw, Release)
     with application.unit_of_work() as uow:
         release(uow, message=message)
-    return _done()
+    return done()
 
 
 @routes.post("/offer")
 def share(application: Use, raw: Raw) -> Response:
     """Take the shards of a backup. Repeating it is harmless."""
-    message = _decode(raw, Offer)
+    message = decode(raw, Offer)
     with application.unit_of_work() as uow:
         offer(uow, message=message)
-    return _done()
+    return done()
 
 
 @routes.post("/shards")
 def ask_for_shards(application: Use, raw: Raw) -> Response:
     """Tell a lead where its shards are, with their results."""
-    message = _decode(raw, AskShards)
+    message = decode(raw, AskShards)
     with application.unit_of_work() as uow:
-        return _json(ask_shards(uow, message=message))
+        return encoded(ask_shards(uow, message=message))
 
 
-def _decode(raw: bytes, kind: type[Message]) -> Message:
+def decode(raw: bytes, kind: type[Message]) -> Message:
+    """Return a message of the contract; ``bad-request`` for anything else."""
     try:
         return msgspec.json.decode(raw, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise SkyharborError("bad-request", f"not a {kind.__name__.lower()} message: {error}") from error
 
 
-def _json(message: msgspec.Struct) -> Response:
+def encoded(message: msgspec.Struct) -> Response:
+    """Return a message of the contract as it goes out."""
     return Response(msgspec.json.encode(message), media_type="application/json")
 
 
-def _done() -> Response:
+def done() -> Response:
+    """Return the answer to what needs none."""
     return Response(b"{}", media_type="application/json")
 
 

@@ -12,7 +12,7 @@ from heapq import nsmallest
 from shared.model.backup import JobKind
 
 MOST_RUNS = 10
-USUAL_SECONDS = {JobKind.BACKUP: 600.0, JobKind.RESTORE: 600.0, JobKind.VERIFY: 900.0}
+USUAL_SECONDS = {JobKind.BACKUP: 600.0, JobKind.RESTORE: 600.0, JobKind.VERIFY: 900.0, JobKind.COLLECT: 900.0}
 USUAL_MIB_PER_SECOND = 10
 """What a job is taken to need of a line before it has ever run."""
 

@@ -149,7 +149,11 @@ class Item:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecoveryPoint:
-    """A sealed point of the catalog. ``machine_key_slots`` are those the machine has now."""
+    """A point of the catalog. ``machine_key_slots`` are those the machine has now.
+
+    A hold without an end has ``held_at`` and no ``held_until``; ``looked_at`` is when a person has looked at a damaged
+    point. An expiring point may be held until it is ``doomed_at``; its manifest is gone once it is ``expired_at``.
+    """
 
     id: str
     item: Named
@@ -170,7 +174,13 @@ class RecoveryPoint:
     job_id: str
     verified_at: datetime | None = None
     verified_how: str | None = None
+    held_at: datetime | None = None
     held_until: datetime | None = None
+    looked_at: datetime | None = None
+    expiring_at: datetime | None = None
+    expiry_reason: str | None = None
+    doomed_at: datetime | None = None
+    expired_at: datetime | None = None
     warnings: int = 0
 
 
@@ -203,6 +213,16 @@ class StoredVault:
     name: str
     url: str
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AuditLine:
+    """What is to be said in the audit log: who did what to which thing."""
+
+    actor: str
+    action: str
+    target: str
+    detail: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

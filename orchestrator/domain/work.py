@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from orchestrator.domain.jobs import Job
 from shared.contracts.work import Fence, Instruction
 from shared.model.bandwidth import BandwidthPlan
 
@@ -59,11 +60,21 @@ class RenewedUnit:
 
 
 @dataclass(frozen=True, slots=True)
+class TakenJob:
+    """A job that was just claimed. ``condemned``: it writes to a vault in which there are packs not to rely on."""
+
+    fence: Fence
+    job: Job
+    condemned: bool
+
+
+@dataclass(frozen=True, slots=True)
 class TakenShard:
-    """A shard that was just claimed: its fence, and what its lead wrote about it."""
+    """A shard that was just claimed: its fence, what its lead wrote about it, and ``condemned`` as for a job."""
 
     fence: Fence
     payload: bytes
+    condemned: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import structlog
 
 from orchestrator.loops.dispatcher import Dispatcher
+from orchestrator.loops.expirer import STEP_SECONDS, Expirer
 from orchestrator.loops.leader import TRY_SECONDS, Leader
 from orchestrator.loops.looper import Looper
 from orchestrator.loops.planner import Planner
@@ -52,11 +53,13 @@ class Loops:
         self._dispatcher = Looper("dispatcher", interval=1.0, step=dispatcher.step)
         planner = Planner(unit_of_work, clock=clock, leading=leading)
         rescuer = Rescuer(unit_of_work, clock=clock, chance=chance, leading=leading)
+        expirer = Expirer(unit_of_work, leading=leading)
         sweeper = Sweeper(unit_of_work, clock=clock, leading=leading)
         self._led = [
             self._dispatcher,
             Looper("planner", interval=1.0, step=planner.step),
             Looper("rescuer", interval=2.0, step=rescuer.step),
+            Looper("expirer", interval=STEP_SECONDS, step=expirer.step),
             Looper("sweeper", interval=5.0, step=sweeper.step),
         ]
         self._leading = Looper("leader", interval=TRY_SECONDS, step=self._lead)

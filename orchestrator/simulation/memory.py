@@ -56,6 +56,8 @@ class MemoryUnitOfWork:
         self.tenants = cast(ports.Tenants, _Absent())
         self.outbox = cast(ports.Outbox, _Absent())
         self.points = cast(ports.Points, _Absent())
+        self.retention = cast(ports.Retention, _Absent())
+        self.collecting = cast(ports.Collecting, _Absent())
         self.keys = cast(ports.IdempotencyKeys, _Absent())
         self.workers = cast(ports.Workers, _Absent())
         self.leaders = cast(ports.Leaders, _Absent())
@@ -105,6 +107,9 @@ class MemoryAudit:
 
     def append(self, **line: object) -> None:
         """Forget a line."""
+
+    def append_all(self, lines: object) -> None:
+        """Forget lines."""
 
 
 class MemoryShards(_Absent):

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sqlalchemy import TextClause
+
 from orchestrator.domain.jobs import Job
-from orchestrator.domain.work import LEASE_SECONDS, Beat, RenewedUnit
+from orchestrator.domain.work import LEASE_SECONDS, Beat, RenewedUnit, TakenJob
 from orchestrator.store.bandwidth import read_plan
 from orchestrator.store.base import Rows, inline, statement, to_json
 from orchestrator.store.job_reading import SELECT_JOB, read_job
@@ -20,7 +22,7 @@ from shared.model.backup import BackupType
 class UnitRows(Rows):
     """Claims and leases, by the database's clock."""
 
-    def claim(self, doorbell: Doorbell | None, *, worker: str, session: str, claim_id: str) -> tuple[Fence, Job] | None:
+    def claim(self, doorbell: Doorbell | None, *, worker: str, session: str, claim_id: str) -> TakenJob | None:
         """Take a unit, or None."""
         if doorbell is None:
             row = self._one(statement("claim_next"))
@@ -44,15 +46,16 @@ class UnitRows(Rows):
         if taken is None:
             return None
         fence = Fence(job_id=row["id"], unit=unit, epoch=taken["epoch"], claim_id=claim_id)
-        return fence, self._jobs([row["id"]])[0]
+        return TakenJob(fence, self._jobs([row["id"]])[0], taken["condemned"])
 
-    def note_type(self, fence: Fence, backup_type: BackupType) -> None:
-        """Remember what a backup will really do."""
+    def note_backup(self, fence: Fence, *, type: BackupType, reference: str | None) -> None:
+        """Remember what a backup will really do, and what it compares with."""
         self._run(
-            inline("UPDATE job SET type = :type WHERE id = :id AND epoch = :epoch"),
+            inline("UPDATE job SET type = :type, reference = :reference WHERE id = :id AND epoch = :epoch"),
             id=fence.job_id,
             epoch=fence.epoch,
-            type=backup_type,
+            type=type,
+            reference=reference,
         )
 
     def renew(self, beats: Sequence[Beat]) -> Sequence[RenewedUnit]:
@@ -73,8 +76,15 @@ class UnitRows(Rows):
 
     def lock_owned(self, fence: Fence) -> Job:
         """Return the fenced job, locked. ``stale-claim``."""
+        return self._owned(fence, statement("lock_owned"))
+
+    def owned(self, fence: Fence) -> Job:
+        """Return the fenced job. ``stale-claim``."""
+        return self._owned(fence, statement("look_at_owned"))
+
+    def _owned(self, fence: Fence, query: TextClause) -> Job:
         row = self._one(
-            statement("lock_owned"),
+            query,
             job_id=fence.job_id,
             unit=fence.unit,
             epoch=fence.epoch,

@@ -29,7 +29,7 @@ class VaultRows(Rows):
     """The vaults."""
 
     def add(self, vault: StoredVault) -> None:
-        """Keep a vault and its slot scope. ``already-exists``."""
+        """Keep a vault, its generation and its slot scope. ``already-exists``."""
         try:
             self._run(
                 inline("INSERT INTO vault (id, name, url, created_at) VALUES (:id, :name, :url, :created_at)"),
@@ -42,6 +42,7 @@ class VaultRows(Rows):
             raise SkyharborError(
                 "already-exists", f"there is a vault with the name {vault.name!r} or this id"
             ) from error
+        self._run(inline("INSERT INTO vault_generation (vault_id) VALUES (:id)"), id=vault.id)
         self._run(
             inline(
                 "INSERT INTO slot_scope (scope, key, capacity, wanted, floor)"

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from orchestrator.domain.job_states import PointState
 from orchestrator.use_cases.sweep import sweep
 from tests.support.control import ControlPlane
 from tests.support.postgres import database_url, postgres_server  # noqa: F401
@@ -30,11 +29,16 @@ def test_a_vault_knows_what_it_holds_as_points_come_and_go(plane: ControlPlane) 
     seen = [held(plane)]
     points = [plane.run().point for _ in range(2)]
     seen.append(held(plane))
-    for state in (PointState.DAMAGED, PointState.EXPIRED):
-        with plane.uow() as uow:
-            uow.points.set_state(str(points[0]), state)
-            uow.commit()
-        seen.append(held(plane))
+    with plane.uow() as uow:
+        uow.points.damaged(str(points[0]))
+        uow.commit()
+    seen.append(held(plane))
+    plane.sql(
+        "UPDATE recovery_point SET state = 'expired', expiring_at = now(), expiring_generation = 1, expiry_reason = '',"
+        " doomed_at = now(), expired_at = now() WHERE id = :id",
+        id=points[0],
+    )
+    seen.append(held(plane))
     assert seen == [(0, 0), (2, 180), (2, 180), (1, 90)]
 
 

@@ -117,7 +117,7 @@ def happen(towers: TwinTowers, items: list[str], event: str, chance: Random) -> 
     elif event == "lose" and running:
         towers.lose(chance.choice(running))
     elif event == "ask":
-        towers.ask(chance.choice(list(JobKind)), chance.choice(items))
+        towers.ask(chance.choice([JobKind.BACKUP, JobKind.RESTORE, JobKind.VERIFY]), chance.choice(items))
     elif event in ("pause", "resume"):
         towers.pause(chance.choice(PAUSABLE), paused=event == "pause")
 

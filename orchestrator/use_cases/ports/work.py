@@ -17,7 +17,7 @@ from orchestrator.domain.ledger import DueFire, ItemPlan, ItemSchedule, Settleme
 from orchestrator.domain.paging import Page, PageRequest
 from orchestrator.domain.slots import Room, Scope, ScopeKey
 from orchestrator.domain.system import SlotScope
-from orchestrator.domain.work import Beat, LostShard, RenewedUnit, ShardCounts, TakenShard
+from orchestrator.domain.work import Beat, LostShard, RenewedUnit, ShardCounts, TakenJob, TakenShard
 from shared.contracts.work import Doorbell, Fence
 from shared.model.backup import BackupType
 
@@ -52,7 +52,7 @@ class Jobs(Protocol):
     """The jobs. Every change is one guarded statement; zero rows raise ``stale-claim``."""
 
     def add(self, jobs: Sequence[NewJob]) -> None:
-        """Keep jobs and their units 0, in one statement."""
+        """Keep jobs and their units 0, in one statement. ``conflict`` for a second open one that collects a vault."""
         ...
 
     def get(self, ref: str) -> Job:
@@ -91,16 +91,23 @@ class Jobs(Protocol):
 class Units(Protocol):
     """Claims and leases, by the database's clock."""
 
-    def claim(self, doorbell: Doorbell | None, *, worker: str, session: str, claim_id: str) -> tuple[Fence, Job] | None:
-        """Take the doorbell's unit, or with none the longest admitted one; None when there is nothing to take."""
+    def claim(self, doorbell: Doorbell | None, *, worker: str, session: str, claim_id: str) -> TakenJob | None:
+        """Take the doorbell's unit, or with none the longest admitted one; None when there is nothing to take.
+
+        A backup's unit keeps the generation of its vault, as does a shard's: its writer is registered by it.
+        """
         ...
 
-    def note_type(self, fence: Fence, backup_type: BackupType) -> None:
-        """Remember what a backup will really do."""
+    def note_backup(self, fence: Fence, *, type: BackupType, reference: str | None) -> None:
+        """Remember what a backup will really do, and what it compares with."""
         ...
 
     def renew(self, beats: Sequence[Beat]) -> Sequence[RenewedUnit]:
         """Renew the leases whose fence is current; the others are missing from the answer."""
+        ...
+
+    def owned(self, fence: Fence) -> Job:
+        """Return the fenced job as it is; nothing is locked. ``stale-claim`` when the fence is not the current one."""
         ...
 
     def lock_owned(self, fence: Fence) -> Job:
