@@ -11,7 +11,12 @@ page before, and ``more`` says that there is another one. Packs are given by the
 ``doom-points``  the collector: which expiring points may be deleted now?          → ``DoomedPoints``
 ``expired``    the collector: the manifests of these doomed points are gone        → {}
 ``unsettled``  the collector: which jobs had leave to seal and ended without a point?  → ``UnsettledPoints``
-``settled``    the collector: these are fenced, or were found in the vault         → {}
+``settled``    the collector: which of them were found, which not, which are fenced → {}
+
+Settling goes like this: look for the manifest of every unsettled point that has no ``fence``; say ``found`` or
+``missing`` (the tower's first answer is final: found counts as a point, missing is given up); ask ``unsettled`` again,
+put a fence for every point that now has ``fence``, without looking, delete whatever manifest is there, and say
+``fenced``. Only then is the point settled.
 """
 
 from __future__ import annotations
@@ -90,11 +95,15 @@ class Deleted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PointIds(msgspec.Struct, frozen=True, array_like=True):
-    """Which point: the parts of its manifest's name."""
+    """Which point: the parts of its manifest's name.
+
+    ``fence``: the name is dead for good. Put its fence before anything else, without looking, and leave it for ever.
+    """
 
     machine: str
     item: str
     point: str
+    fence: bool = False
 
 
 class AskDoomedPoints(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,8 +146,16 @@ class UnsettledPoints(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Settled(msgspec.Struct, frozen=True, kw_only=True):
-    """Points by id. ``fenced``: can never be sealed any more. ``found``: sealed and whole, without a catalog row."""
+    """Points by id. ``found``: the manifest is there, whole, without a catalog row; it counts as a point from now on.
+
+    ``missing``: it is not there; the point is given up, and its job still counts as a writer until it is ``fenced``.
+    ``fenced`` is also how a collector asks about a manifest that it meets behind a fence: it deletes it only when this
+    is taken. ``conflict`` for what was decided otherwise before (the collector then asks again and obeys), and for
+    ``fenced`` of any name that the tower has not declared dead: given up, or of a point that is doomed or expired.
+    Otherwise whoever can put an object could have points deleted by putting fences on them.
+    """
 
     fence: Fence
-    fenced: tuple[str, ...] = ()
     found: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    fenced: tuple[str, ...] = ()
