@@ -44,11 +44,12 @@ class Amount:
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where a point's manifest is: the ids of which its name is made."""
+    """Where a point's manifest is: the ids of which its name is made. ``fence``: that name is dead and to be fenced."""
 
     machine_id: str
     item_id: str
     point_id: str
+    fence: bool
 
 
 @dataclass(frozen=True, slots=True)

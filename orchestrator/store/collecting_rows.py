@@ -66,14 +66,27 @@ class CollectingRows(Rows):
         doomed = self.doomed(vault_id, names)
         if doomed:
             raise SkyharborError("conflict", f"{len(doomed)} packs are doomed and not taken back, such as {doomed[0]}")
-        return self._delete(vault_id, names, doomed=False)
+        rows = self._all(
+            inline(
+                "DELETE FROM condemned_pack WHERE vault_id = :vault_id AND name = ANY (CAST(:names AS text[]))"
+                " AND doomed_at IS NULL RETURNING size"
+            ),
+            vault_id=vault_id,
+            names=list(names),
+        )
+        amount = _amount(rows)
+        self._count_less(vault_id, packs=amount.packs, size=amount.bytes)
+        return amount
 
-    def doom(self, vault_id: str, names: Sequence[str], *, oldest: int | None, grace: timedelta) -> Amount:
+    def doom(
+        self, vault_id: str, names: Sequence[str], *, claim_id: str, oldest: int | None, grace: timedelta
+    ) -> Amount:
         """Doom what is ripe."""
         rows = self._all(
             statement("doom_packs"),
             vault_id=vault_id,
             names=list(names),
+            claim_id=claim_id,
             oldest=oldest,
             grace=grace.total_seconds(),
         )
@@ -91,10 +104,31 @@ class CollectingRows(Rows):
         )
         return [row["name"] for row in rows]
 
-    def forget(self, vault_id: str, names: Sequence[str]) -> Amount:
-        """Forget doomed packs that are gone."""
+    def forget(self, vault_id: str, names: Sequence[str], *, claim_id: str) -> Amount:
+        """Forget doomed packs that are gone, unless an earlier collector may still be deleting them."""
         self._locked_generation(vault_id)
-        return self._delete(vault_id, names, doomed=True)
+        kept = self._all(
+            inline(
+                "UPDATE condemned_pack c SET deleted_at = clock_timestamp(), size = 0 FROM condemned_pack o"
+                " WHERE o.vault_id = c.vault_id AND o.name = c.name AND c.vault_id = :vault_id"
+                " AND c.name = ANY (CAST(:names AS text[])) AND c.doomed_claim <> :claim_id AND c.deleted_at IS NULL"
+                " RETURNING o.size"
+            ),
+            vault_id=vault_id,
+            names=list(names),
+            claim_id=claim_id,
+        )
+        forgotten = self._all(
+            inline(
+                "DELETE FROM condemned_pack WHERE vault_id = :vault_id AND name = ANY (CAST(:names AS text[]))"
+                " AND doomed_claim = :claim_id RETURNING size"
+            ),
+            vault_id=vault_id,
+            names=list(names),
+            claim_id=claim_id,
+        )
+        self._count_less(vault_id, packs=len(forgotten), size=_amount([*kept, *forgotten]).bytes)
+        return _amount([*kept, *forgotten])
 
     def doom_points(self, vault_id: str, *, oldest: int | None, after: str, limit: int) -> Doomed:
         """Doom points that may go: first lock, then look."""
@@ -119,16 +153,19 @@ class CollectingRows(Rows):
         """Return doomed points that are not expired."""
         rows = self._all(
             inline(
-                "SELECT machine_id, item_id, id FROM recovery_point WHERE vault_id = :vault_id AND state = 'expiring'"
-                " AND doomed_at IS NOT NULL AND id > :after"
-                " AND (CAST(:until AS text) IS NULL OR id <= :until) ORDER BY id LIMIT :limit"
+                # A job whose attempt is its first one ends with the epoch 3: admitted, claimed, ended.
+                "SELECT r.machine_id, r.item_id, r.id, j.epoch > 3 OR EXISTS ("
+                " SELECT 1 FROM settled_point s WHERE s.point_id = r.id AND s.verdict = 'found') AS fence"
+                " FROM recovery_point r JOIN job j ON j.id = r.job_id"
+                " WHERE r.vault_id = :vault_id AND r.state = 'expiring' AND r.doomed_at IS NOT NULL AND r.id > :after"
+                " AND (CAST(:until AS text) IS NULL OR r.id <= :until) ORDER BY r.id LIMIT :limit"
             ),
             vault_id=vault_id,
             after=after,
             until=until,
             limit=limit,
         )
-        return [Location(row["machine_id"], row["item_id"], row["id"]) for row in rows]
+        return [Location(row["machine_id"], row["item_id"], row["id"], row["fence"]) for row in rows]
 
     def waiting_points(self, vault_id: str) -> int:
         """Return how many expiring points are not doomed."""
@@ -153,11 +190,37 @@ class CollectingRows(Rows):
     def unsettled(self, vault_id: str, *, after: str, limit: int) -> Sequence[Location]:
         """Return points that may still be sealed by somebody whose job has ended."""
         rows = self._all(statement("unsettled_points"), vault_id=vault_id, after=after, limit=limit)
-        return [Location(row["machine"], row["item"], row["point"]) for row in rows]
+        return [Location(row["machine"], row["item"], row["point"], row["fence"]) for row in rows]
 
-    def settle(self, vault_id: str, point_ids: Sequence[str], *, how: str) -> Sequence[str]:
-        """Settle points."""
-        rows = self._all(statement("settle_points"), vault_id=vault_id, points=list(point_ids), how=how)
+    def settle(self, vault_id: str, point_ids: Sequence[str], *, found: bool) -> Sequence[str]:
+        """Decide about points."""
+        verdict = "found" if found else "given-up"
+        rows = self._all(statement("settle_points"), vault_id=vault_id, points=list(point_ids), verdict=verdict)
+        otherwise = self._all(
+            inline(
+                "SELECT point_id, verdict FROM settled_point WHERE vault_id = :vault_id"
+                " AND point_id = ANY (CAST(:points AS text[])) AND verdict <> :verdict ORDER BY point_id LIMIT 1"
+            ),
+            vault_id=vault_id,
+            points=list(point_ids),
+            verdict=verdict,
+        )
+        for row in otherwise:
+            raise SkyharborError("conflict", f"point {row['point_id']} is {row['verdict']}", point=row["point_id"])
+        return sorted(row["point_id"] for row in rows)
+
+    def fenced(self, vault_id: str, point_ids: Sequence[str]) -> Sequence[str]:
+        """Note that dead names are fenced."""
+        for row in self._all(statement("not_dead"), vault_id=vault_id, points=list(point_ids)):
+            raise SkyharborError("conflict", f"the name of point {row['id']} is not dead", point=row["id"])
+        rows = self._all(
+            inline(
+                "UPDATE settled_point SET fenced_at = clock_timestamp() WHERE vault_id = :vault_id"
+                " AND point_id = ANY (CAST(:points AS text[])) AND fenced_at IS NULL RETURNING point_id"
+            ),
+            vault_id=vault_id,
+            points=list(point_ids),
+        )
         return sorted(row["point_id"] for row in rows)
 
     def machines(self, vault_id: str) -> Sequence[VaultMachine]:
@@ -212,27 +275,16 @@ class CollectingRows(Rows):
             raise AssertionError(f"vault {vault_id} has no generation")
         return int(row["generation"])
 
-    def _delete(self, vault_id: str, names: Sequence[str], *, doomed: bool) -> Amount:
-        rows = self._all(
-            inline(
-                "DELETE FROM condemned_pack WHERE vault_id = :vault_id AND name = ANY (CAST(:names AS text[]))"
-                " AND (doomed_at IS NOT NULL) = :doomed RETURNING size"
-            ),
-            vault_id=vault_id,
-            names=list(names),
-            doomed=doomed,
-        )
-        amount = _amount(rows)
+    def _count_less(self, vault_id: str, *, packs: int, size: int) -> None:
         self._run(
             inline(
                 "UPDATE vault_generation SET condemned_packs = condemned_packs - :packs,"
                 " condemned_bytes = condemned_bytes - :bytes WHERE vault_id = :vault_id"
             ),
             vault_id=vault_id,
-            packs=amount.packs,
-            bytes=amount.bytes,
+            packs=packs,
+            bytes=size,
         )
-        return amount
 
 
 def _amount(rows: Iterable[RowMapping]) -> Amount:

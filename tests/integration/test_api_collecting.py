@@ -104,7 +104,7 @@ def test_a_collector_speaks_http(both: tuple[httpx.Client, httpx.Client], plane:
     assert garbage["last_collection"]["job"] == fence["job_id"]
     assert say("doom", packs=["packs/d/a"]) == {"packs": ["packs/d/a"]}
     assert say("deleted", packs=["packs/d/a"]) == {}
-    assert say("settled", fenced=[], found=[]) == {}
+    assert say("settled", found=[], missing=["none"], fenced=[]) == {}
     assert ok(api.get("/vaults/v1/garbage"))["condemned_packs"] == 1
     stale = worker.post("/condemned", json={"fence": {**fence, "epoch": 1}})
     assert (stale.status_code, stale.json()["code"]) == (409, "stale-claim")

@@ -144,7 +144,9 @@ def test_a_writer_that_had_no_leave_to_seal_is_no_writer_once_it_is_lost(plane: 
     assert refusal(plane.commit, old) == "stale-claim"
 
 
-def test_a_job_that_may_have_sealed_and_ended_without_a_point_counts_until_it_is_settled(plane: ControlPlane) -> None:
+@pytest.fixture
+def unsettled(plane: ControlPlane) -> tuple[Collector, str]:
+    """A collector with a condemned pack, and the point of an older job that had leave to seal and ended without it."""
     old = plane.start()
     plane.commit(old)
     collect = collector(plane)
@@ -152,14 +154,69 @@ def test_a_job_that_may_have_sealed_and_ended_without_a_point_counts_until_it_is
     plane.sql("UPDATE job SET max_attempts = 1")
     plane.complete(old, Failed(code="store-denied", message="no"))
     assert plane.job(old.fence.job_id).state == "discarded"
-    point = plane.job(old.fence.job_id).point_id
-    assert collect.doom("a") == ()
-    assert [one.point for one in collect.unsettled().points] == [point]
-    collect.settled(fenced=[point])
-    collect.settled(fenced=[point])  # the reply was lost
-    assert collect.unsettled().points == ()
+    return collect, plane.job(old.fence.job_id).point_id
+
+
+def listed(collect: Collector) -> list[tuple[str, bool]]:
+    return [(one.point, one.fence) for one in collect.unsettled().points]
+
+
+def test_a_point_that_is_given_up_counts_as_a_writer_until_its_name_is_fenced(
+    plane: ControlPlane, unsettled: tuple[Collector, str]
+) -> None:
+    collect, point = unsettled
+    assert (collect.doom("a"), listed(collect)) == ((), [(point, False)])
+    for _ in range(2):  # the reply was lost
+        collect.settled(missing=[point])
+        assert (collect.doom("a"), listed(collect)) == ((), [(point, True)])
+    for _ in range(2):
+        collect.settled(fenced=[point])
+    assert listed(collect) == []
     assert collect.doom("a") == ("a",)
-    assert actions(plane, "point.") == [("point.fenced", point)]
+    assert refusal(collect.settled, found=[point]) == "conflict"
+    assert actions(plane, "point.") == [("point.give-up", point), ("point.fence", point)]
+
+
+def test_a_point_that_is_found_is_settled_and_never_given_up_or_fenced(unsettled: tuple[Collector, str]) -> None:
+    collect, point = unsettled
+    for _ in range(2):
+        collect.settled(found=[point])
+    assert (collect.doom("a"), listed(collect)) == (("a",), [])
+    assert refusal(collect.settled, missing=[point]) == refusal(collect.settled, fenced=[point]) == "conflict"
+
+
+def test_a_decision_is_final_in_the_table_too(plane: ControlPlane, unsettled: tuple[Collector, str]) -> None:
+    collect, point = unsettled
+    collect.settled(missing=[point])
+    collect.settled(fenced=[point])
+    for change in ("verdict = 'found', fenced_at = NULL", "fenced_at = NULL"):
+        with pytest.raises(IntegrityError):
+            plane.sql(f"UPDATE settled_point SET {change}")  # noqa: S608
+    with pytest.raises(IntegrityError):
+        plane.sql("DELETE FROM settled_point")
+
+
+def test_only_dead_names_are_fenced(plane: ControlPlane, unsettled: tuple[Collector, str]) -> None:
+    collect, point = unsettled
+    good = plane.run().point_id
+    for name in (point, good, "nobody's"):
+        assert refusal(collect.settled, fenced=[name]) == "conflict"
+    plane.run()
+    expire(plane)
+    assert refusal(collect.settled, fenced=[good]) == "conflict"
+    collect.settled(missing=[point])
+    collect.settled(fenced=[point])
+    assert collect.doomed_ids() == [good]
+    collect.settled(fenced=[good])
+    collect.expired(good)
+    collect.settled(fenced=[good])
+
+
+def test_a_message_that_is_refused_decides_nothing(plane: ControlPlane, unsettled: tuple[Collector, str]) -> None:
+    collect, point = unsettled
+    assert refusal(collect.settled, missing=[point], fenced=["nobody's"]) == "conflict"
+    assert listed(collect) == [(point, False)]
+    assert actions(plane, "point.") == []
 
 
 def test_what_needs_no_settling_is_not_settled(plane: ControlPlane) -> None:
@@ -167,7 +224,7 @@ def test_what_needs_no_settling_is_not_settled(plane: ControlPlane) -> None:
     running = plane.start()
     plane.commit(running)
     collect = collector(plane)
-    collect.settled(fenced=[job.point_id, plane.job(running.fence.job_id).point_id], found=["nothing"])
+    collect.settled(missing=[job.point_id, plane.job(running.fence.job_id).point_id], found=["nothing"])
     assert plane.sql("SELECT * FROM settled_point") == []
 
 
@@ -201,8 +258,36 @@ def test_a_collector_that_died_after_dooming_leaves_its_packs_to_the_next_one(pl
     assert second.doom("a", "b") == ("a",)  # doomed already; the other one has its grace
     second.deleted("a", "b")
     second.deleted("a", "b")
-    assert [pack.name for pack in second.condemned().packs] == ["b"]
+    # The first one may wake up and delete whatever has that name: nobody may ever rely on it.
+    assert [(pack.name, pack.doomed) for pack in second.condemned().packs] == [("a", True), ("b", False)]
+    assert plane.sql("SELECT condemned_packs, condemned_bytes FROM vault_generation") == [(2, 10)]
+    assert second.doom("a") == ("a",)
+
+
+def test_a_collector_that_deleted_what_it_doomed_is_the_last_to_know(plane: ControlPlane) -> None:
+    collect = collector(plane)
+    collect.condemn("a", "b")
+    collect.doom("a")
+    collect.deleted("a", "b")
+    assert [pack.name for pack in collect.condemned().packs] == ["b"]
     assert plane.sql("SELECT condemned_packs, condemned_bytes FROM vault_generation") == [(1, 10)]
+
+
+def test_the_name_of_a_point_that_another_attempt_may_put_again_is_to_be_fenced(plane: ControlPlane) -> None:
+    once = plane.run().point_id
+    first = plane.start()
+    plane.commit(first)
+    lose(plane, first)
+    plane.sql("UPDATE job SET due_at = clock_timestamp() WHERE state = 'retryable'")
+    plane.admit()
+    second = plane.claim(worker="w2", session="s2")
+    assert second is not None
+    plane.complete(second)
+    twice = plane.job(first.fence.job_id).point_id
+    plane.run()
+    assert set(expire(plane)) == {once, twice}
+    told = {point.point: point.fence for point in collector(plane).doom_points().points}
+    assert told == {once: False, twice: True}
 
 
 def test_the_grace_holds_unless_somebody_is_in_a_hurry(plane: ControlPlane) -> None:

@@ -86,10 +86,11 @@ class Collector:
         with self.plane.uow() as uow:
             return unsettled(uow, message=AskUnsettled(fence=self.fence, after=after))
 
-    def settled(self, *, fenced: Sequence[str] = (), found: Sequence[str] = ()) -> None:
+    def settled(self, *, found: Sequence[str] = (), missing: Sequence[str] = (), fenced: Sequence[str] = ()) -> None:
         """Say what became of them."""
         with self.plane.uow() as uow:
-            settled(uow, message=Settled(fence=self.fence, fenced=tuple(fenced), found=tuple(found)))
+            message = Settled(fence=self.fence, found=tuple(found), missing=tuple(missing), fenced=tuple(fenced))
+            settled(uow, message=message)
 
     def end(self) -> None:
         """Come to the end."""

@@ -200,9 +200,9 @@ class TwinTowers:
             taken = uow.units.claim(None, worker="w", session="s", claim_id=_id(1000 * next(self._numbers)))
             uow.commit()
         if taken is not None:
-            self.fences[taken[1].id] = taken[0]
+            self.fences[taken.job.id] = taken.fence
         mine = self.world.claim("w")
-        return None if taken is None else taken[1].id, None if mine is None else mine.id
+        return None if taken is None else taken.job.id, None if mine is None else mine.id
 
     def complete(self, job_id: str, code: str | None = None) -> None:
         """End a running job: well, with an error, or because it was asked to stop."""

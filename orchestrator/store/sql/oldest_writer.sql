@@ -1,6 +1,6 @@
 -- The generation of the oldest writer of a vault; no row's value is older than 1, so 0 stands for one that never registered.
 -- Writers are claimed units of backups; backups that had leave to seal, until they end, whoever has them; and those of them
--- that ended without a point until nobody can seal it any more. One statement: a writer is seen as one of them or has ended.
+-- that ended without a point until that is found or fenced. One statement: a writer is seen as one of them or has ended.
 SELECT min(coalesce(w.generation, 0)) AS generation
 FROM (
     SELECT u.generation
@@ -19,5 +19,7 @@ FROM (
     JOIN unit u ON u.job_id = j.id AND u.no = 0
     WHERE j.vault_id = :vault_id AND j.kind = 'backup' AND j.committing_at IS NOT NULL
       AND j.state IN ('cancelled', 'discarded', 'expired')
-      AND NOT EXISTS (SELECT 1 FROM settled_point s WHERE s.point_id = j.point_id)
+      AND NOT EXISTS (
+          SELECT 1 FROM settled_point s
+          WHERE s.point_id = j.point_id AND (s.verdict = 'found' OR s.fenced_at IS NOT NULL))
 ) w

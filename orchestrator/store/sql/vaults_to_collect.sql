@@ -10,7 +10,8 @@ LEFT JOIN LATERAL (
 WHERE (c.state IS NULL
     OR (c.state = 'completed' AND c.finished_at < clock_timestamp() - make_interval(secs => :rest))
     OR (c.state IN ('cancelled', 'discarded', 'expired') AND c.finished_at < clock_timestamp() - make_interval(secs => :rest_after_failure)))
-  AND (g.condemned_packs > 0
+  AND ((g.condemned_packs > 0
+        AND EXISTS (SELECT 1 FROM condemned_pack p WHERE p.vault_id = v.id AND p.deleted_at IS NULL))
     OR EXISTS (SELECT 1 FROM recovery_point r WHERE r.vault_id = v.id AND r.state = 'expiring')
     OR EXISTS (SELECT 1 FROM job f WHERE f.vault_id = v.id AND f.failed_at > coalesce(c.created_at, '-infinity'))
     OR EXISTS (SELECT 1 FROM job f WHERE f.vault_id = v.id AND f.kind = 'backup' AND f.state = 'cancelled'

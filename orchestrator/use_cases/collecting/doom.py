@@ -16,7 +16,9 @@ def doom(uow: UnitOfWork, *, message: Doom) -> Doomed:
     check_length(message.packs)
     job = lock_collector(uow, message.fence)
     oldest = uow.collecting.oldest_writer(job.vault_id)
-    amount = uow.collecting.doom(job.vault_id, message.packs, oldest=oldest, grace=grace_of(job))
+    amount = uow.collecting.doom(
+        job.vault_id, message.packs, claim_id=message.fence.claim_id, oldest=oldest, grace=grace_of(job)
+    )
     doomed = uow.collecting.doomed(job.vault_id, message.packs)
     if amount.packs:
         detail = {"vault": job.vault_id, "packs": amount.packs, "bytes": amount.bytes, "without_grace": job.hurried}
@@ -26,10 +28,14 @@ def doom(uow: UnitOfWork, *, message: Doom) -> Doomed:
 
 
 def deleted(uow: UnitOfWork, *, message: Deleted) -> None:
-    """Forget packs that are gone; those that are not doomed stay. ``stale-claim``."""
+    """Note that packs are gone; those that are not doomed stay as they are. ``stale-claim``.
+
+    One that an earlier collector was allowed to delete stays on the list for good: that one may wake up and delete what
+    somebody else has put under its name, so nobody may ever rely on it.
+    """
     check_length(message.packs)
     job = lock_collector(uow, message.fence)
-    amount = uow.collecting.forget(job.vault_id, message.packs)
+    amount = uow.collecting.forget(job.vault_id, message.packs, claim_id=message.fence.claim_id)
     if amount.packs:
         detail = {"vault": job.vault_id, "packs": amount.packs, "bytes": amount.bytes}
         uow.audit.append(actor=f"worker:{job.worker}", action="packs.delete", target=job.id, detail=detail)

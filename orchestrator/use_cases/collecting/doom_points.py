@@ -36,7 +36,7 @@ def doom_points(uow: UnitOfWork, *, message: AskDoomedPoints) -> DoomedPoints:
     waiting = uow.collecting.waiting_points(job.vault_id)
     _note(uow, job, "point.doom", new)
     uow.commit()
-    points = tuple(PointIds(one.machine_id, one.item_id, one.point_id) for one in found[:POINTS_AT_ONCE])
+    points = tuple(PointIds(one.machine_id, one.item_id, one.point_id, one.fence) for one in found[:POINTS_AT_ONCE])
     return DoomedPoints(points=points, more=doomed.until is not None or len(found) > POINTS_AT_ONCE, waiting=waiting)
 
 

@@ -63,16 +63,18 @@ class Collecting(Protocol):
         """Take condemned packs back. ``conflict`` when one is doomed."""
         ...
 
-    def doom(self, vault_id: str, names: Sequence[str], *, oldest: int | None, grace: timedelta) -> Amount:
-        """Doom those of the packs that are ripe."""
+    def doom(
+        self, vault_id: str, names: Sequence[str], *, claim_id: str, oldest: int | None, grace: timedelta
+    ) -> Amount:
+        """Doom those of the packs that are ripe, for the collector with this claim."""
         ...
 
     def doomed(self, vault_id: str, names: Sequence[str]) -> Sequence[str]:
         """Return those of the packs that are doomed."""
         ...
 
-    def forget(self, vault_id: str, names: Sequence[str]) -> Amount:
-        """Forget doomed packs that are gone."""
+    def forget(self, vault_id: str, names: Sequence[str], *, claim_id: str) -> Amount:
+        """Note that doomed packs are gone; forget those whose deletion no other collector was allowed."""
         ...
 
     def doom_points(self, vault_id: str, *, oldest: int | None, after: str, limit: int) -> Doomed:
@@ -83,7 +85,7 @@ class Collecting(Protocol):
         ...
 
     def doomed_points(self, vault_id: str, *, after: str, until: str | None, limit: int) -> Sequence[Location]:
-        """Return doomed points that are not expired, by id."""
+        """Return doomed points that are not expired, by id; ``fence`` for those that another attempt may put again."""
         ...
 
     def waiting_points(self, vault_id: str) -> int:
@@ -95,11 +97,24 @@ class Collecting(Protocol):
         ...
 
     def unsettled(self, vault_id: str, *, after: str, limit: int) -> Sequence[Location]:
-        """Return points whose jobs had leave to seal and ended without one, by id, unless they are settled."""
+        """Return points whose jobs had leave to seal and ended without one, by id, unless they are settled.
+
+        ``fence`` for those that are given up.
+        """
         ...
 
-    def settle(self, vault_id: str, point_ids: Sequence[str], *, how: str) -> Sequence[str]:
-        """Settle unsettled points, ``fenced`` or ``found``; returns those that were not settled before."""
+    def settle(self, vault_id: str, point_ids: Sequence[str], *, found: bool) -> Sequence[str]:
+        """Decide that unsettled points are found, or given up; returns those of which nothing was decided before.
+
+        ``conflict`` when it was decided otherwise. Points that need no settling are passed over.
+        """
+        ...
+
+    def fenced(self, vault_id: str, point_ids: Sequence[str]) -> Sequence[str]:
+        """Note that names are fenced; returns those of points given up that were not before.
+
+        ``conflict`` for a name that is not dead: given up, or of a point that is doomed or expired.
+        """
         ...
 
     def machines(self, vault_id: str) -> Sequence[VaultMachine]:

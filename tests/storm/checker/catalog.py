@@ -36,7 +36,7 @@ def disagreements(db: Look, vaults: Mapping[str, Path]) -> list[Violation]:
     """I2: manifests that the catalog does not know, rows without manifest, and rows that mean other bytes.
 
     ``vaults`` are folders by the name of the vault. Points that expire may be there or gone, and so may those that a
-    collector has found; both are judged as I7.
+    collector has found or given up; both are judged as I7.
     """
     found = []
     for name, folder in vaults.items():
@@ -54,7 +54,7 @@ def disagreements(db: Look, vaults: Mapping[str, Path]) -> list[Violation]:
             row["id"]
             for row in db.rows(
                 "SELECT p.id FROM recovery_point p WHERE p.state IN ('expiring', 'expired')"
-                " UNION ALL SELECT s.point_id FROM settled_point s WHERE s.how = 'found'"
+                " UNION ALL SELECT s.point_id FROM settled_point s"
             )
         }
         unknown = [name for name in there.keys() - known.keys() if name.rpartition("/")[2] not in leaving]

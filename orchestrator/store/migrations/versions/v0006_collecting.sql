@@ -19,7 +19,9 @@ CREATE TRIGGER guard_generation BEFORE UPDATE ON vault_generation FOR EACH ROW E
 -- The generation of its vault when a backup's unit was claimed; NULL is older than every other.
 ALTER TABLE unit ADD COLUMN generation bigint;
 
--- A pack that no writer may rely on; doomed once its deletion has been allowed. It is gone from here when it is deleted.
+-- A pack that no writer may rely on; doomed once its deletion has been allowed, to the collector with that claim first. When
+-- that very one has deleted it, it is gone from here. When another one has, it stays, deleted_at and without a size, for the
+-- first one may still be about to delete whatever has its name.
 CREATE TABLE condemned_pack (
     vault_id text COLLATE "C" NOT NULL REFERENCES vault,
     name text COLLATE "C" NOT NULL,
@@ -27,11 +29,15 @@ CREATE TABLE condemned_pack (
     generation bigint NOT NULL CHECK (generation > 0),
     condemned_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     doomed_at timestamptz,
+    doomed_claim text COLLATE "C",
+    deleted_at timestamptz,
+    CHECK ((doomed_at IS NULL) = (doomed_claim IS NULL)),
+    CHECK (deleted_at IS NULL OR doomed_at IS NOT NULL),
     PRIMARY KEY (vault_id, name)
 );
 CREATE FUNCTION guard_doomed_pack() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF NEW.doomed_at IS NULL OR NEW.generation <> OLD.generation THEN
+    IF NEW.doomed_at IS NULL OR NEW.generation <> OLD.generation OR NEW.doomed_claim <> OLD.doomed_claim THEN
         RAISE EXCEPTION 'pack %: doomed for good', OLD.name USING ERRCODE = 'integrity_constraint_violation';
     END IF;
     RETURN NEW;
@@ -71,14 +77,25 @@ END $$;
 CREATE TRIGGER guard_doomed_point BEFORE UPDATE OR DELETE ON recovery_point FOR EACH ROW
     WHEN (OLD.doomed_at IS NOT NULL) EXECUTE FUNCTION guard_doomed_point();
 
--- Points whose jobs had leave to seal and ended without one, once nobody can seal them any more (or they were found whole).
+-- What was decided, for good, of points whose jobs had leave to seal and ended without one: found whole, or given up. What
+-- is given up is fenced once nobody can seal it any more; until then its job counts as a writer.
 CREATE TABLE settled_point (
     point_id text COLLATE "C" PRIMARY KEY,
     vault_id text COLLATE "C" NOT NULL REFERENCES vault,
     job_id text COLLATE "C" NOT NULL REFERENCES job,
-    how text NOT NULL CHECK (how IN ('fenced', 'found')),
-    settled_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    verdict text NOT NULL CHECK (verdict IN ('found', 'given-up')),
+    decided_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    fenced_at timestamptz,
+    CHECK (fenced_at IS NULL OR verdict = 'given-up')
 );
+CREATE FUNCTION guard_settled_point() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'DELETE' OR NEW.verdict <> OLD.verdict OR (OLD.fenced_at IS NOT NULL AND NEW.fenced_at IS NULL) THEN
+        RAISE EXCEPTION 'point %: decided for good', OLD.point_id USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER guard_settled_point BEFORE UPDATE OR DELETE ON settled_point FOR EACH ROW EXECUTE FUNCTION guard_settled_point();
 
 -- A job that collects is of a whole vault. reference is what a backup was told to compare with.
 ALTER TABLE job
@@ -108,3 +125,4 @@ ALTER TABLE item
 CREATE INDEX item_retention_due ON item (retention_due_at) WHERE removed_at IS NULL;
 CREATE INDEX item_held_back ON item (id) WHERE held_back IS NOT NULL;
 CREATE INDEX condemned_doomed ON condemned_pack (vault_id) WHERE doomed_at IS NOT NULL;
+CREATE INDEX condemned_there ON condemned_pack (vault_id) WHERE deleted_at IS NULL;
