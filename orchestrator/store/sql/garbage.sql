@@ -1,5 +1,7 @@
 SELECT g.generation,
-       (SELECT count(*) FROM condemned_pack p WHERE p.vault_id = g.vault_id AND p.deleted_at IS NULL) AS condemned_packs,
+       g.condemned_packs - (
+           SELECT count(*) FROM condemned_pack p
+           WHERE p.vault_id = g.vault_id AND p.doomed_at IS NOT NULL AND p.deleted_at IS NOT NULL) AS condemned_packs,
        g.condemned_bytes, d.packs AS doomed_packs, d.bytes AS doomed_bytes,
        (SELECT count(*) FROM recovery_point r WHERE r.vault_id = g.vault_id AND r.state = 'expiring') AS expiring_points,
        (SELECT count(*) FROM job j WHERE j.vault_id = g.vault_id AND j.kind = 'backup' AND j.committing_at IS NOT NULL
