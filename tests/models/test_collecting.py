@@ -91,6 +91,7 @@ WITHOUT = [
     (TRIES, "leave_outlives_attempt", GONE),
     (CONDEMNED, "expiry_raises", GONE),
     (CONDEMNED, "points_wait_for_writers", GONE),
+    (CONDEMNED, "points_at_once", GONE),
     (PEOPLE, "points_wait_for_readers", GOES),
     (PEOPLE, "hold_brings_back", GOES),
     (PEOPLE, "hold_before_doom", GOES),
@@ -144,6 +145,15 @@ def _lost(scene: Scene, clauses: Clauses, what: str) -> None:
 )
 def test_this_clause_is_a_second_belt(scene: Scene, clause: str) -> None:
     _safe(scene, _without(clause))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    "clause",
+    ["reference_in_claim", "reference_is_sealed", "expiry_raises", "points_wait_for_writers", "points_at_once"],
+)
+def test_where_pages_are_forgotten_too_this_clause_is_a_second_belt(clause: str) -> None:
+    _safe(CONDEMNED, replace(_without(clause), forget_pages=True), rubbish=False)
 
 
 def test_a_fence_under_the_name_itself_would_do_as_well() -> None:
