@@ -35,12 +35,11 @@ FROZEN = Scene(
 STALE = Scene("a frozen collector whose garbage was taken back", sealed=False, stale=True)
 
 TRIES = Scene("a job of two attempts beside a point that expires", attempts=2)
-LATE_TRIES = Scene("two attempts that may store late", attempts=2, sealed=False, empty=True, late_stores=True)
 PAIR = Scene("two jobs beside a point that expires", jobs=2)
 PAIR_GARBAGE = Scene("two jobs beside garbage", jobs=2, sealed=False)
 
 SMALL = [POINT, GARBAGE, CONDEMNED, PEOPLE, FAILING, LATE, RETRIED, FROZEN]
-LARGE = [BOTH, TRIES, LATE_TRIES, PAIR, PAIR_GARBAGE]
+LARGE = [BOTH, TRIES, PAIR, PAIR_GARBAGE]
 
 GONE = "that it needs are gone"
 UNSEEN = "readers do not find it"
@@ -145,6 +144,12 @@ def _lost(scene: Scene, clauses: Clauses, what: str) -> None:
 )
 def test_this_clause_is_a_second_belt(scene: Scene, clause: str) -> None:
     _safe(scene, _without(clause))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("clause", ["settle_after_ripe", "unsettled_counts"])
+def test_this_clause_is_a_second_belt_where_a_job_is_tried_again(clause: str) -> None:
+    _safe(TRIES, _without(clause))
 
 
 @pytest.mark.soak
