@@ -22,12 +22,13 @@ class Fencing(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Clauses:
-    """What everybody keeps to. Each field is a sentence of decision 12; False, or another value, is its absence."""
+    """What everybody keeps to. Each field is a sentence of decision 12; what is not its default is its absence."""
 
     # writers
     register_first: bool = True  # the generation is taken before the index is loaded
     forget_condemned: bool = True
     forget_before_listing: bool = True  # the condemned are asked for before the packs are listed
+    forget_pages: bool = False  # more than decision 12 asks for: also what a page of the reference speaks of
     list_packs: bool = True  # what storage no longer has is not relied on
     put_if_absent: bool = True
     leave_is_fenced: bool = True
@@ -39,6 +40,7 @@ class Clauses:
     # points
     expiry_raises: bool = True  # the generation, in the transaction of the expiry
     points_wait_for_writers: bool = True
+    points_at_once: bool = True  # a point expires and its writers are looked for as of one moment
     points_wait_for_readers: bool = True
     hold_brings_back: bool = True  # a held point is not expiring any more
     hold_before_doom: bool = True  # a doomed point is not held

@@ -58,7 +58,15 @@ def _list_late(world: World, clauses: Clauses, run: Collector) -> _Next:
 
 
 def _ask_points(world: World, clauses: Clauses, run: Collector) -> _Next:
-    after = tower.doom_points(world, clauses)
+    if clauses.points_at_once or run.seen:
+        yield from _doom_points(world, clauses, run, nobody=run.seen > 1)
+    else:
+        nobody = tower.no_writers(world, clauses)
+        yield f"there are {'no ' if nobody else ''}writers", world, run._replace(seen=1 + nobody)
+
+
+def _doom_points(world: World, clauses: Clauses, run: Collector, *, nobody: bool) -> _Next:
+    after = tower.doom_points(world, clauses, nobody=nobody)
     going = tower.doomed_points(after) | (run.packs & tower.dead_points(after))
     yield f"may delete points {bits(going)}", after, Collector("delete-manifests", left=going)
 

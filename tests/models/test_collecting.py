@@ -35,12 +35,11 @@ FROZEN = Scene(
 STALE = Scene("a frozen collector whose garbage was taken back", sealed=False, stale=True)
 
 TRIES = Scene("a job of two attempts beside a point that expires", attempts=2)
-LATE_TRIES = Scene("two attempts that may store late", attempts=2, sealed=False, empty=True, late_stores=True)
 PAIR = Scene("two jobs beside a point that expires", jobs=2)
 PAIR_GARBAGE = Scene("two jobs beside garbage", jobs=2, sealed=False)
 
 SMALL = [POINT, GARBAGE, CONDEMNED, PEOPLE, FAILING, LATE, RETRIED, FROZEN]
-LARGE = [BOTH, TRIES, LATE_TRIES, PAIR, PAIR_GARBAGE]
+LARGE = [BOTH, TRIES, PAIR, PAIR_GARBAGE]
 
 GONE = "that it needs are gone"
 UNSEEN = "readers do not find it"
@@ -91,6 +90,7 @@ WITHOUT = [
     (TRIES, "leave_outlives_attempt", GONE),
     (CONDEMNED, "expiry_raises", GONE),
     (CONDEMNED, "points_wait_for_writers", GONE),
+    (CONDEMNED, "points_at_once", GONE),
     (PEOPLE, "points_wait_for_readers", GOES),
     (PEOPLE, "hold_brings_back", GOES),
     (PEOPLE, "hold_before_doom", GOES),
@@ -144,6 +144,21 @@ def _lost(scene: Scene, clauses: Clauses, what: str) -> None:
 )
 def test_this_clause_is_a_second_belt(scene: Scene, clause: str) -> None:
     _safe(scene, _without(clause))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("clause", ["settle_after_ripe", "unsettled_counts"])
+def test_this_clause_is_a_second_belt_where_a_job_is_tried_again(clause: str) -> None:
+    _safe(TRIES, _without(clause))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    "clause",
+    ["reference_in_claim", "reference_is_sealed", "expiry_raises", "points_wait_for_writers", "points_at_once"],
+)
+def test_where_pages_are_forgotten_too_this_clause_is_a_second_belt(clause: str) -> None:
+    _safe(CONDEMNED, replace(_without(clause), forget_pages=True), rubbish=False)
 
 
 def test_a_fence_under_the_name_itself_would_do_as_well() -> None:

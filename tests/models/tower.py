@@ -169,13 +169,18 @@ def people(world: World, clauses: Clauses, *, hold: bool, read: bool) -> Iterato
 # ── the collector's verbs ────────────────────────────────────────────────────────────────────────────
 
 
-def doom_points(world: World, clauses: Clauses) -> World:
-    """Doom every expiring point that may go."""
+def no_writers(world: World, clauses: Clauses) -> bool:
+    """Tell whether there is nobody who could seal anything."""
+    return not older_writers(world, clauses, world.generation + 1)
+
+
+def doom_points(world: World, clauses: Clauses, *, nobody: bool = False) -> World:
+    """Doom every expiring point that may go. ``nobody``: there were no writers a while ago, which is taken for true."""
     points = world.points
     for point, state in enumerate(points):
         if state < EXPIRING:
             continue
-        if clauses.points_wait_for_writers and older_writers(world, clauses, state - EXPIRING):
+        if clauses.points_wait_for_writers and not nobody and older_writers(world, clauses, state - EXPIRING):
             continue
         if clauses.points_wait_for_readers and world.reading >> point & 1:
             continue

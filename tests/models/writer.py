@@ -52,7 +52,7 @@ def _next(world: World, clauses: Clauses, number: int, attempt: int, writer: Wri
             told = writer._replace(pc="reference", known=writer.known & ~forget) if own else None
             yield f"is told to forget {bits(forget)}", world, told
         case "reference":
-            yield from _choose(world, writer, stores)
+            yield from _choose(world, writer._replace(forget=0), writer.forget, stores)
         case "store":
             pack = 1 + number * len(world.writers[0]) + attempt
             after = world._replace(present=world.present | 1 << pack)
@@ -85,14 +85,14 @@ def _load(world: World, clauses: Clauses, writer: Writer) -> _Next:
     yield (
         f"knows packs {bits(known & ~writer.forget)}",
         world,
-        writer._replace(pc=following, known=known & ~writer.forget, forget=0),
+        writer._replace(pc=following, known=known & ~writer.forget, forget=writer.forget * clauses.forget_pages),
     )
 
 
-def _choose(world: World, writer: Writer, stores: bool) -> _Next:
+def _choose(world: World, writer: Writer, forget: int, stores: bool) -> _Next:
     pages = 0
     if writer.reference >= 0 and accepted(world, writer.reference):
-        pages = world.manifests[writer.reference]
+        pages = world.manifests[writer.reference] & ~forget
     old = writer.known | pages
     for pack in bits(old):
         how = "a page of its reference" if pages >> pack & 1 else "the index"
