@@ -187,14 +187,12 @@ class Recorder:
 
     def _why(self, group: Group) -> list[ScopeKey]:
         """Return the scopes that keep a group waiting; none and a note when it is a closed window or its turn."""
-        full = [
-            key for key in group.touched if key in self._world.scopes and self._world.scopes[key].closed_to(group.kind)
-        ]
-        line = None if group.line is None else self._world.scopes.get(group.line)
-        if line is not None and line.key not in full:
+        scopes = self._world.scopes
+        full = [key for key in group.touched if scopes[key].closed_to(group.kind)]
+        if group.line is not None and group.line not in full:
             first = next(iter(group.rows))
-            if line.closed_to(group.kind, first.places.mib_per_second):
-                full.append(line.key)
+            if scopes[group.line].closed_to(group.kind, first.places.mib_per_second):
+                full.append(group.line)
         return full
 
     def _counts(self, item: ItemRow) -> PolicyCounts:

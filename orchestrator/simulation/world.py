@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from orchestrator.domain.admission import Holder, Needs
 from orchestrator.domain.job_states import TERMINAL, JobState, may_move
 from orchestrator.domain.jobs import Ending, Job, NewJob, WaitReason
-from orchestrator.domain.slots import GLOBAL, GLOBAL_CAPACITY, GLOBAL_RESTORE_FLOOR, Places, ScopeKey
+from orchestrator.domain.slots import GLOBAL, GLOBAL_CAPACITY, GLOBAL_RESTORE_FLOOR, Places, Scope, ScopeKey
 from orchestrator.domain.urgency import AGEING, CLASS_STEP, FIRST_RANK
 from orchestrator.simulation.rows import ItemRow, JobRow, PolicyRow, ScopeRow
 from orchestrator.simulation.waiting import Waiting
@@ -32,7 +32,7 @@ _Timed = list[tuple[datetime, str, JobRow]]
 class World:
     """The tower's memory at the moment ``now``, which only the simulation's clock moves.
 
-    ``leased`` are the jobs with a lease, ``lease_ends`` when it ends of those that nobody renews. ``woken`` is set when
+    ``shared`` are the ``scopes`` but those of machines. ``leased`` are the jobs with a lease, ``lease_ends`` when it ends of those that nobody renews. ``woken`` is set when
     something happened that the loops care about. ``on_end`` is called after every end of a job or an attempt, with the
     state it had before; ``on_stop`` when a running job is asked to stop.
     """
@@ -42,12 +42,11 @@ class World:
         self.policies: dict[str, PolicyRow] = {}
         self.items: dict[str, ItemRow] = {}
         self.jobs: dict[str, JobRow] = {}
-        self.scopes: dict[ScopeKey, ScopeRow] = {
-            GLOBAL: ScopeRow(GLOBAL, GLOBAL_CAPACITY, GLOBAL_RESTORE_FLOOR, since=now)
-        }
+        self.scopes: dict[ScopeKey, ScopeRow] = {}
+        self.shared: dict[ScopeKey, ScopeRow] = {}
         self.weights: dict[str, int] = {"default": 1}
         self.tenants_running: Counter[str] = Counter()
-        self.waiting = Waiting()
+        self.waiting = Waiting(self.scopes)
         self.retries = 0
         self.leased: set[str] = set()
         self.lease_ends: dict[str, datetime] = {}
@@ -63,6 +62,14 @@ class World:
         self._failures: dict[str, tuple[datetime, str]] = {}
         self._failure_codes: Counter[str] = Counter()
         self._good: deque[datetime] = deque()
+
+        self.add_scope(ScopeRow(GLOBAL, GLOBAL_CAPACITY, GLOBAL_RESTORE_FLOOR, since=now))
+
+    def add_scope(self, scope: ScopeRow) -> None:
+        """Have a scope, in the place of one with its key. Call it before any job waits."""
+        self.scopes[scope.key] = scope
+        if scope.key[0] != Scope.MACHINE:
+            self.shared[scope.key] = scope
 
     def add_job(self, new: NewJob) -> JobRow:
         """Keep a job (``add_jobs``)."""

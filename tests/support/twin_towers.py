@@ -134,7 +134,7 @@ class TwinTowers:
             "SELECT capacity, floor FROM slot_scope WHERE scope = :s AND key = :k", s=str(key[0]), k=key[1]
         )[0]
         plain = (str(key[0]), key[1])
-        self.world.scopes[plain] = ScopeRow(plain, int(str(capacity)), int(str(floor)))
+        self.world.add_scope(ScopeRow(plain, int(str(capacity)), int(str(floor))))
 
     # what happens
 
