@@ -14,8 +14,28 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+Thing = tuple[str, str]
+"""What is shared: ``line`` and a location, or ``vault`` and its name."""
+
 StreamKey = tuple[str, str, float]
 """Location (empty for none), vault, MiB/s that one job of this kind of worker reads at most."""
+
+
+@dataclass(slots=True)
+class LineUse:
+    """How a line or a vault is used at a moment, in MiB/s.
+
+    ``slowed`` is how many jobs' worth of time it costs: two jobs at half their speed are one.
+    """
+
+    limit: float
+    used: float = 0.0
+    slowed: float = 0.0
+
+    @property
+    def saturated(self) -> bool:
+        """Whether one job more would only take from the others."""
+        return self.used > 0.999 * self.limit
 
 
 @dataclass(slots=True, eq=False)
@@ -85,6 +105,20 @@ class Lines:
         ticket = stream.ends[0][1]
         self.stop(ticket, now=at)
         return ticket
+
+    def uses(self) -> dict[Thing, LineUse]:
+        """Return how everything that has a limit is used now."""
+        uses = {thing: LineUse(limit) for thing, limit in self._limits.items() if limit is not None}
+        for stream in self._streams.values():
+            if not stream.running:
+                continue
+            parts = {thing: uses[thing].limit / self._sharing[thing] for thing in _things(stream.key) if thing in uses}
+            for thing in parts:
+                uses[thing].used += stream.running * stream.speed
+            if parts and stream.speed < stream.key[2]:
+                narrowest = min(parts, key=parts.__getitem__)
+                uses[narrowest].slowed += stream.running * (1 - stream.speed / stream.key[2])
+        return uses
 
     def _count(self, stream: _Stream, change: int, now: float) -> None:
         stream.running += change

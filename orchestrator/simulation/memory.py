@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 from types import TracebackType
 from typing import Any, NoReturn, Self, cast
 
 from orchestrator.domain.admission import Candidate, Holder, Needs
+from orchestrator.domain.inventory import Named
 from orchestrator.domain.job_states import JobState
 from orchestrator.domain.jobs import Ending, Job, NewJob
 from orchestrator.domain.policy import PolicySpec
@@ -52,11 +54,11 @@ class MemoryUnitOfWork:
         self.audit = cast(ports.Audit, MemoryAudit())
         self.machines = cast(ports.Machines, _Absent())
         self.vaults = cast(ports.Vaults, _Absent())
-        self.items = cast(ports.Items, _Absent())
+        self.items = cast(ports.Items, MemoryItems(world))
         self.slots = cast(ports.Slots, _Absent())
         self.tenants = cast(ports.Tenants, _Absent())
         self.outbox = cast(ports.Outbox, _Absent())
-        self.points = cast(ports.Points, _Absent())
+        self.points = cast(ports.Points, MemoryPoints(world))
         self.keys = cast(ports.IdempotencyKeys, _Absent())
         self.workers = cast(ports.Workers, _Absent())
         self.leaders = cast(ports.Leaders, _Absent())
@@ -129,6 +131,42 @@ class MemoryPolicies(_Absent):
         return {name: spec for name, spec in specs.items() if spec.window is not None or spec.blackouts}
 
 
+class MemoryItems(_Absent):
+    """The part of the port ``Items`` that a request needs."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def get(self, ref: str, *, removed: bool = False) -> Named:  # noqa: ARG002 - the port's signature
+        """Return an item as far as a request for its newest point looks at it."""
+        return Named(self._world.items[ref].id, ref)
+
+
+@dataclass(frozen=True, slots=True)
+class NewestPoint:
+    """An item's newest point as far as a request looks at it."""
+
+    id: str
+    item: Named
+    machine: Named
+    vault: Named
+
+
+class MemoryPoints(_Absent):
+    """The part of the port ``Points`` that a request needs: of every item there is its newest point."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def newest(self, item_id: str) -> NewestPoint | None:
+        """Return the item's newest point."""
+        item = self._world.items[item_id]
+        if item.newest_point_at is None:
+            return None
+        named = (Named(name, name) for name in (item.id, item.machine_id, item.vault_id))
+        return NewestPoint(f"{item.id}@{item.newest_point_at:%Y%m%dT%H%M%S}", *named)
+
+
 class MemoryJobs(_Absent):
     """The part of the port ``Jobs`` that the planner and the dispatcher need."""
 
@@ -139,6 +177,10 @@ class MemoryJobs(_Absent):
         """Keep jobs."""
         for job in jobs:
             self._world.add_job(job)
+
+    def get(self, ref: str) -> Job:
+        """Return an open job."""
+        return self._world.jobs[ref].as_job()
 
     def lock(self, ref: str) -> Job:
         """Return an open job."""

@@ -66,14 +66,15 @@ def populate(world: World, fleet: Fleet, seed: int) -> dict[str, Load]:
                 policy=policy,
                 created_at=world.now,
                 planned_through=world.now - delay,
+                group=group.name,
                 rpo=group.rpo,
             )
             if number < group.machines:
                 world.add_scope(ScopeRow((Scope.MACHINE, machine), fleet.machine_slots, watched=False))
-            mib = _draw(chance, group.size)
+            mib = draw(chance, group.size)
             last = None if fleet.empty else _last_fire(past, delay, world.now)
             item.newest_point_at = last
-            loads[item.id] = Load(mib, mib * _draw(chance, group.change) / 86400, last, last)
+            loads[item.id] = Load(mib, mib * draw(chance, group.change) / 86400, last, last)
             world.items[item.id] = item
     return loads
 
@@ -87,7 +88,8 @@ def _scopes(world: World, fleet: Fleet) -> None:
     world.scopes[GLOBAL].measure(world.now)
 
 
-def _draw(chance: random.Random, spread: Spread) -> float:
+def draw(chance: random.Random, spread: Spread) -> float:
+    """Return a quantity of a spread."""
     if spread.low == spread.high:
         return spread.low
     return math.exp(chance.uniform(math.log(spread.low), math.log(spread.high)))

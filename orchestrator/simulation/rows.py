@@ -44,6 +44,7 @@ class ItemRow:
     policy: PolicyRow | None
     created_at: datetime
     planned_through: datetime
+    group: str = ""
     rpo: int | None = None
     newest_point_at: datetime | None = None
     runs: tuple[float, ...] = ()
@@ -85,11 +86,21 @@ class ScopeRow:
         self.since = now
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What somebody asked for beside the policies: under which name, when (seconds after the start), how many MiB."""
+
+    name: str
+    wanted_at: float
+    mib: float
+
+
 @dataclass(slots=True, eq=False, kw_only=True)
 class JobRow:
     """A job that has not ended, with the columns that admission, the planner and the rescuer look at.
 
     ``queued_as`` is the key under which it stands in the queue and ``queued_in`` the group, None while it is in none.
+    ``wish`` is what a restore or a verify is for.
     """
 
     id: str
@@ -129,6 +140,7 @@ class JobRow:
     error: JobError | None = None
     queued_as: Key | None = None
     queued_in: Group | None = None
+    wish: Wish | None = None
     holds: tuple[tuple[ScopeKey, int], ...] = ()
     _candidate: Candidate | None = None
 

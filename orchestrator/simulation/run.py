@@ -9,8 +9,10 @@ Rule of the file: it calls ``plan_fires``, ``file_fires``, ``rescue`` and ``admi
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from orchestrator.domain.work import RESCUE_MARGIN_SECONDS
@@ -20,6 +22,7 @@ from orchestrator.simulation.ledger import MemoryLedger
 from orchestrator.simulation.memory import MemoryUnitOfWork
 from orchestrator.simulation.population import populate
 from orchestrator.simulation.record import Record, Recorder
+from orchestrator.simulation.wishes import Wishes
 from orchestrator.simulation.world import World
 from orchestrator.use_cases.admit import admit
 from orchestrator.use_cases.plan_fires import file_fires, plan_fires
@@ -34,7 +37,8 @@ _SAMPLES = 336
 
 def simulate(fleet: Fleet, *, days: int | None = None, seed: int = 0) -> Record:
     """Run a fleet for so many days (the fleet's own without) and return what happened; the same for the same seed."""
-    return Simulation(fleet, days=days or fleet.days, seed=seed).run()
+    with _uncollected():
+        return Simulation(fleet, days=days or fleet.days, seed=seed).run()
 
 
 class Simulation:
@@ -54,7 +58,10 @@ class Simulation:
             self._ledger.follow(item)
         self._flying = Flying(self.world, fleet, loads, self._recorder, seed)
         self._uow = MemoryUnitOfWork(self.world, self._ledger)
-        self._ids = _ids()
+        ids = _ids()
+        self._next_id = ids.__next__
+        self._wishes = Wishes(self.world, self._uow, loads, self._next_id, self._recorder)
+        self._wishes.begin(fleet, seed)
         self._ticked = -math.inf
         self._storm_since: float | None = None
 
@@ -64,13 +71,16 @@ class Simulation:
         look, sample = LOOK_EVERY, stretch
         while True:
             tick = self._next_tick()
-            happens = self._flying.next_at()
-            now = min(look, sample, tick, math.inf if happens is None else happens, self._length)
+            happens, wanted = _or_never(self._flying.next_at()), self._next_wish()
+            now = min(look, sample, tick, happens, wanted, self._length)
             self.world.now = self._fleet.start + timedelta(seconds=now)
-            if happens is not None and happens <= now < self._length:
+            if happens <= now < self._length:
                 self._flying.happen(now)
                 if self.world.unclaimed():
                     self._flying.take_off(now)
+                continue
+            if wanted <= now < self._length:
+                self._wishes.happen()
                 continue
             if tick <= now < self._length:
                 self._tick(now)
@@ -84,6 +94,12 @@ class Simulation:
                 break
         self._recorder.close(self._ledger.unsettled())
         return self._recorder.record
+
+    def _next_wish(self) -> float:
+        """Return when somebody asks for something next: with the tower down nobody is answered."""
+        if self._flying.tower_down:
+            return math.inf
+        return max(_or_never(self._wishes.next_at()), (self.world.now - self._fleet.start).total_seconds())
 
     def _next_tick(self) -> float:
         """Return when the tower has to look next, on the grid."""
@@ -110,7 +126,7 @@ class Simulation:
         if planning is not None and planning <= moment:
             while plan_fires(self._uow, now=moment):
                 pass
-            while file_fires(self._uow, now=moment, ids=self._ids.__next__):
+            while file_fires(self._uow, now=moment, ids=self._next_id):
                 pass
         if self._next_rescue() is not None:
             self._rescue(now)
@@ -138,6 +154,22 @@ class Simulation:
 
     def _seconds(self, moment: datetime) -> float:
         return (moment - self._fleet.start).total_seconds()
+
+
+def _or_never(at: float | None) -> float:
+    return math.inf if at is None else at
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Have no garbage be looked for: a run leaves none in circles, and looking takes a third of a large one's time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _ids() -> Iterator[str]:

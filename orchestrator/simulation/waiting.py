@@ -20,6 +20,7 @@ from orchestrator.simulation.rows import JobRow
 from orchestrator.simulation.sorted_rows import SortedRows
 from shared.model.backup import JobKind
 
+
 @dataclass(slots=True, eq=False)
 class Group:
     """Jobs that wait for the same things. ``policy`` is the one that may hold them back; ``line`` their bandwidth's.
