@@ -74,8 +74,10 @@ class MemoryLedger:
 
     def _plan(self, plan: ItemPlan) -> int:
         item = self._world.items[plan.item_id]
-        known = {(fire.schedule_no, fire.zone, fire.nominal) for fire in item.fires}
-        new = [fire for fire in plan.fires if (fire.schedule_no, fire.zone, fire.nominal) not in known]
+        new = plan.fires
+        if item.fires:
+            known = {(fire.schedule_no, fire.zone, fire.nominal) for fire in item.fires}
+            new = [fire for fire in new if (fire.schedule_no, fire.zone, fire.nominal) not in known]
         for fire in new:
             item.fires.append(fire)
             heapq.heappush(self._coming, (fire.due_at, plan.item_id, fire.schedule_no, fire))

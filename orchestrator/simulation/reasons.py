@@ -1,7 +1,7 @@
 """Why the waiting jobs of a simulation wait, in the tower's own words, and which scarce thing that blames.
 
 The reason of a job is the one that ``explain_waits`` would set. What is to blame goes one step further: a job that
-waits for a slot while its line or its vault moves all it can would gain nothing from another slot: the speed is to blame.
+waits for a slot while its line or its vault moves all it can would gain nothing from another slot: its speed is it.
 
 Rule of the file: it looks and counts, by the moment; what adds up over time is ``record``'s.
 """
@@ -107,7 +107,7 @@ class Reasons:
         by_kind = {key[0]: key for key in group.touched if world.scopes[key].closed_to(group.kind)}
         if group.line is not None and world.scopes[group.line].closed_to(group.kind, group.least_need()):
             by_kind[Scope.BANDWIDTH] = group.line
-        # A tower names a full machine before a vault or a line; the machines of a group that nobody leaves are not read.
+        # A tower names a full machine before a vault or a line; the machines of a group that is walled are not read.
         wall = next((by_kind[scope] for scope in _ORDER if scope in by_kind), None)
         if wall is not None:
             found[f"slot:{name_of(wall)}", group.kind] += left

@@ -6,7 +6,7 @@ Rule of the file: it records and judges nothing; what the numbers mean is ``repo
 from __future__ import annotations
 
 from array import array
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -106,7 +106,7 @@ class Record:
     scopes: dict[ScopeKey, ScopeUse] = field(default_factory=dict)
     samples: list[Sample] = field(default_factory=list)
     wishes: dict[tuple[JobKind, str], WishCounts] = field(default_factory=dict)
-    reasons: Counter[Reason] = field(default_factory=Counter)
+    reasons: defaultdict[Reason, float] = field(default_factory=lambda: defaultdict(float))
     open_jobs: int = 0
     open_fires: int = 0
     mib: float = 0.0
@@ -126,7 +126,7 @@ class Recorder:
         self._sampled = record.start
         self._looked = record.start
         self._ran = 0.0
-        self._waited: Counter[str] = Counter()
+        self._waited: defaultdict[str, float] = defaultdict(float)
         self.workers = ScopeUse(0)
         self._watched = [scope for scope in world.scopes.values() if scope.watched]
         self.flying = 0
@@ -205,7 +205,7 @@ class Recorder:
             line.slowed += seconds * use.slowed
         self.workers.used += seconds * self.flying
         self.workers.full += seconds * (self.flying >= self.workers.capacity)
-        self.workers.peak = max(self.workers.peak, self.flying)
+        self.workers.peak = max(self.workers.peak, float(self.flying))
         self._ran += seconds * self.flying
 
     def sample(self) -> None:

@@ -28,14 +28,14 @@ def report_of(record: Record) -> Report:
 
     ``fires_planned`` are those that the end found planned and not yet settled. ``fits`` is True when every fire made a
     point in its time, no promised RPO was broken, every restore was done within what it was promised and the verifies
-    keep up. The ``bottleneck`` is the scope that was full, or the speed that was used up, while jobs waited, weighted by
-    how many waited how long; a speed counts by what it slowed jobs down, too. None when nothing ever did.
+    keep up. The ``bottleneck`` is the scope that was full, or the speed that was used up, while jobs waited, weighted
+    by how many waited how long; a speed counts by what it slowed jobs down, too. None when nothing ever did.
     """
     policies = [_policy(name, record, counts) for name, counts in sorted(record.policies.items())]
     scopes = [_scope(name_of(key), use, record) for key, use in record.scopes.items()]
     scopes.sort(key=lambda scope: (-scope["job_hours_lost"], -scope["share_full"], scope["scope"]))
     narrow = next((scope for scope in scopes if scope["job_hours_lost"] > 0), None)
-    wishes = [_wish(name, counts, record) for (_, name), counts in record.wishes.items()]
+    wishes = [_wish(name, counts) for (_, name), counts in record.wishes.items()]
     totals = {key: sum(policy[key] for policy in policies) for key in _SUMMED}
     return {
         "start": record.start.isoformat(),
@@ -45,6 +45,7 @@ def report_of(record: Record) -> Report:
         "items": record.items,
         "fits": all(each["fits"] for each in (*policies, *wishes)),
         **totals,
+        "jobs_not_done": sum(totals[key] for key in _NOT_DONE),
         "fires_planned": record.open_fires,
         "errors": _errors(record.policies.values()),
         "attempts_lost": record.losses,
@@ -72,6 +73,17 @@ _SUMMED = (
     "fires_filed", "fires_missed", "fires_skipped", "jobs_done", "jobs_superseded", "jobs_start_missed",
     "jobs_finish_missed", "jobs_failed", "jobs_open", "attempts", "rpo_missed_items", "rpo_missed_hours",
 )  # fmt: skip
+
+
+_NOT_DONE = (
+    "jobs_superseded",
+    "jobs_start_missed",
+    "jobs_finish_missed",
+    "jobs_failed",
+    "fires_missed",
+    "fires_skipped",
+)
+"""What became of fires that made no point."""
 
 
 def _policy(name: str, record: Record, counts: PolicyCounts) -> Report:
@@ -104,7 +116,7 @@ def _policy(name: str, record: Record, counts: PolicyCounts) -> Report:
     }
 
 
-def _wish(name: str, counts: WishCounts, record: Record) -> Report:
+def _wish(name: str, counts: WishCounts) -> Report:
     done, failed = counts.ended[JobState.COMPLETED], counts.ended[JobState.DISCARDED]
     left = counts.asked - sum(counts.ended.values())
     behind = counts.kind is JobKind.VERIFY and left > max(1.0, counts.in_period)
@@ -133,9 +145,8 @@ def _waits(record: Record) -> list[Report]:
         row[f"{kind}_hours"] = round(row[f"{kind}_hours"] + seconds / _HOUR, 1)
     for row in hours.values():
         row["job_hours"] = round(sum(row[f"{kind}_hours"] for kind in _WAITING), 1)
-    return sorted(
-        (row for row in hours.values() if row["job_hours"]), key=lambda row: (-row["job_hours"], row["reason"])
-    )
+    told = (row for row in hours.values() if row["job_hours"])
+    return sorted(told, key=lambda row: (-row["job_hours"], row["reason"]))
 
 
 def _scope(name: str, use: ScopeUse, record: Record) -> Report:

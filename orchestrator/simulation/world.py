@@ -33,10 +33,10 @@ class World:
     """The tower's memory at the moment ``now``, which only the simulation's clock moves.
 
     ``shared`` are the ``scopes`` but those of machines, ``busy_items`` those with a backup that holds slots,
-    ``backing_off`` the number of jobs that wait to be tried again. ``leased`` are the jobs with a lease, ``lease_ends`` when it
-    ends of those that nobody renews. ``woken`` is set when something happened that the loops care about. ``on_end`` is
-    called after every end of a job or an attempt, with the state it had before; ``on_stop`` when a running job is asked
-    to stop.
+    ``backing_off`` the number of jobs that wait to be tried again. ``leased`` are the jobs with a lease, ``lease_ends``
+    when it ends of those that nobody renews. ``woken`` is set when something happened that the loops care about.
+    ``on_end`` is called after every end of a job or an attempt, with the state it had before; ``on_stop`` when a
+    running job is asked to stop.
     """
 
     def __init__(self, now: datetime) -> None:
