@@ -48,7 +48,7 @@ class MemoryLedger:
         self._followers: dict[str, _Followers] = {}
         self._coming: list[tuple[datetime, str, int, PlannedFire]] = []
         self._ripe: dict[str, list[PlannedFire]] = {}
-        self._on_settle = on_settle
+        self.on_settle = on_settle
 
     def follow(self, item: ItemRow) -> None:
         """Have an item's fires planned from ``planned_through`` on. Call it once per item that has a policy."""
@@ -116,8 +116,8 @@ class MemoryLedger:
                 del self._ripe[fire.item_id]
             if settlement.state is FireState.PLANNED:
                 raise AssertionError("a fire is settled as something else than planned")
-        if self._on_settle is not None:
-            self._on_settle(settlements)
+        if self.on_settle is not None:
+            self.on_settle(settlements)
 
     def unsettled(self) -> int:
         """Return how many fires are planned and not settled."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import gc
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
@@ -42,7 +42,7 @@ def simulate(fleet: Fleet, *, days: int | None = None, seed: int = 0) -> Record:
 
 
 class Simulation:
-    """One run."""
+    """One run. ``on_tick`` is called after every tick of the tower, for whoever watches."""
 
     def __init__(self, fleet: Fleet, *, days: int, seed: int) -> None:
         self._fleet = fleet
@@ -53,15 +53,16 @@ class Simulation:
         record = Record(fleet.start, end, items=fleet.items, step=fleet.rhythm, seed=seed)
         self._recorder = Recorder(self.world, record)
         self.world.on_end = self._recorder.ended
-        self._ledger = MemoryLedger(self.world, self._recorder.settled)
+        self.ledger = MemoryLedger(self.world, self._recorder.settled)
         for item in self.world.items.values():
-            self._ledger.follow(item)
+            self.ledger.follow(item)
         self._flying = Flying(self.world, fleet, loads, self._recorder, seed)
-        self._uow = MemoryUnitOfWork(self.world, self._ledger)
+        self._uow = MemoryUnitOfWork(self.world, self.ledger)
         ids = _ids()
         self._next_id = ids.__next__
         self._wishes = Wishes(self.world, self._uow, loads, self._next_id, self._recorder)
         self._wishes.begin(fleet, seed)
+        self.on_tick: Callable[[], None] | None = None
         self._ticked = -math.inf
         self._storm_since: float | None = None
 
@@ -92,7 +93,7 @@ class Simulation:
                 sample += stretch
             if now >= self._length:
                 break
-        self._recorder.close(self._ledger.unsettled())
+        self._recorder.close(self.ledger.unsettled())
         return self._recorder.record
 
     def _next_wish(self) -> float:
@@ -110,7 +111,7 @@ class Simulation:
         if world.woken or self._ticked < 0:
             wanted = self._seconds(world.now)
         else:
-            times = [self._ledger.next_at(), world.next_by_time(), self._next_rescue()]
+            times = [self.ledger.next_at(), world.next_by_time(), self._next_rescue()]
             wanted = min((self._seconds(at) for at in times if at is not None), default=math.inf)
             if any(True for _ in world.waiting.groups()):
                 wanted = min(wanted, self._ticked + LOOK_EVERY)
@@ -122,7 +123,7 @@ class Simulation:
         self._ticked, self.world.woken = now, False
         self._recorder.record.ticks += 1
         moment = self.world.now
-        planning = self._ledger.next_at()
+        planning = self.ledger.next_at()
         if planning is not None and planning <= moment:
             while plan_fires(self._uow, now=moment):
                 pass
@@ -132,6 +133,8 @@ class Simulation:
             self._rescue(now)
         admit(self._uow)
         self.world.woken = False
+        if self.on_tick is not None:
+            self.on_tick()
         self._flying.take_off(now)
 
     def _rescue(self, now: float) -> None:
