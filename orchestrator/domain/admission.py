@@ -230,10 +230,10 @@ def reserve(
 ) -> list[Reservation]:
     """Return the reservations of the first jobs of the queue, of those that do not fit now and will within the hour.
 
-    Each keeps what its scopes have left, up to what it needs, after what the ones before it keep, and but for what others
-    will have given back before it starts (EASY's extra nodes). What they wait for is
-    theirs first and free again once they have run: of many jobs that wait for one line only those that it will have
-    room for within the hour keep slots of a vault that others could use meanwhile.
+    Each keeps what its scopes have left, up to what it needs, after what the ones before it keep; but not what others
+    will have given back before it starts (EASY's extra nodes). What they wait for is theirs first and free again once
+    they have run: of many jobs that wait for one line only those that it will have room for within the hour keep slots
+    of a vault that others could use meanwhile.
     """
     account, made = _Account(room), list[Reservation]()
     held = {scope: [(holder.ends_at, holder.slots) for holder in holders.get(scope, ())] for scope in room}

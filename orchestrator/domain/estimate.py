@@ -37,9 +37,9 @@ def with_run(runs: Sequence[float], newest: float) -> list[float]:
 
 
 def frees_at(holders: Iterable[tuple[datetime, int]], *, wanted: int, now: datetime) -> datetime | None:
-    """Return when holders should have given back ``wanted`` slots: each has a time at which it should end, and a number.
+    """Return when holders will have given back ``wanted`` slots: each has a time at which it should end, and a number.
 
-    It is not before ``now``, however late they are. None when all of them together hold less.
+    Not before ``now``, however late they are. None when all of them together hold less.
     """
     for end, count in nsmallest(wanted, holders):  # each holds one at least
         wanted -= count

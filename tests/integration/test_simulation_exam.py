@@ -123,7 +123,7 @@ def happen(towers: TwinTowers, items: list[str], event: str, chance: Random) -> 
 
 
 def compare(towers: TwinTowers) -> None:
-    for theirs, mine in (towers.jobs(), towers.slots_in_use(), towers.fires()):
+    for theirs, mine in (towers.jobs(), towers.slots_in_use(), towers.fires(), towers.reasons()):
         keys = {*theirs, *mine}
         assert {key: (theirs.get(key), mine.get(key)) for key in keys if theirs.get(key) != mine.get(key)} == {}
 

@@ -1,7 +1,7 @@
 """Random fleets for the simulator, and the laws that a tower keeps over any fleet.
 
-Rule of the file: a seed in, the same fleet out; a law is checked while the simulation runs, against the world's rows and
-never against what the code under test says of itself.
+Rule of the file: a seed in, the same fleet out; a law is checked while the simulation runs, against the world's rows
+and never against what the code under test says of itself.
 """
 
 from __future__ import annotations
@@ -11,15 +11,19 @@ from collections.abc import Sequence, Set
 from datetime import UTC, datetime
 from random import Random
 
-from orchestrator.domain.admission import Needs
+from orchestrator.domain.admission import FARTHEST_START, Needs
 from orchestrator.domain.job_states import FireState, JobState
 from orchestrator.domain.ledger import Settlement
 from orchestrator.domain.slots import ScopeKey
+from orchestrator.domain.window import why_closed
 from orchestrator.simulation.fleet_text import parse_fleet
 from orchestrator.simulation.record import Record
 from orchestrator.simulation.rows import JobRow
 from orchestrator.simulation.run import Simulation
 from shared.model.backup import JobKind
+
+LONGEST_ASIDE = FARTHEST_START.total_seconds() + 600
+"""A job that has room may be kept by reservations of those before it, but not for longer than they may reach."""
 
 _SCHEDULES = ("hourly", "every 2h", "every 4h", "every 6h", "daily 22:00", "daily 01:30", "daily 12:00")
 _PERIODS = {"hourly": 1, "every 2h": 2, "every 4h": 4, "every 6h": 6}
@@ -138,6 +142,7 @@ class Laws:
         self.settled: Counter[tuple[object, ...]] = Counter()
         self.ended: set[str] = set()
         self._admitted: list[JobRow] = []
+        self._roomy: dict[str, datetime] = {}
         self._watch()
 
     def run(self) -> Record:
@@ -187,6 +192,7 @@ class Laws:
     def _after_tick(self) -> None:
         admitted, self._admitted = self._admitted, []
         taken = [row for row in admitted if row.kind is not JobKind.RESTORE]
+        self._note_who_has_room()
         for group in self.world.waiting.groups():
             for row in group.rows if group.kind is JobKind.RESTORE else ():
                 lacking = self._lacking(row)
@@ -197,6 +203,19 @@ class Laws:
                         assert other.ends_at() <= starts_at, (
                             f"{other.kind} {other.id} took {key} until {other.ends_at()}, restore {row.id} waits for it"
                         )
+
+    def _note_who_has_room(self) -> None:
+        """Note since when whom nothing but the tower's own choice keeps from starting has been kept."""
+        now, roomy = self.world.now, dict[str, datetime]()
+        for group in self.world.waiting.groups():
+            if group.policy is not None and why_closed(self.world.policies[group.policy].spec, now) is not None:
+                continue
+            for row in group.rows:
+                if not (row.kind is JobKind.BACKUP and row.item.busy) and not self._lacking(row):
+                    roomy[row.id] = self._roomy.get(row.id, now)
+                    kept = (now - roomy[row.id]).total_seconds()
+                    assert kept <= LONGEST_ASIDE, f"{row.kind} {row.id} has had room for {kept} s and is not admitted"
+        self._roomy = roomy
 
     def _waits_for_something(self, row: JobRow, lacking: Set[ScopeKey]) -> None:
         """A restore waits for a slot that it lacks, or behind another restore that needs what this one does."""
