@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence, Set
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from random import Random
 
 from orchestrator.domain.admission import FARTHEST_START, Needs
@@ -207,7 +207,8 @@ class Laws:
     def _note_who_has_room(self) -> None:
         """Note since when whom nothing but the tower's own choice keeps from starting has been kept."""
         now, roomy = self.world.now, dict[str, datetime]()
-        for group in self.world.waiting.groups():
+        nobody_works = any(self.world.now - row.ends_at() > timedelta(0) for row in self.world.admitted())
+        for group in () if nobody_works else self.world.waiting.groups():
             if group.policy is not None and why_closed(self.world.policies[group.policy].spec, now) is not None:
                 continue
             for row in group.rows:
