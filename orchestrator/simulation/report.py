@@ -17,7 +17,6 @@ from shared.model.backup import JobKind
 
 _SUPERSEDED = (JobState.EXPIRED, "")
 _HOUR = 3600.0
-_WAITING = (JobKind.RESTORE, JobKind.BACKUP, JobKind.VERIFY)
 
 Report = dict[str, Any]
 """Plain values. Hours are hours, shares lie between 0 and 1, waits and runs are seconds, None where there were none."""
@@ -141,10 +140,10 @@ def _waits(record: Record) -> list[Report]:
     """Return the reasons for which jobs waited, the longest first."""
     hours: dict[str, Report] = {}
     for (reason, kind), seconds in record.reasons.items():
-        row = hours.setdefault(reason, {"reason": reason, **{f"{each}_hours": 0.0 for each in _WAITING}})
+        row = hours.setdefault(reason, {"reason": reason, **{f"{each}_hours": 0.0 for each in JobKind}})
         row[f"{kind}_hours"] = round(row[f"{kind}_hours"] + seconds / _HOUR, 1)
     for row in hours.values():
-        row["job_hours"] = round(sum(row[f"{kind}_hours"] for kind in _WAITING), 1)
+        row["job_hours"] = round(sum(row[f"{kind}_hours"] for kind in JobKind), 1)
     told = (row for row in hours.values() if row["job_hours"])
     return sorted(told, key=lambda row: (-row["job_hours"], row["reason"]))
 
@@ -153,14 +152,19 @@ def _scope(name: str, use: ScopeUse, record: Record) -> Report:
     seconds = (record.end - record.start).total_seconds()
     return {
         "scope": name,
-        "capacity": use.capacity,
+        "capacity": _plain(use.capacity),
         "mean": round(use.used / seconds, 2),
-        "peak": round(use.peak, 1),
+        "peak": _plain(use.peak),
         "share_full": round(use.full / seconds, 4),
         "job_hours_waited": round(use.blocked / _HOUR, 1),
         "job_hours_slowed": round(use.slowed / _HOUR, 1),
         "job_hours_lost": round((use.blocked + use.slowed) / _HOUR, 1),
     }
+
+
+def _plain(number: float) -> float:
+    """Return a whole number as one: slots are, MiB/s need not be."""
+    return int(number) if number == int(number) else round(number, 1)
 
 
 def _errors(policies: Iterable[PolicyCounts]) -> dict[str, int]:
