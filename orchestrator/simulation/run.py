@@ -63,6 +63,7 @@ class Simulation:
         self._wishes = Wishes(self.world, self._uow, loads, self._next_id, self._recorder)
         self._wishes.begin(fleet, seed)
         self.on_tick: Callable[[], None] | None = None
+        self._now = 0.0
         self._ticked = -math.inf
         self._storm_since: float | None = None
 
@@ -74,7 +75,7 @@ class Simulation:
             tick = self._next_tick()
             happens, wanted = _or_never(self._flying.next_at()), self._next_wish()
             now = min(look, sample, tick, happens, wanted, self._length)
-            self.world.now = self._fleet.start + timedelta(seconds=now)
+            self._now, self.world.now = now, self._fleet.start + timedelta(seconds=now)
             if happens <= now < self._length:
                 self._flying.happen(now)
                 if self.world.unclaimed():
@@ -98,9 +99,10 @@ class Simulation:
 
     def _next_wish(self) -> float:
         """Return when somebody asks for something next: with the tower down nobody is answered."""
-        if self._flying.tower_down:
+        at = self._wishes.next_at()
+        if at is None or self._flying.tower_down:
             return math.inf
-        return max(_or_never(self._wishes.next_at()), (self.world.now - self._fleet.start).total_seconds())
+        return max(at, self._now)
 
     def _next_tick(self) -> float:
         """Return when the tower has to look next, on the grid."""
@@ -109,7 +111,7 @@ class Simulation:
         world, rhythm = self.world, self._fleet.rhythm
         earliest = 0.0 if self._ticked < 0 else self._ticked + rhythm
         if world.woken or self._ticked < 0:
-            wanted = self._seconds(world.now)
+            wanted = self._now
         else:
             times = [self.ledger.next_at(), world.next_by_time(), self._next_rescue()]
             wanted = min((self._seconds(at) for at in times if at is not None), default=math.inf)
