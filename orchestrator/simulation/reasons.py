@@ -1,7 +1,8 @@
 """Why the waiting jobs of a simulation wait, in the tower's own words, and which scarce thing that blames.
 
 The reason of a job is the one that ``explain_waits`` would set. What is to blame goes one step further: a job that
-waits for a slot while its line or its vault moves all it can would gain nothing from another slot: its speed is it.
+waits for a slot while its line or its vault moves all it can, or while no worker has a seat free, would gain nothing
+from another slot.
 
 Rule of the file: it looks and counts, by the moment; what adds up over time is ``record``'s.
 """
@@ -60,20 +61,18 @@ class Reasons:
             found[WaitReason.BACKOFF, kind] += number
         return found
 
-    def blame(self, uses: Mapping[Thing, LineUse]) -> Counter[ScopeKey]:
-        """Return how many jobs wait because of which scope or speed; a job of two full scopes counts for both."""
-        world, found = self._world, Counter[ScopeKey]()
-        for group in world.waiting.groups():
+    def blame(self, uses: Mapping[Thing, LineUse], *, seats: ScopeKey, seats_taken: bool) -> Counter[ScopeKey]:
+        """Return how many jobs wait because of which scope or speed; a job of two full scopes counts for both.
+
+        With all ``seats`` of the workers taken, slots are held by jobs that nobody flies: the seats are to blame.
+        """
+        found = Counter[ScopeKey]()
+        for group in self._world.waiting.groups():
             full = self.full(group)
             if full:
                 row = next(iter(group.rows))
-                for key in _saturated(row, uses) or full:
+                for key in _saturated(row, uses) or ([seats] if seats_taken else full):
                     found[key] += len(group.rows)
-        return found
-
-    def blame_seats(self, uses: Mapping[Thing, LineUse], seats: ScopeKey) -> Counter[ScopeKey]:
-        """Return the same of the admitted jobs that no worker has taken."""
-        found = Counter[ScopeKey]()
         for row in self._world.admitted():
             for key in _saturated(row, uses) or [seats]:
                 found[key] += 1

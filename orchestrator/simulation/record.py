@@ -194,8 +194,8 @@ class Recorder:
         for reason, number in self._reasons.now().items():
             self._waited[reason[0]] += seconds * number
             self.record.reasons[reason] += seconds * number
-        blamed = self._reasons.blame(uses) + self._reasons.blame_seats(uses, WORKERS)
-        for key, number in blamed.items():
+        taken = self.flying >= self.workers.capacity
+        for key, number in self._reasons.blame(uses, seats=WORKERS, seats_taken=taken).items():
             self._use(key).blocked += seconds * number
         for thing, use in uses.items():
             line = self._use(speed_of(thing), use.limit)

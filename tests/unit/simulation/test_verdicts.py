@@ -21,7 +21,7 @@ policies:
     start_within: 2h
 items:
   - {name: web, count: COUNT, policy: nightly, location: oslo, vault: cellar, size: 100GiB, change: 1%}
-workers: [{name: site, count: 10, slots: 10, mib_per_second: 100}]
+workers: [{name: site, count: 1, slots: SEATS, mib_per_second: 100}]
 vaults: [{name: cellar, mib_per_second: VAULT}]
 locations: [{name: oslo, mib_per_second: LINE}]
 slots: {global: GLOBAL, vault/cellar: SLOTS}
@@ -30,9 +30,14 @@ overhead: 0s
 """Every backup moves 1,024 MiB: 10.24 s at the 100 MiB/s of its worker."""
 
 
-def planted(*, count: int, slots: int = 90, everything: int = 90, vault: int = 90_000, line: int = 90_000) -> Fleet:
-    document = PLANTED.replace("COUNT", str(count)).replace("SLOTS", str(slots)).replace("GLOBAL", str(everything))
-    return parse_fleet(document.replace("VAULT", str(vault)).replace("LINE", str(line)))
+def planted(
+    *, count: int, slots: int = 90, everything: int = 90, vault: int = 90_000, line: int = 90_000, seats: int = 100
+) -> Fleet:
+    values = {"COUNT": count, "SLOTS": slots, "GLOBAL": everything, "VAULT": vault, "LINE": line, "SEATS": seats}
+    document = PLANTED
+    for name, number in values.items():
+        document = document.replace(name, str(number))
+    return parse_fleet(document)
 
 
 def answer(fleet: Fleet, *, days: int = 2) -> dict[str, Any]:
@@ -48,6 +53,8 @@ def answer(fleet: Fleet, *, days: int = 2) -> dict[str, Any]:
         ({"vault": 300}, "speed/vault/cellar"),
         ({"slots": 5, "line": 300}, "speed/location/oslo"),  # the slots are full, and one more would gain nothing
         ({"slots": 3, "line": 300}, "vault/cellar"),  # two at full speed do not use the line up
+        ({"slots": 9, "seats": 5}, "workers"),  # the slots are full too, and some of them wait for a worker
+        ({"slots": 5, "seats": 5}, "vault/cellar"),
     ],
 )
 def test_the_bottleneck_is_the_one_that_was_planted(narrow: dict[str, int], bottleneck: str) -> None:
