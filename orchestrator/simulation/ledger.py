@@ -98,8 +98,10 @@ class MemoryLedger:
         found: list[DueFire] = []
         for item_id in heapq.nsmallest(limit, self._ripe):
             item = self._world.items[item_id]
-            fires = sorted(self._ripe[item_id], key=lambda fire: (fire.due_at, fire.schedule_no))
-            found.extend(self._due(item, fire) for fire in fires)
+            fires = self._ripe[item_id]
+            if len(fires) > 1:
+                fires = sorted(fires, key=lambda fire: (fire.due_at, fire.schedule_no))
+            found += [self._due(item, fire) for fire in fires]
         return found
 
     def settle(self, settlements: Sequence[Settlement]) -> None:
@@ -107,9 +109,8 @@ class MemoryLedger:
         for settlement in settlements:
             fire = settlement.fire
             item = self._world.items[fire.item_id]
-            key = (fire.schedule_no, fire.zone, fire.nominal)
-            item.fires = [each for each in item.fires if (each.schedule_no, each.zone, each.nominal) != key]
-            ripe = [each for each in self._ripe[fire.item_id] if (each.schedule_no, each.zone, each.nominal) != key]
+            item.fires = _without(item.fires, fire)
+            ripe = _without(self._ripe[fire.item_id], fire)
             if ripe:
                 self._ripe[fire.item_id] = ripe
             else:
@@ -161,3 +162,10 @@ class MemoryLedger:
             runs=item.runs,
             rates=item.rates,
         )
+
+
+def _without(fires: list[PlannedFire], settled: DueFire) -> list[PlannedFire]:
+    if len(fires) == 1:  # and it is the one: only a planned fire is settled
+        return []
+    key = (settled.schedule_no, settled.zone, settled.nominal)
+    return [each for each in fires if (each.schedule_no, each.zone, each.nominal) != key]

@@ -53,8 +53,9 @@ class Reasons:
     def now(self) -> Counter[Reason]:
         """Return how many jobs wait for what, at this moment."""
         world, found = self._world, Counter[Reason]()
+        dependent = self._dependent()
         for group in world.waiting.groups():
-            self._count(group, found)
+            self._count(group, dependent[id(group)], found)
         for row in world.admitted():
             found[WaitReason.WORKER, row.kind] += 1
         for kind, number in world.backing_off.items():
@@ -88,7 +89,17 @@ class Reasons:
                 full.append(group.line)
         return full
 
-    def _count(self, group: Group, found: Counter[Reason]) -> None:
+    def _dependent(self) -> Counter[int]:
+        """Return how many waiting backups of each group wait for another backup of their item."""
+        return Counter(
+            id(row.queued_in)
+            for item in self._world.busy_items.values()
+            if len(item.open_jobs) > 1
+            for row in item.open_jobs
+            if row.kind is JobKind.BACKUP and row.queued_in is not None
+        )
+
+    def _count(self, group: Group, dependent: int, found: Counter[Reason]) -> None:
         world = self._world
         closed = None
         if any(world.scopes[key].paused for key in group.touched):
@@ -98,11 +109,8 @@ class Reasons:
         if closed is not None:
             found[closed, group.kind] += len(group.rows)
             return
-        left = len(group.rows)
-        for item in world.busy_items.values() if group.kind is JobKind.BACKUP else ():
-            dependent = sum(row.queued_in is group for row in item.open_jobs) if len(item.open_jobs) > 1 else 0
-            found[WaitReason.DEPENDENCY, group.kind] += dependent
-            left -= dependent
+        left = len(group.rows) - dependent
+        found[WaitReason.DEPENDENCY, group.kind] += dependent
         by_kind = {key[0]: key for key in group.touched if world.scopes[key].closed_to(group.kind)}
         if group.line is not None and world.scopes[group.line].closed_to(group.kind, group.least_need()):
             by_kind[Scope.BANDWIDTH] = group.line
