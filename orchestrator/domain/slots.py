@@ -81,18 +81,19 @@ class Places:
         return self._needs
 
     def _touched(self) -> tuple[tuple[ScopeKey, int], ...]:
-        touched: list[tuple[ScopeKey, int]] = [
-            (GLOBAL, 1),
-            ((Scope.CLASS, self.kind), 1),
-            ((Scope.VAULT, self.vault_id), 1),
-        ]
-        if self.kind is not JobKind.COLLECT:
-            touched += [((Scope.TENANT, self.tenant), 1), ((Scope.MACHINE, self.machine_id), 1)]
+        """Return them by name: bandwidth, class, global, hypervisor, location, machine, tenant, vault."""
+        touched: list[tuple[ScopeKey, int]] = []
         if self.location:
-            touched += [((Scope.LOCATION, self.location), 1), ((Scope.BANDWIDTH, self.location), self.mib_per_second)]
+            touched.append(((Scope.BANDWIDTH, self.location), self.mib_per_second))
+        touched += [((Scope.CLASS, self.kind), 1), (GLOBAL, 1)]
         if self.hypervisor:
             touched.append(((Scope.HYPERVISOR, self.hypervisor), 1))
-        return tuple(sorted(touched))
+        if self.location:
+            touched.append(((Scope.LOCATION, self.location), 1))
+        if self.kind is not JobKind.COLLECT:  # which is of a vault alone
+            touched += [((Scope.MACHINE, self.machine_id), 1), ((Scope.TENANT, self.tenant), 1)]
+        touched.append(((Scope.VAULT, self.vault_id), 1))
+        return tuple(touched)
 
 
 @dataclass(frozen=True, slots=True)
