@@ -24,12 +24,17 @@ class CollectingRows(Rows):
         row = self._one(statement("oldest_writer"), vault_id=vault_id)
         return None if row is None else row["generation"]
 
-    def condemned(self, vault_id: str, *, oldest: int | None, grace: timedelta, after: str, limit: int) -> list[Listed]:
+    def ripe_through(self, vault_id: str) -> int:
+        """Return the oldest writer's generation or, without any, the present one."""
+        row = self._one(statement("oldest_writer"), vault_id=vault_id)
+        return 0 if row is None else row["newest"] if row["generation"] is None else row["generation"]
+
+    def condemned(self, vault_id: str, *, through: int, grace: timedelta, after: str, limit: int) -> list[Listed]:
         """Return condemned packs by name."""
         rows = self._all(
             statement("list_condemned"),
             vault_id=vault_id,
-            oldest=oldest,
+            through=through,
             grace=grace.total_seconds(),
             after=after,
             limit=limit,
@@ -78,16 +83,14 @@ class CollectingRows(Rows):
         self._count_less(vault_id, packs=amount.packs, size=amount.bytes)
         return amount
 
-    def doom(
-        self, vault_id: str, names: Sequence[str], *, claim_id: str, oldest: int | None, grace: timedelta
-    ) -> Amount:
+    def doom(self, vault_id: str, names: Sequence[str], *, claim_id: str, through: int, grace: timedelta) -> Amount:
         """Doom what is ripe."""
         rows = self._all(
             statement("doom_packs"),
             vault_id=vault_id,
             names=list(names),
             claim_id=claim_id,
-            oldest=oldest,
+            through=through,
             grace=grace.total_seconds(),
         )
         return _amount(rows)
@@ -130,18 +133,18 @@ class CollectingRows(Rows):
         self._count_less(vault_id, packs=len(forgotten), size=_amount([*kept, *forgotten]).bytes)
         return _amount([*kept, *forgotten])
 
-    def doom_points(self, vault_id: str, *, oldest: int | None, after: str, limit: int) -> Doomed:
+    def doom_points(self, vault_id: str, *, through: int, after: str, limit: int) -> Doomed:
         """Doom points that may go: first lock, then look."""
         locked = self._all(
             inline(
                 "SELECT id FROM recovery_point WHERE vault_id = :vault_id AND state = 'expiring' AND id > :after"
-                " AND doomed_at IS NULL AND (CAST(:oldest AS bigint) IS NULL OR expiring_generation <= :oldest)"
+                " AND doomed_at IS NULL AND expiring_generation <= :through"
                 " AND NOT EXISTS (SELECT 1 FROM job j WHERE j.point_id = recovery_point.id AND j.kind <> 'collect'"
                 " AND j.state NOT IN ('cancelled', 'completed', 'discarded', 'expired'))"
                 " ORDER BY id LIMIT :limit FOR NO KEY UPDATE"
             ),
             vault_id=vault_id,
-            oldest=oldest,
+            through=through,
             after=after,
             limit=limit,
         )

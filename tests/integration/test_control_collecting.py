@@ -465,6 +465,20 @@ def test_an_expiring_point_waits_for_the_writer_that_may_compare_with_it(plane: 
     assert collect.doomed_ids() == [old.point_id]
 
 
+def test_a_point_that_expires_after_the_look_at_writers_waits_for_who_came_between(
+    plane: ControlPlane,
+) -> None:
+    old = plane.run()
+    plane.run()
+    vault = collector(plane).instruction.vault.id
+    with plane.uow() as uow:
+        through = uow.collecting.ripe_through(vault)  # no writer is there
+        plane.start()
+        expire(plane)
+        doomed = uow.collecting.doom_points(vault, through=through, after="", limit=10)
+    assert (doomed.ids, point_state(plane, old.point_id)) == ((), "expiring")
+
+
 def test_an_expiring_point_is_nobodys_reference_and_nothing_new_is_done_with_it(plane: ControlPlane) -> None:
     full = plane.run(type=BackupType.FULL)
     plane.run()

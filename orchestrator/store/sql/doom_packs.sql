@@ -2,6 +2,6 @@
 UPDATE condemned_pack
 SET doomed_at = clock_timestamp(), doomed_claim = :claim_id
 WHERE vault_id = :vault_id AND name = ANY (CAST(:names AS text[])) AND doomed_at IS NULL
-  AND (CAST(:oldest AS bigint) IS NULL OR generation <= :oldest)
+  AND generation <= :through
   AND condemned_at <= clock_timestamp() - make_interval(secs => :grace)
 RETURNING size

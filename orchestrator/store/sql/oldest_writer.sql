@@ -1,7 +1,10 @@
 -- The generation of the oldest writer of a vault; no row's value is older than 1, so 0 stands for one that never registered.
 -- Writers are claimed units of backups; backups that had leave to seal, until they end, whoever has them; and those of them
 -- that ended without a point until that is found or fenced. One statement: a writer is seen as one of them or has ended.
-SELECT min(coalesce(w.generation, 0)) AS generation
+-- With it the present generation, as of the same moment: without any writer, what is older than that may go, and nothing
+-- that is condemned or expires after this look.
+SELECT min(coalesce(w.generation, 0)) AS generation,
+       (SELECT g.generation FROM vault_generation g WHERE g.vault_id = :vault_id) AS newest
 FROM (
     SELECT u.generation
     FROM unit u

@@ -20,7 +20,7 @@ def condemned(uow: UnitOfWork, *, message: AskCondemned) -> CondemnedPacks:
         raise SkyharborError("bad-request", f"a {job.kind} job relies on what its point needs")
     packs = uow.collecting.condemned(
         job.vault_id,
-        oldest=uow.collecting.oldest_writer(job.vault_id),
+        through=uow.collecting.ripe_through(job.vault_id),
         grace=grace_of(job),
         after=message.after,
         limit=MOST_LISTED + 1,

@@ -15,9 +15,9 @@ def doom(uow: UnitOfWork, *, message: Doom) -> Doomed:
     """Doom those of the packs that are ripe and return all of them that are doomed. ``stale-claim``."""
     check_length(message.packs)
     job = lock_collector(uow, message.fence)
-    oldest = uow.collecting.oldest_writer(job.vault_id)
+    through = uow.collecting.ripe_through(job.vault_id)
     amount = uow.collecting.doom(
-        job.vault_id, message.packs, claim_id=message.fence.claim_id, oldest=oldest, grace=grace_of(job)
+        job.vault_id, message.packs, claim_id=message.fence.claim_id, through=through, grace=grace_of(job)
     )
     doomed = uow.collecting.doomed(job.vault_id, message.packs)
     if amount.packs:

@@ -24,10 +24,10 @@ def doom_points(uow: UnitOfWork, *, message: AskDoomedPoints) -> DoomedPoints:
     page is never empty while there is another one.
     """
     job = lock_collector(uow, message.fence)
-    oldest = uow.collecting.oldest_writer(job.vault_id)
+    through = uow.collecting.ripe_through(job.vault_id)
     after, new = message.after, list[str]()
     while True:
-        doomed = uow.collecting.doom_points(job.vault_id, oldest=oldest, after=after, limit=POINTS_AT_ONCE)
+        doomed = uow.collecting.doom_points(job.vault_id, through=through, after=after, limit=POINTS_AT_ONCE)
         new += doomed.ids
         found = uow.collecting.doomed_points(job.vault_id, after=after, until=doomed.until, limit=POINTS_AT_ONCE + 1)
         if found or doomed.until is None:

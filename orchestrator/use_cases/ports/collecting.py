@@ -1,6 +1,6 @@
 """What expires and what is deleted (decision 12): retention of items, generations and condemned packs of vaults.
 
-Rule of the file: everything that deletes asks for the oldest writer in the same transaction. Time is the database's.
+Rule of the file: everything that deletes asks what is ripe in the same transaction. Time is the database's.
 """
 
 from __future__ import annotations
@@ -51,7 +51,14 @@ class Collecting(Protocol):
         """
         ...
 
-    def condemned(self, vault_id: str, *, oldest: int | None, grace: timedelta, after: str, limit: int) -> list[Listed]:
+    def ripe_through(self, vault_id: str) -> int:
+        """Return the newest generation at which something may have been given up that can go now.
+
+        That of the oldest writer or, without any, the present one: what is given up after this look waits for the next.
+        """
+        ...
+
+    def condemned(self, vault_id: str, *, through: int, grace: timedelta, after: str, limit: int) -> list[Listed]:
         """Return condemned packs by name, after a name."""
         ...
 
@@ -63,9 +70,7 @@ class Collecting(Protocol):
         """Take condemned packs back. ``conflict`` when one is doomed."""
         ...
 
-    def doom(
-        self, vault_id: str, names: Sequence[str], *, claim_id: str, oldest: int | None, grace: timedelta
-    ) -> Amount:
+    def doom(self, vault_id: str, names: Sequence[str], *, claim_id: str, through: int, grace: timedelta) -> Amount:
         """Doom those of the packs that are ripe, for the collector with this claim."""
         ...
 
@@ -77,7 +82,7 @@ class Collecting(Protocol):
         """Note that doomed packs are gone; forget those whose deletion no other collector was allowed."""
         ...
 
-    def doom_points(self, vault_id: str, *, oldest: int | None, after: str, limit: int) -> Doomed:
+    def doom_points(self, vault_id: str, *, through: int, after: str, limit: int) -> Doomed:
         """Doom expiring points, by id: those whose expiry no older writer has lived to see, and no open job works on.
 
         It looks at ``limit`` of them at most.

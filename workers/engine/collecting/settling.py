@@ -15,6 +15,8 @@ from shared.errors import SkyharborError
 from shared.model.backup import Notice
 from shared.vault.fences import put_fence
 from shared.vault.layout import PointName, fence_name, point_name
+from shared.vault.manifest import read_pack_list
+from shared.vault.pack_presence import absent_packs
 from workers.engine.collecting.abreast import abreast
 from workers.engine.collecting.round import Round
 
@@ -22,7 +24,7 @@ from workers.engine.collecting.round import Round
 def settle(this: Round) -> None:
     """Find or fence every point that the tower names. Safe at any time; a sweep needs it after it has asked.
 
-    A manifest behind a fence is not found: where a fence stands there is no point, whatever the tower still knows.
+    A whole point behind a fence is found too: anybody who can put objects could put the fence, and get it given up.
     """
     this.enter("settling")
     for page in _unsettled(this):
@@ -72,10 +74,10 @@ def _unsettled(this: Round) -> Iterator[tuple[PointIds, ...]]:
 
 def _look(this: Round, points: list[PointIds]) -> None:
     """Look for manifests and tell the tower, whose first answer is final."""
-    seen: dict[bool, list[str]] = {True: [], False: []}
-    for ids, there in abreast(points, lambda ids: this.vault.has_point(name_of(ids)), check=this.control.check):
+    seen: dict[bool | None, list[str]] = {True: [], False: [], None: []}
+    for ids, there in abreast(points, lambda ids: _is_there(this, name_of(ids)), check=this.control.check):
         seen[there].append(ids.point)
-    if not points:
+    if not seen[True] and not seen[False]:
         return
     try:
         this.desk.settled(found=seen[True], missing=seen[False])
@@ -83,6 +85,32 @@ def _look(this: Round, points: list[PointIds]) -> None:
         if error.code != "conflict":
             raise
         # Decided otherwise before, one of them at least: what holds is asked for next, the others by the next run.
+
+
+def _is_there(this: Round, point: PointName) -> bool | None:
+    """Tell whether the point is sealed; None, said to people, when that cannot be known.
+
+    Behind a fence there may be a good point, if somebody else has put the fence, or one whose packs are gone, if the
+    tower has forgotten that it was fenced: its packs tell.
+    """
+    if this.vault.store.size(point_name(point)) is None:
+        return False
+    if this.vault.store.size(fence_name(point)) is None:
+        return True
+    keys = this.fleet.keys(point.machine_id) if this.fleet.knows(point.machine_id) else None
+    try:
+        needed = None if keys is None else read_pack_list(this.vault, point, keys)
+    except SkyharborError as error:
+        if error.code not in ("object-damaged", "object-missing"):
+            raise
+        needed = None
+    if needed is None:
+        message = (
+            f"{point_name(point)} is behind a fence and cannot be read: garbage waits until one of both is gone"
+        )
+        this.notices.add(Notice("", "fence-foreign", message))
+        return None
+    return not absent_packs(this.vault, {pack.name: pack.size for pack in needed})
 
 
 def _fence(this: Round, points: list[PointIds]) -> None:
