@@ -6,6 +6,7 @@ process supervises, it must not ask who holds the lock (see ``lock``).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -108,20 +109,25 @@ def start_detached(request: UpRequest, surroundings: Surroundings, *, clock: Clo
 
 
 def supervise_detached(request: UpRequest, surroundings: Surroundings, *, clock: Clock, report_to: int) -> None:
-    """Be the process that ``start_detached`` starts: supervise, and tell the descriptor ``report_to`` how it went."""
+    """Be the process that ``start_detached`` starts: supervise, and tell the descriptor ``report_to`` how it went.
+
+    Whoever waits there may be gone by then, with its terminal or its connection: the stack goes on all the same.
+    """
     os.set_inheritable(report_to, False)
     with open(report_to, "wb", buffering=0) as pipe:
 
         def announce(document: Document) -> None:
-            pipe.write(msgspec.json.encode(_Told(document=document)) + b"\n")
-            pipe.close()  # whoever waits has what it waits for; it may be gone from here on
+            with contextlib.suppress(BrokenPipeError):
+                pipe.write(msgspec.json.encode(_Told(document=document)) + b"\n")
+            pipe.close()  # whoever waits has what it waits for
 
         try:
             run_stack(request, surroundings, clock=clock, announce=announce)
         except SkyharborError as error:
             if not pipe.closed:
                 told = _Told(code=error.code, detail=error.detail, hint=str(error.fields.get("hint", "")))
-                pipe.write(msgspec.json.encode(told) + b"\n")
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.write(msgspec.json.encode(told) + b"\n")
             raise
 
 
