@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import shared
 from orchestrator.embedded import start
+from orchestrator.embedded.home import make_home
 from orchestrator.embedded.plan import Surroundings, UpRequest
 from orchestrator.embedded.report import Document
 from shared.clock import SystemClock
@@ -47,3 +52,43 @@ def test_why_a_stack_does_not_start_is_raised_though_nobody_waits(
 
     with pytest.raises(SkyharborError, match="there is no PostgreSQL"):
         supervise(tmp_path, run, monkeypatch)
+
+
+HOLD = """
+import fcntl, sys
+held = open(sys.argv[1], "r+")
+fcntl.lockf(held, fcntl.LOCK_EX)
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+def test_an_up_in_the_middle_of_a_down_waits_for_its_end_and_starts_the_stack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = make_home(str(tmp_path / "home"), now=SystemClock().now(), version=shared.VERSION)
+    Path(home.lock).touch()
+    ending = subprocess.Popen([sys.executable, "-c", HOLD, home.lock], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert ending.stdout is not None
+    assert ending.stdin is not None
+    ending.stdout.readline()
+    ending.stdout.close()
+    supervised = threading.Event()
+    monkeypatch.setattr(start, "_supervise", lambda *_: supervised.set())
+    waited = threading.Event()
+    monkeypatch.setattr(start.time, "sleep", lambda _: (waited.set(), threading.Event().wait(0.01)))
+    request = UpRequest(home=home.path, port=0, seats=None, flower=False)
+    up = threading.Thread(
+        target=start.run_stack,
+        args=(request, NOWHERE),
+        kwargs={"clock": SystemClock(), "announce": lambda _: None},
+        daemon=True,
+    )
+    up.start()
+
+    assert waited.wait(20), "it waits"
+    assert not supervised.is_set()
+    ending.stdin.close()
+    ending.wait()
+    assert supervised.wait(20)
+    up.join(20)
