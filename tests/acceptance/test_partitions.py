@@ -18,7 +18,7 @@ import pytest
 from orchestrator.embedded.postgres import PrivatePostgres
 from shared.model.ids import new_id
 from tests.support import standby
-from tests.support.brokers import Valkey
+from tests.support.brokers import Broker, Valkey, rabbit_or_skip
 from tests.support.compare import differences
 from tests.support.fleet import Fleet, make_tree
 from tests.support.postgres import FAST
@@ -43,16 +43,25 @@ def database(postgres: PrivatePostgres) -> Iterator[SilentLine]:
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Valkey]:
-    server = Valkey(tmp_path / "valkey")
-    server.start()
-    yield server
-    server.client.close()
-    server.kill()
+def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Broker]:
+    """A Valkey, unless a test asks for a RabbitMQ."""
+    if getattr(request, "param", "valkey") == "rabbit":
+        rabbit = rabbit_or_skip(tmp_path / "rabbit")
+        try:
+            rabbit.start()
+            yield rabbit
+        finally:
+            rabbit.close()
+        return
+    valkey = Valkey(tmp_path / "valkey")
+    valkey.start()
+    yield valkey
+    valkey.client.close()
+    valkey.kill()
 
 
 @pytest.fixture
-def served(tmp_path: Path, postgres: PrivatePostgres, database: SilentLine, broker: Valkey) -> Iterator[Served]:
+def served(tmp_path: Path, postgres: PrivatePostgres, database: SilentLine, broker: Broker) -> Iterator[Served]:
     parts = urlsplit(postgres.url.replace("+psycopg", ""))
     url = f"postgresql+psycopg://{parts.username}:{parts.password}@127.0.0.1:{database.port}{parts.path}"
     one = Served(tmp_path / "home", database_url=url, broker_url=broker.url)
@@ -258,6 +267,7 @@ def test_a_worker_whose_tower_and_broker_are_gone_ends_when_it_is_told_to(
     assert served.stop("worker-1") == 0, "within the 45 s that a stop may take"
 
 
+@pytest.mark.parametrize("broker", ["valkey", "rabbit"], indirect=True)
 def test_a_worker_whose_line_to_the_broker_fell_silent_works_meanwhile_and_hears_doorbells_again(
     served: Served, lines: tuple[SilentLine, SilentLine], tmp_path: Path
 ) -> None:
