@@ -43,7 +43,8 @@ def make_app(broker_url: str) -> Celery:
 def _transport(broker_url: str) -> dict[str, object]:
     """A worker sends nothing but events for people who watch: it must not wait for anybody to confirm them.
 
-    On a line that has fallen silent it would wait without end, and hear no doorbell again.
+    On a line that has fallen silent it would wait without end, and hear no doorbell again; nor may it wait for a dead
+    line's goodbye before it takes up the next one.
     """
     options = transport_options(broker_url, seconds=_SECONDS, connect_seconds=_CONNECT_SECONDS)
-    return {**options, "confirm_publish": False} if is_rabbitmq(broker_url) else options
+    return {**options, "confirm_publish": False, "read_timeout": _SECONDS} if is_rabbitmq(broker_url) else options
