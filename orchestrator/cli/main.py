@@ -161,4 +161,5 @@ def _trace(settings: CliSettings) -> None:
 def _usage(error: typer.TyperException) -> SkyharborError:
     context = getattr(error, "ctx", None)
     command = getattr(context, "command_path", "skyharbor")
-    return SkyharborError("bad-request", error.format_message(), hint=f"See '{command} --help'.")
+    told = error.format_message().replace("Value error, ", "", 1)  # who checked it is nobody's business
+    return SkyharborError("bad-request", told, hint=f"See '{command} --help'.")

@@ -16,7 +16,7 @@ from orchestrator.use_cases.request_collect import file_collections
 
 _log = structlog.get_logger(__name__)
 
-STEP_SECONDS = 10.0
+LOOK_SECONDS = 10.0
 
 
 class Expirer:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DataError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -32,6 +32,7 @@ from orchestrator.store.message_rows import MessageRows
 from orchestrator.store.numbers import count_by_state, read_numbers
 from orchestrator.store.objective_rows import ObjectiveRows
 from orchestrator.store.outbox_rows import OutboxRows
+from orchestrator.store.patience import KEEPALIVES, SILENCE_SECONDS, PatientConnection
 from orchestrator.store.point_rows import PointRows
 from orchestrator.store.policy_rows import PolicyRows
 from orchestrator.store.retention_rows import RetentionRows
@@ -48,16 +49,27 @@ _SESSION = "-c statement_timeout=15s -c lock_timeout=10s -c idle_in_transaction_
 """Nothing the tower does takes so long; what does is stuck, and must not hold locks that others wait for."""
 
 
-def open_engine(url: str, *, connections: int = 8) -> Engine:
-    """Return a pool of up to twice ``connections``; connects lazily, checks a connection before lending it."""
-    return create_engine(
+def open_engine(url: str, *, connections: int = 8, silence: float = SILENCE_SECONDS) -> Engine:
+    """Return a pool of up to twice ``connections``; connects lazily, checks a connection before lending it.
+
+    A connection on which nothing is heard for ``silence`` seconds is given up: ``server-unreachable``.
+    """
+    engine = create_engine(
         url,
         pool_size=connections,
         max_overflow=connections,
         pool_timeout=10,
         pool_pre_ping=True,
-        connect_args={"connect_timeout": 10, "options": _SESSION},
+        connect_args={"connect_timeout": 10, "options": _SESSION, **KEEPALIVES},
     )
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: object, _record: object, words: list[Any], options: dict[str, Any]) -> PatientConnection:
+        connection = PatientConnection.connect(*words, **options)
+        connection.silence = silence
+        return connection
+
+    return engine
 
 
 class SqlUnitOfWork:

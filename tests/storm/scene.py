@@ -20,6 +20,7 @@ import psycopg
 
 from tests.storm.book import Asked, Book
 from tests.storm.caller import Caller
+from tests.storm.checker.leaves import keep_ledger
 from tests.storm.checker.lives import TERMINAL
 from tests.storm.checker.violation import Violation
 from tests.storm.sources import Source
@@ -68,6 +69,8 @@ class Scene:
         self.dsn = _dsn(env["SKYHARBOR_DATABASE_URL"])
         self.operator = Caller(lambda: self.stack.url, token=self.stack.token("token"))
         self.work = Caller(lambda: self.stack.url, token=self.stack.token("worker.token"))
+        with self.database() as connection:
+            keep_ledger(connection)
         self.second = SecondWorker(self.stack.home, broker_url=self.broker_url, env=_ENV)
         self.second.start(self.stack.url)
         for name in ("m1", "m2"):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.storm.checker import catalog, chain, collecting, lives, restores, slots
+from tests.storm.checker import catalog, chain, collecting, leaves, lives, restores, slots
 from tests.storm.checker.borders import trespasses
 from tests.storm.checker.canaries import Canaries
 from tests.storm.checker.database import Look, look
@@ -90,6 +90,7 @@ def _restores(scene: Scene, db: Look) -> list[Violation]:
         place = scene.folder / "read" / f"{vault}-{machine}"
         place.mkdir(parents=True)
         found += restores.unlike_oracle(opened, group, place)
+        found += leaves.unasked(db, leaves.seals(place, opened.vault, [point.point for point in group]))
     for row in db.rows("SELECT id, point_id, target FROM job WHERE kind = 'restore' AND state = 'completed'"):
         found += restores.unlike(expected[row["point_id"]], Path(row["target"]), by=f"restore job {row['id']}")
     scene.book.points = sum(row["whole"] for row in points)

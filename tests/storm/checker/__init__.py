@@ -3,6 +3,7 @@
     lives.py     I1  every accepted job and every nominal fire ends in exactly one terminal state
                  I5  one fire per nominal time, one job per fire
     catalog.py   I2  at most one sealed point per job; catalog and vault agree
+    leaves.py    I2  no point is sealed without leave of the tower
     slots.py     I3  slots held never exceed capacity, ``in_use`` is the sum of the holds, nothing is held when idle
                  I2  one active backup per item at a time
     fences.py    I4  a stale fence changes nothing

@@ -88,14 +88,14 @@ def test_a_command_that_fails_fails_the_measurement_with_its_last_words(measure)
 
 
 @pytest.fixture
-def _interruptible():
-    """A suite that a shell started in the background has been told to ignore interruptions, and so would Python."""
+def hears_interruptions():
+    """A shell starts background jobs deaf to them, and so this process may be."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 
-@pytest.mark.usefixtures("_interruptible")
+@pytest.mark.usefixtures("hears_interruptions")
 def test_an_interruption_ends_the_command(tmp_path):
     os.mkfifo(tmp_path / "go")
     work = Work(("sh", "-c", "cat go; kill -INT $PPID; sleep 1000"), cwd=str(tmp_path))

@@ -105,9 +105,7 @@ def _is_there(this: Round, point: PointName) -> bool | None:
             raise
         needed = None
     if needed is None:
-        message = (
-            f"{point_name(point)} is behind a fence and cannot be read: garbage waits until one of both is gone"
-        )
+        message = f"{point_name(point)} is behind a fence and cannot be read: garbage waits until one of both is gone"
         this.notices.add(Notice("", "fence-foreign", message))
         return None
     return not absent_packs(this.vault, {pack.name: pack.size for pack in needed})
