@@ -56,8 +56,9 @@ class Machine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vault:
-    """A vault as the catalog knows it. ``capacity`` is its slots; ``bytes_stored`` what its points added to it.
+    """A vault as the catalog knows it. ``capacity`` is its slots.
 
+    ``bytes_stored`` is what it holds: as the last collection found it, and as points have added to it since.
     ``bandwidth`` is how fast each machine may use it.
     """
 

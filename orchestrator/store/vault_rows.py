@@ -72,6 +72,15 @@ class VaultRows(Rows):
             plan=write_plan(plan),
         )
 
+    def weigh(self, vault_id: str, *, bytes_stored: int) -> None:
+        """Note what a vault holds."""
+        self._run(inline("UPDATE vault SET bytes_stored = :size WHERE id = :id"), id=vault_id, size=bytes_stored)
+
+    def lighten(self, vault_id: str, *, by: int) -> None:
+        """Note what a vault has lost."""
+        sql = "UPDATE vault SET bytes_stored = greatest(bytes_stored - :size, 0) WHERE id = :id"
+        self._run(inline(sql), id=vault_id, size=by)
+
     def page(self, request: PageRequest) -> Page[Vault]:
         """Return vaults by name."""
         rows = self._all(

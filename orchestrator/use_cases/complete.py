@@ -62,6 +62,8 @@ def complete(uow: UnitOfWork, *, message: Complete, chance: float) -> None:
         _learn(uow, job, outcome)
     if isinstance(outcome, VerifyDone):
         _judge_point(uow, job, outcome)
+    if isinstance(outcome, CollectDone):
+        _weigh_vault(uow, job, outcome)
     uow.units.remember_completed(fence)
     uow.jobs.end_attempt(job, ending)
     detail: dict[str, object] = {"state": str(ending.state), "attempt": job.attempt, "epoch": fence.epoch}
@@ -144,3 +146,12 @@ def _judge_point(uow: UnitOfWork, job: Job, outcome: VerifyDone) -> None:
         uow.points.damaged(job.point_id)
     else:
         uow.points.verified(job.point_id, how="full" if outcome.full else "structure")
+
+
+def _weigh_vault(uow: UnitOfWork, job: Job, outcome: CollectDone) -> None:
+    """Believe a collection that has seen the whole vault; another one knows only what it took away."""
+    stats = outcome.stats
+    if stats.machines_skipped:
+        uow.vaults.lighten(job.vault_id, by=stats.bytes_deleted)
+    else:
+        uow.vaults.weigh(job.vault_id, bytes_stored=stats.bytes_needed + stats.bytes_waiting)

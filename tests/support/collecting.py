@@ -92,9 +92,9 @@ class Collector:
             message = Settled(fence=self.fence, found=tuple(found), missing=tuple(missing), fenced=tuple(fenced))
             settled(uow, message=message)
 
-    def end(self) -> None:
-        """Come to the end."""
-        self.plane.complete(self.granted, CollectDone(stats=CollectStats(packs_condemned=1)))
+    def end(self, **counts: int) -> None:
+        """Come to the end with these counts."""
+        self.plane.complete(self.granted, CollectDone(stats=CollectStats(**{"packs_condemned": 1, **counts})))
 
 
 def collector(plane: ControlPlane, *, now: bool = True, vault: str = "v1", worker: str = "c1") -> Collector:

@@ -72,6 +72,14 @@ class Vaults(Protocol):
         """Replace the vault's bandwidth plan."""
         ...
 
+    def weigh(self, vault_id: str, *, bytes_stored: int) -> None:
+        """Note what a vault holds; points that come add to it."""
+        ...
+
+    def lighten(self, vault_id: str, *, by: int) -> None:
+        """Note that so many bytes of a vault are gone."""
+        ...
+
     def page(self, request: PageRequest) -> Page[Vault]:
         """Return vaults."""
         ...

@@ -126,3 +126,15 @@ CREATE INDEX item_retention_due ON item (retention_due_at) WHERE removed_at IS N
 CREATE INDEX item_held_back ON item (id) WHERE held_back IS NOT NULL;
 CREATE INDEX condemned_doomed ON condemned_pack (vault_id) WHERE doomed_at IS NOT NULL;
 CREATE INDEX condemned_there ON condemned_pack (vault_id) WHERE deleted_at IS NULL;
+
+-- A point that has expired takes nothing along: packs that others need stay. What is stored grows with points, and every
+-- collection that sees the whole vault says what it has come to.
+CREATE OR REPLACE FUNCTION count_points() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.state = 'expired' THEN
+        UPDATE vault SET points = points - 1 WHERE id = NEW.vault_id;
+    ELSE
+        UPDATE vault SET points = points + 1, bytes_stored = bytes_stored + NEW.bytes_stored WHERE id = NEW.vault_id;
+    END IF;
+    RETURN NULL;
+END $$;
