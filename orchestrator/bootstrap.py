@@ -145,12 +145,14 @@ def run_loops(settings: Settings) -> None:
     from shared.broker_check import refuse_evicting_broker
     from shared.clock import SystemClock
     from shared.model.ids import new_id
+    from shared.pulse import Pulse
 
     url, broker = settings.need_database(), settings.need_broker()
     refuse_evicting_broker(broker)
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
+    pulse = Pulse(settings.ready_file)
     schema.upgrade(url)
     engine = open_engine(url)
     bell = CeleryBell(broker, events=settings.task_events)
@@ -161,11 +163,14 @@ def run_loops(settings: Settings) -> None:
         clock=SystemClock(),
         holder=new_id(),
         chance=random.SystemRandom().random,
+        pulse=pulse,
+        hangs_after=settings.hang_seconds,
     )
     running.start()
-    _say_ready(settings)
+    pulse.open()
     ended.wait()
     structlog.get_logger().info("loops-stopping")
+    pulse.close()
     running.stop(timeout=_LOOPS_STOP_SECONDS)
     bell.close()
     engine.dispose()
@@ -186,7 +191,9 @@ def run_auditor(settings: Settings) -> None:
     from orchestrator.store import schema
     from orchestrator.store.connections import open_engine
     from orchestrator.store.unit_of_work import SqlUnitOfWork
+    from shared.pulse import Pulse
 
+    pulse = Pulse(settings.ready_file)
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
@@ -201,10 +208,18 @@ def run_auditor(settings: Settings) -> None:
         channels=open_channels(settings.alarm_urls),
         dead_man=HttpDeadMan(settings.dead_man_url) if settings.dead_man_url else None,
     )
-    looper = Looper("auditor", interval=settings.audit_seconds, step=auditor.step)
+    # Twice, for a round also tells people, over channels that may be slow.
+    looper = Looper(
+        "auditor",
+        interval=settings.audit_seconds,
+        step=auditor.step,
+        pulse=pulse,
+        hangs_after=2 * settings.hang_seconds,
+    )
     looper.start()
-    _say_ready(settings)
+    pulse.open()
     ended.wait()
+    pulse.close()
     looper.stop(timeout=_AUDITOR_STOP_SECONDS)
     engine.dispose()
 
@@ -305,11 +320,6 @@ def _surroundings(settings: Settings) -> Surroundings:
         postgres_programs=settings.postgres_programs,
         runtime_folder=settings.runtime_folder,
     )
-
-
-def _say_ready(settings: Settings) -> None:
-    if settings.ready_file is not None:
-        os.close(os.open(settings.ready_file, os.O_WRONLY | os.O_CREAT, 0o600))
 
 
 def _listener(settings: Settings) -> socket.socket:

@@ -24,7 +24,8 @@ class Settings:
     """One process's settings. ``environment`` is all of it, for handing on to children.
 
     ``listen_fd`` is an inherited listening socket and wins over ``bind``, an ``address:port``. ``ready_file`` is where
-    the loops and the auditor say that they run. The URLs of alarms and of the dead-man ping are credentials; the
+    the loops and the auditor say that they run, and by when each of their steps will have ended; a step of more than
+    ``hang_seconds`` hangs. The URLs of alarms and of the dead-man ping are credentials; the
     seconds are those between two rounds of the auditor, of patience with an absence, and before an open alarm is told
     again. ``task_events``: Flower shall see every doorbell.
     """
@@ -42,6 +43,7 @@ class Settings:
     ready_file: str | None
     log_file: str | None
     log_level: str
+    hang_seconds: float = 60.0
     alarm_urls: tuple[str, ...] = ()
     dead_man_url: str | None = None
     audit_seconds: float = 60.0
@@ -68,6 +70,7 @@ class Settings:
             ready_file=env.get("SKYHARBOR_READY_FILE") or None,
             log_file=env.get("SKYHARBOR_LOG_FILE") or None,
             log_level=_level(env.get("SKYHARBOR_LOG_LEVEL") or "info"),
+            hang_seconds=_seconds(env, "SKYHARBOR_HANG_SECONDS", 60.0),
             alarm_urls=tuple(env.get("SKYHARBOR_ALARM_URLS", "").split()),
             dead_man_url=_web_url(env, "SKYHARBOR_DEADMAN_URL"),
             audit_seconds=_seconds(env, "SKYHARBOR_AUDIT_SECONDS", 60.0),

@@ -118,6 +118,8 @@ REGISTRY: dict[str, ErrorKind] = _kinds(
      "The message names the promise that it breaks; use another server or disk, or repair this one."),
     ("store-read-only", "This work may only read the store", _C.REFUSED, 409, _X.REFUSED,
      "This is a defect: please report it with the log file. Nothing was changed."),
+    ("point-fenced", "The recovery point was given up before it was sealed", _C.REFUSED, 409, _X.REFUSED,
+     "Start a new backup; what was uploaded is found again by it."),
     ("object-missing", "An object of the vault is missing", _C.INTEGRITY, 410, _X.FAILED,
      "Run 'skyharbor verify POINT --full' to see which files it takes with it."),
     ("object-damaged", "An object of the vault is damaged", _C.INTEGRITY, 500, _X.FAILED,

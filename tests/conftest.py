@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
 
 from tests.support.counts import pytest_terminal_summary
+
+# An example takes as long as it takes: how busy the machine is, is no property of the code.
+settings.register_profile("skyharbor", deadline=None)
+settings.load_profile("skyharbor")
 
 __all__ = ["pytest_terminal_summary"]
 

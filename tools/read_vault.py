@@ -279,10 +279,11 @@ class Vault:
         return (path for path in self.root.glob(pattern) if path.is_file())
 
     def _manifests(self) -> list[Path]:
-        """Newest first: the names sort by time. Other names are foreign (§1)."""
-        paths = self._files(f"points/{self.machine}/*/*")
+        """Newest first: the names sort by time. Other names are foreign (§1), and fenced ones are no points (§1.4)."""
+        paths = list(self._files(f"points/{self.machine}/*/*"))
+        fenced = {path.parts[-2:] for path in self._files(f"fenced/{self.machine}/*/*")}
         ours = (path for path in paths if ID.fullmatch(path.name) and ID.fullmatch(path.parent.name))
-        return sorted(ours, key=lambda path: path.name, reverse=True)
+        return sorted((p for p in ours if p.parts[-2:] not in fenced), key=lambda path: path.name, reverse=True)
 
     def _headers(self) -> Iterator[dict[str, Any]]:
         for path in self._manifests():

@@ -9,14 +9,22 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from orchestrator.domain.job_states import OWNED, TERMINAL, TRANSITIONS, WAITING, JobState
+from orchestrator.domain.job_states import (
+    OWNED,
+    POINT_TRANSITIONS,
+    TERMINAL,
+    TRANSITIONS,
+    WAITING,
+    JobState,
+    PointState,
+)
 
 PLACE = Path(__file__).resolve().parents[1] / "docs" / "state-machines.md"
 
 
 def document() -> str:
     """Return the document's text."""
-    return "\n".join([*_head(), *_picture(), "", *_table(), ""])
+    return "\n".join([*_head(), *_picture(), "", *_table(), "", *_points(), ""])
 
 
 def _head() -> Iterator[str]:
@@ -51,6 +59,25 @@ def _table() -> Iterator[str]:
         kind = "waits" if state in WAITING else "owned by a lease" if state in OWNED else "ended"
         after = ", ".join(f"`{to}`" for to in sorted(row.to)) or "–"
         yield f"| `{state}` | {kind} | {row.means} | {row.moved_by} | {after} |"
+
+
+def _points() -> Iterator[str]:
+    yield "## Recovery point"
+    yield ""
+    yield "```mermaid"
+    yield "stateDiagram-v2"
+    yield f"    [*] --> {PointState.SEALED}"
+    for before, row in POINT_TRANSITIONS.items():
+        for after in sorted(row.to):
+            yield f"    {before} --> {after}"
+    yield f"    {PointState.EXPIRED} --> [*]"
+    yield "```"
+    yield ""
+    yield "| state | means | moved on by | may become |"
+    yield "|---|---|---|---|"
+    for state, row in POINT_TRANSITIONS.items():
+        after = ", ".join(f"`{to}`" for to in sorted(row.to)) or "–"
+        yield f"| `{state}` | {row.means} | {row.moved_by} | {after} |"
 
 
 if __name__ == "__main__":

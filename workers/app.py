@@ -11,6 +11,8 @@ from celery import Celery
 from shared.contracts.doorbell import broker_settings, is_rabbitmq, transport_options
 
 _SECONDS, _CONNECT_SECONDS = 10.0, 5.0
+_HEARTBEAT_SECONDS = 20.0
+"""Of AMQP: two that do not come end a line that has fallen silent. A Redis line is asked by its own health check."""
 
 
 def make_app(broker_url: str, *, events: bool = False) -> Celery:
@@ -33,6 +35,17 @@ def make_app(broker_url: str, *, events: bool = False) -> Celery:
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_pool_limit=10,
-        broker_transport_options=transport_options(broker_url, seconds=_SECONDS, connect_seconds=_CONNECT_SECONDS),
+        broker_heartbeat=_HEARTBEAT_SECONDS,
+        broker_transport_options=_transport(broker_url),
     )
     return app
+
+
+def _transport(broker_url: str) -> dict[str, object]:
+    """A worker sends nothing but events for people who watch: it must not wait for anybody to confirm them.
+
+    On a line that has fallen silent it would wait without end, and hear no doorbell again; nor may it wait for a dead
+    line's goodbye before it takes up the next one.
+    """
+    options = transport_options(broker_url, seconds=_SECONDS, connect_seconds=_CONNECT_SECONDS)
+    return {**options, "confirm_publish": False, "read_timeout": _SECONDS} if is_rabbitmq(broker_url) else options

@@ -9,6 +9,8 @@ import functools
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -19,30 +21,34 @@ import shared
 from shared.broker_check import refuse_evicting_broker
 from shared.clock import SystemClock
 from shared.contracts.doorbell import QUEUE, TASK
-from shared.contracts.work import Fence, Granted, Hello, Welcome
+from shared.contracts.work import Granted, Hello, Welcome
 from shared.crypto.keyring import Keyring
 from shared.errors import SkyharborError
 from shared.model.ids import new_id
+from shared.pulse import Pulse
 from shared.telemetry.logging import configure_logging
 from workers.app import make_app
 from workers.crew.chief import Chief
 from workers.crew.processes import ReadingProcesses, WritingProcesses
 from workers.engine.ports import Stop
+from workers.session.desk import TowerDesk
 from workers.session.formation import TowerFormation
 from workers.session.lease_keeper import LeaseKeeper, Tenure
 from workers.session.lock import hold_name
-from workers.session.reporter import report
+from workers.session.reporter import give_back, report
 from workers.session.seats import Seats
 from workers.session.throttles import Throttles
 from workers.session.tower import TowerClient
 from workers.settings import WorkerSettings, hands_environment
 from workers.sources.files import FilesAdapter
-from workers.tasks.flight import Hangar, fly
+from workers.tasks.flight import Hangar, Ties, fly
 from workers.tasks.unit import register
 
 log = structlog.get_logger()
 
 _DRAIN_PATIENCE = 20.0
+_LAST_WORDS_SECONDS = 35.0  # an outcome is worth more than a quick end; compose gives 45
+_GOODBYE_SECONDS = 5.0
 _MOST_HANDS = 16
 
 
@@ -53,6 +59,8 @@ class WorkerProcess:
         self._settings = settings
         self._clock = SystemClock()
         self._session = new_id()
+        self._drain_began: float | None = None
+        self._pulse = Pulse(settings.ready_file)
         self._lock = hold_name(settings.state, settings.name)
         self._tower = TowerClient(settings.tower_url, settings.worker_token)
         self._chief = Chief(hands_environment(), log_file=settings.log_file)
@@ -74,6 +82,7 @@ class WorkerProcess:
             clock=self._clock,
             on_drain=_ask_to_end,
             on_bandwidth=throttles.learn,
+            beat=self._beat("lease keeper"),
         )
         self.seats = Seats(
             concurrency=settings.concurrency,
@@ -82,6 +91,7 @@ class WorkerProcess:
             claim=self._tower.claim,
             fly=self._fly,
             clock=self._clock,
+            beat=self._beat("idle poll"),
         )
 
     def open(self) -> None:
@@ -92,16 +102,23 @@ class WorkerProcess:
         self._keeper.start(idle_every=welcome.renew_every)
         self.seats.start_polling(every=welcome.poll_every)
 
+    def say_ready(self) -> None:
+        """Tell whoever started this process that it works."""
+        self._pulse.open()
+
     def drain(self) -> None:
-        """Take no more work, stop what flies at its next step and give it back to the tower."""
+        """Take no more work, stop what flies at its next step and give it back to the tower. May be repeated."""
+        if self._drain_began is None:
+            self._drain_began = self._clock.monotonic()
         self.seats.close()
         self._keeper.drain()
 
     def close(self) -> None:
-        """Drain, wait for the flights to end, then let go of everything."""
+        """Drain, wait for the flights to end, then let go of everything. Idempotent, and safe from two threads."""
         self.drain()
         self.seats.wait_until_empty(patience=_DRAIN_PATIENCE)
         self._keeper.end()
+        self._pulse.close()
         self._chief.close()
         self._tower.close()
 
@@ -128,11 +145,14 @@ class WorkerProcess:
         fence = granted.fence
         tenure = self._keeper.hold(granted, asked_at=asked_at, commit=self._tower.commit)
         try:
-            outcome = fly(granted, tenure, self._hangar, self._formation(granted, tenure))
+            desk = TowerDesk(self._tower, fence, tenure, clock=self._clock)
+            ties = Ties(desk=desk, formation=self._formation(granted, tenure))
+            outcome = fly(granted, tenure, self._hangar, ties)
             if outcome is not None:
                 report(self._tower.complete, fence, outcome, clock=self._clock, patience=granted.lease)
         except Stop:
-            self._release(fence)
+            patience = min(granted.lease, self._left_to_drain())
+            give_back(self._tower.release, fence, clock=self._clock, patience=patience)
         finally:
             self._keeper.drop(tenure)
 
@@ -147,11 +167,13 @@ class WorkerProcess:
             clock=self._clock,
         )
 
-    def _release(self, fence: Fence) -> None:
-        try:
-            self._tower.release(fence)
-        except SkyharborError as error:
-            log.warning("release-failed", job=fence.job_id, unit=fence.unit, code=error.code)
+    def _beat(self, loop: str) -> Callable[[float], None]:
+        return lambda pause: self._pulse.promise(loop, within=pause + self._settings.hang_seconds)
+
+    def _left_to_drain(self) -> float:
+        """Seconds that a unit may still take to be given back: whoever stops us does not wait for ever."""
+        began = self._drain_began
+        return _DRAIN_PATIENCE if began is None else max(0.0, began + _DRAIN_PATIENCE - self._clock.monotonic())
 
 
 def run(settings: WorkerSettings) -> int:
@@ -163,9 +185,8 @@ def run(settings: WorkerSettings) -> int:
         process.open()
         app = make_app(settings.broker_url, events=settings.task_events)
         register(app, name=TASK, answer=process.seats.answer)
-        _drain_on_shutdown(process.drain)
-        if settings.ready_file is not None:
-            _tell_when_ready(settings.ready_file)
+        _drain_on_shutdown(process)
+        _tell_when_ready(process.say_ready)
         _serve(app, settings)
     finally:
         process.close()
@@ -182,16 +203,29 @@ def _ask_to_end() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _drain_on_shutdown(drain: Callable[[], None]) -> None:
+def _drain_on_shutdown(process: WorkerProcess) -> None:
     @signals.worker_shutting_down.connect(weak=False)
     def shutting_down(**_: Any) -> None:
-        drain()
+        process.drain()
+        threading.Thread(target=_end_in_time, args=(process,), name="last-word", daemon=True).start()
 
 
-def _tell_when_ready(file: str) -> None:
+def _end_in_time(process: WorkerProcess) -> None:
+    """End this process when its units have ended, and Celery still waits for a broker that does not say goodbye.
+
+    Over a line that has fallen silent that takes a minute. Nothing is lost with it: what lies in the broker is a hint.
+    """
+    process.seats.wait_until_empty(patience=_LAST_WORDS_SECONDS)
+    time.sleep(_GOODBYE_SECONDS)
+    log.warning("broker-not-told")
+    process.close()
+    os._exit(0)
+
+
+def _tell_when_ready(say: Callable[[], None]) -> None:
     @signals.worker_ready.connect(weak=False)
     def ready(**_: Any) -> None:
-        os.close(os.open(file, os.O_WRONLY | os.O_CREAT, 0o600))
+        say()
 
 
 def _serve(app: Celery, settings: WorkerSettings) -> None:

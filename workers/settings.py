@@ -23,7 +23,8 @@ class WorkerSettings:
     ``name`` must be held by one living process only; a lock file in ``state`` sees to it. ``keyring`` holds the
     unwrapped data keys of the machines that this worker protects. ``shard_entries``: the size from which on a backup is
     shared with other workers. ``ready_file`` is where the worker says that the tower knows it and
-    the broker answers. ``task_events``: Flower shall see every task.
+    the broker answers, and by when each of its loops will be heard of again; one that is late by ``hang_seconds``
+    hangs. ``task_events``: Flower shall see every task.
     """
 
     tower_url: str
@@ -36,6 +37,7 @@ class WorkerSettings:
     log_file: str | None
     ready_file: str | None
     shard_entries: int
+    hang_seconds: float
     task_events: bool = False
 
     @classmethod
@@ -59,6 +61,7 @@ class WorkerSettings:
             log_file=env.get("SKYHARBOR_LOG_FILE") or None,
             ready_file=env.get("SKYHARBOR_READY_FILE") or None,
             shard_entries=_entries(env.get("SKYHARBOR_SHARD_ENTRIES") or str(SHARD_ENTRIES)),
+            hang_seconds=_seconds(env.get("SKYHARBOR_HANG_SECONDS") or "60"),
             task_events=_flag(env, "SKYHARBOR_TASK_EVENTS"),
         )
 
@@ -109,6 +112,12 @@ def _entries(text: str) -> int:
     if not text.isdigit() or not int(text):
         raise SkyharborError("bad-request", f"SKYHARBOR_SHARD_ENTRIES must be a number from 1 on, not {text!r}")
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    if not text.isdigit() or not int(text):
+        raise SkyharborError("bad-request", f"SKYHARBOR_HANG_SECONDS must be a number from 1 on, not {text!r}")
+    return float(text)
 
 
 def _token(env: Mapping[str, str]) -> str:

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 from orchestrator.api import (
     alarms,
     audit,
+    collections,
     compliance,
     events,
     items,
@@ -23,6 +24,7 @@ from orchestrator.api import (
     points,
     policies,
     problems,
+    retention,
     slots,
     system,
     vaults,
@@ -93,6 +95,7 @@ def create_app(application: Application, *, token: str, worker_token: str) -> Fa
 
 def _operators() -> APIRouter:
     router = APIRouter()
-    for noun in (system, vaults, machines, items, policies, jobs, events, points, slots, compliance, alarms, audit):
+    catalog = (vaults, collections, machines, items, policies, points, retention)
+    for noun in (system, *catalog, jobs, events, slots, compliance, alarms, audit):
         router.include_router(noun.routes)
     return router

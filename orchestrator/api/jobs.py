@@ -20,7 +20,7 @@ from orchestrator.use_cases.ports import UnitOfWork
 from orchestrator.use_cases.request_backup import request_backup
 from orchestrator.use_cases.request_restore import request_restore
 from orchestrator.use_cases.request_verify import request_verify
-from shared.model.backup import BackupStats, BackupType, ConflictRule, JobKind, RestoreStats, VerifyStats
+from shared.model.backup import BackupStats, BackupType, CollectStats, ConflictRule, JobKind, RestoreStats, VerifyStats
 
 routes = APIRouter(tags=["jobs"])
 
@@ -28,6 +28,7 @@ _STATS: dict[JobKind, type[msgspec.Struct]] = {
     JobKind.BACKUP: BackupStats,
     JobKind.RESTORE: RestoreStats,
     JobKind.VERIFY: VerifyStats,
+    JobKind.COLLECT: CollectStats,
 }
 
 Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=255)]
@@ -84,14 +85,18 @@ class ErrorOut(BaseModel):
 class JobOut(BaseModel):
     """A job. ``type`` is what was really done; ``seconds`` is from start to end; stats depend on the kind.
 
+    One that collects is of a whole vault: its item is null.
+
     Of a waiting one, ``expected_start_at`` is a forecast; ``latest_start`` is when it has to start to keep the RPO.
     """
 
     id: str
     kind: JobKind
     type: BackupType | None
-    item: str
-    item_id: str
+    item: str | None
+    item_id: str | None
+    vault: str
+    vault_id: str
     state: JobState
     point: str | None
     attempt: int
@@ -125,7 +130,7 @@ class JobOut(BaseModel):
 def ask(application: Use, body: JobRequest, response: Response, key: Key = None) -> JobOut:
     """Ask for a backup, a restore or a verify."""
     with application.unit_of_work() as uow:
-        return _accepted(_request(uow, body, key), response)
+        return accepted_out(_request(uow, body, key), response)
 
 
 @routes.get("/jobs")
@@ -161,7 +166,7 @@ def cancel(application: Use, ref: Ref) -> JobOut:
 def retry(application: Use, ref: Ref, response: Response, key: Key = None) -> JobOut:
     """Ask for the same again, as a new job; only of a job that has ended."""
     with application.unit_of_work() as uow:
-        return _accepted(retry_job(uow, actor=OPERATOR, ref=ref, key=key), response)
+        return accepted_out(retry_job(uow, actor=OPERATOR, ref=ref, key=key), response)
 
 
 def job_out(job: Job) -> JobOut:
@@ -171,8 +176,10 @@ def job_out(job: Job) -> JobOut:
         id=job.id,
         kind=job.kind,
         type=job.type or job.requested_type,
-        item=job.item,
-        item_id=job.item_id,
+        item=job.item or None,
+        item_id=job.item_id or None,
+        vault=job.vault,
+        vault_id=job.vault_id,
         state=job.state,
         point=job.point,
         attempt=job.attempt,
@@ -227,7 +234,8 @@ def _request(uow: UnitOfWork, body: BackupRequest | RestoreRequest | VerifyReque
     )
 
 
-def _accepted(accepted: Accepted, response: Response) -> JobOut:
+def accepted_out(accepted: Accepted, response: Response) -> JobOut:
+    """Return a job that was asked for as it goes out, with the headers that tell of it."""
     if accepted.replayed:
         response.status_code = 200
         response.headers["Idempotency-Replayed"] = "true"

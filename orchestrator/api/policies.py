@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from orchestrator.api.auth import OPERATOR
 from orchestrator.api.edge import Listing, Moment, Paging, Received, Ref, Use
+from orchestrator.api.retention import PlannedOut, planned_out
 from orchestrator.domain.inventory import PolicyRecord, PolicyVersion
 from orchestrator.domain.policy import PolicySpec
 from orchestrator.use_cases.policies import (
@@ -69,23 +70,13 @@ class FireOut(BaseModel):
     note: str | None
 
 
-class RetentionOut(BaseModel):
-    """Whether the policy's retention would keep a point today, and why."""
-
-    item: str
-    point: str
-    sealed_at: Moment
-    keep: bool
-    reasons: list[str]
-
-
 class PreviewOut(BaseModel):
     """The fires of the next days, by time, and what retention would keep of the points there are."""
 
     name: str
     days: int
     fires: list[FireOut]
-    retention: list[RetentionOut]
+    retention: list[PlannedOut]
 
 
 @routes.post("/policies")
@@ -128,16 +119,7 @@ def preview(application: Use, ref: Ref, days: Annotated[int, Query(ge=1, le=LONG
             )
             for fire in fires
         ],
-        retention=[
-            RetentionOut(
-                item=point.item,
-                point=point.point,
-                sealed_at=point.sealed_at,
-                keep=point.keep,
-                reasons=list(point.reasons),
-            )
-            for point in points
-        ],
+        retention=[planned_out(point) for point in points],
     )
 
 

@@ -30,7 +30,7 @@ class ChangedVault(Received):
 
 
 class VaultOut(BaseModel):
-    """A vault; ``capacity`` is how many jobs may use it at once, ``bytes_stored`` what its points added to it.
+    """A vault; ``capacity`` is how many jobs may use it at once, ``bytes_stored`` what it holds.
 
     ``bandwidth`` is how fast each machine may use it, null for as fast as it can.
     """

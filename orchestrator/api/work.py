@@ -33,12 +33,13 @@ Verb = Callable[[Application, bytes], bytes | None]
 _CLOCK_TOLERANCE = 2.0
 """Seconds; more makes times in reports confusing, although leases do not depend on it."""
 
-_DONE = b"{}"
+DONE = b"{}"
+"""The answer to what needs none."""
 
 
 def say_hello(application: Application, raw: bytes) -> bytes:
     """Introduce a worker process; leases of its earlier self are given up."""
-    message = _decode(raw, Hello)
+    message = decode(raw, Hello)
     _note_clock(application, message)
     with application.unit_of_work() as uow:
         return msgspec.json.encode(hello(uow, message=message, chance=_chance()))
@@ -46,7 +47,7 @@ def say_hello(application: Application, raw: bytes) -> bytes:
 
 def ask_for_work(application: Application, raw: bytes) -> bytes | None:
     """Take a unit; None when there is nothing to take."""
-    message = _decode(raw, Claim)
+    message = decode(raw, Claim)
     with application.unit_of_work() as uow:
         granted = claim(uow, message=message)
     return None if granted is None else msgspec.json.encode(granted)
@@ -54,46 +55,46 @@ def ask_for_work(application: Application, raw: bytes) -> bytes | None:
 
 def keep(application: Application, raw: bytes) -> bytes:
     """Renew the leases of one process and hear what became of its units."""
-    message = _decode(raw, Renew)
+    message = decode(raw, Renew)
     with application.unit_of_work() as uow:
         return msgspec.json.encode(renew(uow, message=message))
 
 
 def may_seal(application: Application, raw: bytes) -> bytes:
     """Ask whether the unit is still the worker's, before a point is sealed."""
-    message = _decode(raw, Commit)
+    message = decode(raw, Commit)
     with application.unit_of_work() as uow:
         commit(uow, message=message)
-    return _DONE
+    return DONE
 
 
 def report(application: Application, raw: bytes) -> bytes:
     """Take the outcome of an attempt. Repeating it is harmless."""
-    message = _decode(raw, Complete)
+    message = decode(raw, Complete)
     with application.unit_of_work() as uow:
         complete(uow, message=message, chance=_chance())
-    return _DONE
+    return DONE
 
 
 def give_back(application: Application, raw: bytes) -> bytes:
     """Take a unit back unfinished."""
-    message = _decode(raw, Release)
+    message = decode(raw, Release)
     with application.unit_of_work() as uow:
         release(uow, message=message)
-    return _DONE
+    return DONE
 
 
 def share(application: Application, raw: bytes) -> bytes:
     """Take the shards of a backup. Repeating it is harmless."""
-    message = _decode(raw, Offer)
+    message = decode(raw, Offer)
     with application.unit_of_work() as uow:
         offer(uow, message=message)
-    return _DONE
+    return DONE
 
 
 def ask_for_shards(application: Application, raw: bytes) -> bytes:
     """Tell a lead where its shards are, with their results."""
-    message = _decode(raw, AskShards)
+    message = decode(raw, AskShards)
     with application.unit_of_work() as uow:
         return msgspec.json.encode(ask_shards(uow, message=message))
 
@@ -111,7 +112,8 @@ VERBS: Mapping[str, Verb] = {
 """Every verb of the protocol, by its last part of the path."""
 
 
-def _decode(raw: bytes, kind: type[Message]) -> Message:
+def decode(raw: bytes, kind: type[Message]) -> Message:
+    """Return a message of the contract; ``bad-request`` for anything else."""
     try:
         return msgspec.json.decode(raw, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -12,13 +12,16 @@ from concurrent.futures import ThreadPoolExecutor
 import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from orchestrator.api import work, work_collect
 from orchestrator.api.auth import admit
 from orchestrator.api.problems import problem
-from orchestrator.api.work import VERBS, Verb
+from orchestrator.api.work import Verb
 from orchestrator.use_cases.application import Application
 from shared.errors import SkyharborError
 
 PREFIX = "/work/v1/"
+
+_VERBS = {**work.VERBS, **work_collect.VERBS}
 
 _AT_ONCE = 16
 """Calls that are answered at the same time: as many as there are connections to the database. The rest wait in line."""
@@ -37,7 +40,7 @@ class WorkDoor:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a worker, or pass the request on."""
         path: str = scope["path"] if scope["type"] == "http" else ""
-        verb = VERBS.get(path[len(PREFIX) :]) if path.startswith(PREFIX) else None
+        verb = _VERBS.get(path[len(PREFIX) :]) if path.startswith(PREFIX) else None
         if verb is None:
             await self._app(scope, receive, send)
             return

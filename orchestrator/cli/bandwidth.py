@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from orchestrator.cli import formats
+from orchestrator.domain.readings import DAYS, days
 from shared.errors import SkyharborError
 
-_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _UNITS = {
     "b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30,
     "kbit": 125.0, "mbit": 125e3, "gbit": 125e6,
@@ -67,30 +67,18 @@ def lines(bandwidth: Mapping[str, Any] | None) -> list[tuple[str, str]]:
 
 def _window(text: str) -> dict[str, Any]:
     match = _WINDOW.fullmatch(text.strip())
-    days = _days(match[1]) if match else ()
-    if match is None or not days:
+    try:
+        open_on = days(match[1]) if match else ()
+    except ValueError:
+        open_on = ()
+    if match is None or not open_on:
         raise SkyharborError(
             "bad-request",
             f"{text!r} is not a window",
             hint='Write days, times and a time zone, such as "mon-fri 08:00-18:00 Europe/Berlin" or "daily …".',
         )
     end = "00:00" if match[3] == "24:00" else match[3]
-    return {"days": list(days), "start": match[2], "end": end, "zone": match[4]}
-
-
-def _days(text: str) -> tuple[str, ...]:
-    """``daily``, ``mon-fri``, ``sat,sun``, ``fri-mon``; nothing for what is no list of days."""
-    if text == "daily":
-        return _DAYS
-    found: list[str] = []
-    for part in text.lower().split(","):
-        first, dash, last = part.partition("-")
-        last = last if dash else first
-        if first not in _DAYS or last not in _DAYS:
-            return ()
-        begin, end = _DAYS.index(first), _DAYS.index(last)
-        found.extend(_DAYS[at % 7] for at in range(begin, end + 1 if end >= begin else end + 8))
-    return tuple(day for day in _DAYS if day in found)
+    return {"days": list(open_on), "start": match[2], "end": end, "zone": match[4]}
 
 
 def _window_line(window: Mapping[str, Any]) -> str:
@@ -99,13 +87,13 @@ def _window_line(window: Mapping[str, Any]) -> str:
     return f"{_day_text(window['days'])} {hours}: {', '.join(limits)}"
 
 
-def _day_text(days: Sequence[str]) -> str:
+def _day_text(open_on: Sequence[str]) -> str:
     """The shortest way to say them: runs of three days or more as a range."""
-    if len(days) == len(_DAYS):
+    if len(open_on) == len(DAYS):
         return "daily"
     runs: list[list[str]] = []
-    for day in days:
-        if runs and _DAYS.index(day) == _DAYS.index(runs[-1][-1]) + 1:
+    for day in open_on:
+        if runs and DAYS.index(day) == DAYS.index(runs[-1][-1]) + 1:
             runs[-1].append(day)
         else:
             runs.append([day])

@@ -43,6 +43,16 @@ def moment(text: object) -> str:
     return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
+def instant(text: str) -> str:
+    """Return the RFC 3339 time that a person means: a date, or a time, local unless it has a zone. ``bad-request``."""
+    try:
+        return datetime.fromisoformat(text).astimezone().isoformat()
+    except (ValueError, OverflowError) as error:
+        raise SkyharborError(
+            "bad-request", f"{text!r} is no time: write 2027-01-31, 2027-01-31T18:00 or with a zone, 2027-01-31T18:00Z"
+        ) from error
+
+
 def seconds(value: object) -> str:
     """Return a duration as ``1.9 s``, ``3 min 20 s`` or ``2 h 05 min``; a dash for none."""
     if not isinstance(value, int | float):

@@ -20,8 +20,6 @@ from shared.model.terminal import printable
 
 _SHOWN_WARNINGS = 20
 
-_BYTES = ("bytes_scanned", "bytes_read", "bytes_transferred", "bytes_stored", "bytes_restored")
-
 
 def start(session: Session, request: Mapping[str, object], *, wait: bool, key: str | None = None) -> None:
     """Ask for a job and end the command: at once with the job as it was accepted, or when it has ended.
@@ -77,7 +75,7 @@ def tell(out: Output, job: Job) -> None:
     pairs = [
         ("job", str(job["id"])),
         ("kind", " ".join(str(part) for part in (job["kind"], job.get("type")) if part)),
-        ("item", str(job.get("item") or "-")),
+        ("item", str(job.get("item") or "-")) if job["kind"] != "collect" else ("vault", str(job.get("vault"))),
         ("state", str(job["state"])),
     ]
     if job["state"] not in ("completed", "cancelled", "discarded", "expired"):
@@ -96,7 +94,7 @@ def tell(out: Output, job: Job) -> None:
 
 
 def _stat(name: str, value: object) -> str:
-    return formats.size(value) if name in _BYTES else formats.count(value)
+    return formats.size(value) if name.startswith("bytes_") else formats.count(value)
 
 
 def explain(out: Output, job: Mapping[str, Any], *, about: str = "") -> int:

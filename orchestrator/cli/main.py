@@ -22,6 +22,7 @@ from orchestrator.cli.commands import (
     oversight,
     points,
     policies,
+    retention,
     serve,
     simulate,
     slots,
@@ -96,6 +97,7 @@ def build_app() -> typer.Typer:
     app.add_typer(policies.commands(), name="policy")
     app.add_typer(jobs.commands(), name="job")
     app.add_typer(points.commands(), name="point")
+    app.add_typer(retention.commands(), name="retention")
     app.add_typer(slots.slot_commands(), name="slot")
     app.add_typer(slots.tenant_commands(), name="tenant")
     work.register(app)
@@ -159,4 +161,5 @@ def _trace(settings: CliSettings) -> None:
 def _usage(error: typer.TyperException) -> SkyharborError:
     context = getattr(error, "ctx", None)
     command = getattr(context, "command_path", "skyharbor")
-    return SkyharborError("bad-request", error.format_message(), hint=f"See '{command} --help'.")
+    told = error.format_message().replace("Value error, ", "", 1)  # who checked it is nobody's business
+    return SkyharborError("bad-request", told, hint=f"See '{command} --help'.")

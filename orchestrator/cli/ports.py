@@ -53,8 +53,8 @@ class Stack(Protocol):
         """Return what runs, JSON-able; never raises for a stack that is not running.
 
         Keys: ``running`` and ``healthy`` (bool), ``home``, ``url`` (None when not running), ``pid``, ``started_at``,
-        ``versions`` (name → text), ``processes`` (list of name, pid, alive, since, restarts, rss), ``logs`` (folder),
-        ``warnings`` (sentences for people).
+        ``versions`` (name → text), ``processes`` (list of name, pid, alive, hangs (its loops that do), since, restarts,
+        rss), ``logs`` (folder), ``warnings`` (sentences for people).
         """
         ...
 

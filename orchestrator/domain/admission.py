@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from orchestrator.domain.estimate import frees_at
+from orchestrator.domain.estimate import OVERDUE, frees_at
 from orchestrator.domain.slots import Places, Room, ScopeKey
 from shared.model.backup import JobKind
 
@@ -64,11 +64,23 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """What a job that does not fit yet keeps for itself, and when it will be able to start."""
+    """What a job that does not fit yet keeps for itself, and when it will be able to start.
+
+    ``gathered`` are those of its scopes that have something left and too little: what is given back there adds up.
+    """
 
     job_id: str
     starts_at: datetime
     slots: Mapping[ScopeKey, int]
+    gathered: frozenset[ScopeKey] = frozenset()
+
+    def until(self, scope: ScopeKey, now: datetime) -> datetime:
+        """Return when others have to have given back what they take of a scope meanwhile.
+
+        Who waits for a job that is late does not stop everybody else: others have ``OVERDUE`` in any case. But not of
+        what is gathered: short jobs would take their part of it again and again, and there would never be enough.
+        """
+        return self.starts_at if scope in self.gathered else max(self.starts_at, now + OVERDUE)
 
 
 @dataclass(slots=True)
@@ -166,7 +178,7 @@ def _leaves(
         kept = sum(
             reservation.slots.get(scope, 0)
             for reservation in reservations
-            if reservation.job_id != candidate.job_id and ends > reservation.starts_at
+            if reservation.job_id != candidate.job_id and ends > reservation.until(scope, now)
         )
         if kept and account.left(scope, candidate.kind) - kept < count:
             return False
@@ -218,9 +230,10 @@ def reserve(
 ) -> list[Reservation]:
     """Return the reservations of the first jobs of the queue, of those that do not fit now and will within the hour.
 
-    Each keeps what its scopes have left, up to what it needs, after what the ones before it keep. What they wait for is
-    theirs first and free again once they have run: of many jobs that wait for one line only those that it will have
-    room for within the hour keep slots of a vault that others could use meanwhile.
+    Each keeps what its scopes have left, up to what it needs, after what the ones before it keep; but not what others
+    will have given back before it starts (EASY's extra nodes). What they wait for is theirs first and free again once
+    they have run: of many jobs that wait for one line only those that it will have room for within the hour keep slots
+    of a vault that others could use meanwhile.
     """
     account, made = _Account(room), list[Reservation]()
     held = {scope: [(holder.ends_at, holder.slots) for holder in holders.get(scope, ())] for scope in room}
@@ -242,11 +255,17 @@ def reserve(
         known = [moment for moment in frees if moment is not None]
         if len(known) < len(missing) or max(known) - now > FARTHEST_START:
             continue
-        left = {scope: min(count, account.left(scope, head.kind)) for scope, count in slots}
-        kept = {scope: count for scope, count in left.items() if count > 0}
-        made.append(Reservation(head.job_id, max(known), kept))
+        starts_at = max(known)
+        kept: dict[ScopeKey, int] = {}
+        for scope, count in slots:
+            given_back = sum(number for end, number in held[scope] if now < end <= starts_at)
+            least = min(count - given_back, account.left(scope, head.kind))
+            if least > 0:
+                kept[scope] = least
+        gathered = frozenset(scope for scope, _ in missing if scope in kept)
+        made.append(Reservation(head.job_id, starts_at, kept, gathered))
         account.take(kept.items())
-        ends = max(known) + timedelta(seconds=head.estimate)
+        ends = starts_at + timedelta(seconds=head.estimate)
         for scope, count in slots:
             held[scope] = _passed_on(held[scope], count - kept.get(scope, 0), count=count, until=ends)
     return made

@@ -19,6 +19,8 @@ class AlarmKind(StrEnum):
     JOB_ENDLESS = "job-endless"  # job: filed by a schedule and not ended for very long
     SIZE_CHANGED = "size-changed"  # item: its newest point is much smaller or larger than usual
     POINT_DAMAGED = "point-damaged"  # point
+    RETENTION_HELD = "retention-held"  # item: so many points would go at once that a person has to apply it
+    COLLECT_FAILED = "collect-failed"  # vault: the last collection of its garbage failed for good
     NO_WORKER = "no-worker"  # fleet: jobs wait and no worker lives
     NO_LEADER = "no-leader"  # tower
 

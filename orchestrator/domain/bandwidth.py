@@ -5,16 +5,13 @@ Rule of the file: a bad plan is ``bad-request`` with a sentence that says what t
 
 from __future__ import annotations
 
-import re
-from zoneinfo import ZoneInfo
-
+from orchestrator.domain.readings import clock_time, zone
 from shared.errors import SkyharborError
 from shared.model.bandwidth import BandwidthPlan, BandwidthWindow
 
 SLOWEST = 1024
 FASTEST = 1 << 50
 MOST_WINDOWS = 32
-_CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 
 
 def check_plan(plan: BandwidthPlan) -> BandwidthPlan:
@@ -31,13 +28,12 @@ def check_plan(plan: BandwidthPlan) -> BandwidthPlan:
 def _check_window(window: BandwidthWindow) -> None:
     if not window.days:
         raise _bad("a bandwidth window needs at least one day of mon, tue, wed, thu, fri, sat, sun")
-    for time in (window.start, window.end):
-        if not _CLOCK.fullmatch(time):
-            raise _bad(f"{time!r} is not a time of day; write such as 08:00")
     try:
-        ZoneInfo(window.zone)
-    except (KeyError, ValueError, OSError):
-        raise _bad(f"{window.zone!r} is not a time zone; write an IANA name such as Europe/Berlin") from None
+        clock_time(window.start)
+        clock_time(window.end)
+        zone(window.zone)
+    except ValueError as error:
+        raise _bad(str(error)) from None
     limits = [limit for limit in (window.upload, window.download) if limit is not None]
     if not limits:
         raise _bad("a bandwidth window needs a limit for upload or for download")

@@ -12,7 +12,7 @@ from heapq import nsmallest
 from shared.model.backup import JobKind
 
 MOST_RUNS = 10
-USUAL_SECONDS = {JobKind.BACKUP: 600.0, JobKind.RESTORE: 600.0, JobKind.VERIFY: 900.0}
+USUAL_SECONDS = {JobKind.BACKUP: 600.0, JobKind.RESTORE: 600.0, JobKind.VERIFY: 900.0, JobKind.COLLECT: 900.0}
 USUAL_MIB_PER_SECOND = 10
 """What a job is taken to need of a line before it has ever run."""
 
@@ -39,12 +39,12 @@ def with_run(runs: Sequence[float], newest: float) -> list[float]:
 def frees_at(holders: Iterable[tuple[datetime, int]], *, wanted: int, now: datetime) -> datetime | None:
     """Return when holders will have given back ``wanted`` slots: each has a time at which it should end, and a number.
 
-    None when all of them together hold less.
+    Not before ``now``, however late they are. None when all of them together hold less.
     """
     for end, count in nsmallest(wanted, holders):  # each holds one at least
         wanted -= count
         if wanted <= 0:
-            return max(end, now + OVERDUE)
+            return max(end, now)
     return None
 
 

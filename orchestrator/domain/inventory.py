@@ -56,8 +56,9 @@ class Machine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vault:
-    """A vault as the catalog knows it. ``capacity`` is its slots; ``bytes_stored`` what its points added to it.
+    """A vault as the catalog knows it. ``capacity`` is its slots.
 
+    ``bytes_stored`` is what it holds: as the last collection found it, and as points have added to it since.
     ``bandwidth`` is how fast each machine may use it.
     """
 
@@ -149,7 +150,11 @@ class Item:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecoveryPoint:
-    """A sealed point of the catalog. ``machine_key_slots`` are those the machine has now."""
+    """A point of the catalog. ``machine_key_slots`` are those the machine has now.
+
+    A hold without an end has ``held_at`` and no ``held_until``; ``looked_at`` is when a person has looked at a damaged
+    point. An expiring point may be held until it is ``doomed_at``; its manifest is gone once it is ``expired_at``.
+    """
 
     id: str
     item: Named
@@ -170,7 +175,13 @@ class RecoveryPoint:
     job_id: str
     verified_at: datetime | None = None
     verified_how: str | None = None
+    held_at: datetime | None = None
     held_until: datetime | None = None
+    looked_at: datetime | None = None
+    expiring_at: datetime | None = None
+    expiry_reason: str | None = None
+    doomed_at: datetime | None = None
+    expired_at: datetime | None = None
     warnings: int = 0
     vault_bandwidth: BandwidthPlan = UNLIMITED
 

@@ -95,6 +95,38 @@ class PointState(StrEnum):
     DAMAGED = "damaged"
 
 
+@dataclass(frozen=True, slots=True)
+class PointRow:
+    """One line of the table of points: what the state means, who moves the point on, and whereto."""
+
+    means: str
+    moved_by: str
+    to: frozenset[PointState]
+
+
+_P = PointState
+
+POINT_TRANSITIONS: dict[PointState, PointRow] = {
+    _P.SEALED: PointRow(
+        "can be restored; its manifest is in the vault",
+        "a verify that finds damage; retention",
+        frozenset({_P.DAMAGED, _P.EXPIRING}),
+    ),
+    _P.DAMAGED: PointRow(
+        "a verify could not prove it; kept until a person has looked (the fact looked_at)",
+        "a full verify that finds it whole; retention, once somebody has looked",
+        frozenset({_P.SEALED, _P.EXPIRING}),
+    ),
+    _P.EXPIRING: PointRow(
+        "no rule keeps it; no backup compares with it, no new restore reads it. Once the fact doomed_at is set its"
+        " manifest may be gone and nothing brings it back",
+        "a person who holds it; a verify under way that finds damage; the collector, once it is doomed",
+        frozenset({_P.SEALED, _P.DAMAGED, _P.EXPIRED}),
+    ),
+    _P.EXPIRED: PointRow("its manifest is gone; the row stays", "nobody", frozenset()),
+}
+
+
 class FireState(StrEnum):
     """What became of one nominal time of a schedule."""
 

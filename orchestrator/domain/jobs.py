@@ -72,6 +72,8 @@ class JobError:
 class Job:
     """One job, whole.
 
+    A job that collects is of a whole vault: ``item_id``, ``item``, ``machine_id`` and ``point_id`` are empty texts.
+    ``hurried`` is such a job that does not wait for the grace. ``reference`` is what a backup was told to compare with.
     ``type`` is what is or was really done; ``requested_type`` what was asked. ``point_id`` is fixed at birth: for a
     backup the id its point will have, otherwise the point worked on. ``progress`` has the keys of
     ``shared.contracts.work.Progress``; ``stats`` those of the kind's stats; ``warnings`` are path, code, message.
@@ -87,6 +89,7 @@ class Job:
     item: str
     machine_id: str
     vault_id: str
+    vault: str = ""
     point_id: str
     requested_type: BackupType | None = None
     type: BackupType | None = None
@@ -126,6 +129,8 @@ class Job:
     paths: tuple[str, ...] = ()
     conflict: ConflictRule | None = None
     full: bool | None = None
+    reference: str | None = None
+    hurried: bool = False
 
     @property
     def terminal(self) -> bool:
@@ -137,7 +142,7 @@ class Job:
         """The point to show: a backup's point exists only once the job is completed."""
         if self.kind is JobKind.BACKUP and self.state is not JobState.COMPLETED:
             return None
-        return self.point_id
+        return self.point_id or None
 
     @property
     def seconds(self) -> float | None:
@@ -152,7 +157,8 @@ class NewJob:
     """What it takes to make a job. ``due_at`` None means now, by the database's clock.
 
     ``waiting_since``: a job that replaces one in the queue has waited since then. ``latest_start`` None is now:
-    somebody waits for it. ``estimate`` is in seconds; ``mib_per_second`` is what it will take of its location's line.
+    somebody waits for it. A job of a whole vault has empty texts for item, machine and point. ``estimate`` is in
+    seconds; ``mib_per_second`` is what it will take of its location's line.
     """
 
     id: str
@@ -180,6 +186,7 @@ class NewJob:
     paths: tuple[str, ...] = ()
     conflict: ConflictRule | None = None
     full: bool | None = None
+    hurried: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -80,6 +80,25 @@ class DamagedPoint:
     item: str
 
 
+@dataclass(frozen=True, slots=True)
+class HeldBack:
+    """An item of which so many points would go at once that nobody lets them go unasked."""
+
+    item_id: str
+    name: str
+    points: int
+
+
+@dataclass(frozen=True, slots=True)
+class FailedCollect:
+    """A vault whose last collection failed for good, and why."""
+
+    vault_id: str
+    name: str
+    job_id: str
+    message: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observations:
     """What one round has seen.
@@ -94,6 +113,8 @@ class Observations:
     endless: Sequence[EndlessJob]
     histories: Sequence[PointHistory]
     damaged: Sequence[DamagedPoint]
+    held_back: Sequence[HeldBack] = ()
+    failed_collects: Sequence[FailedCollect] = ()
     waiting: int
     workers: int
     led_until: datetime | None
@@ -107,7 +128,9 @@ def findings(seen: Observations, *, patience: Patience, now: datetime) -> list[F
         *_planner_behind(seen.lag, patience),
         *_no_worker(seen),
         *_damaged(seen.damaged),
+        *_not_collected(seen.failed_collects),
         *_missed(seen.overdue, now),
+        *_held_back(seen.held_back),
         *_strange(seen.histories),
         *_endless(seen.endless, now),
     ]
@@ -147,6 +170,27 @@ def _damaged(points: Iterable[DamagedPoint]) -> Iterable[Finding]:
     for point in points:
         yield Finding(
             AlarmKind.POINT_DAMAGED, point.point_id, point.item, f"recovery point {point.point_id} is damaged"
+        )
+
+
+def _not_collected(vaults: Iterable[FailedCollect]) -> Iterable[Finding]:
+    for vault in vaults:
+        yield Finding(
+            AlarmKind.COLLECT_FAILED,
+            vault.vault_id,
+            vault.name,
+            f"the garbage of the vault was not collected: {vault.message} (job {vault.job_id})",
+        )
+
+
+def _held_back(items: Iterable[HeldBack]) -> Iterable[Finding]:
+    for item in items:
+        yield Finding(
+            AlarmKind.RETENTION_HELD,
+            item.item_id,
+            item.name,
+            f"retention would let {item.points:,} points go at once, and waits for a person: look with 'skyharbor"
+            f" retention plan --item {item.name}', then 'skyharbor retention apply --item {item.name}'",
         )
 
 

@@ -50,7 +50,7 @@ def _seconds(text: str) -> int | None:
 def clock_time(text: str) -> str:
     """Return a time of day HH:MM."""
     if not _CLOCK.fullmatch(text):
-        raise ValueError(f'{text!r} is not a time of day; write it with quotes, such as "22:00"')
+        raise ValueError(f'{text!r} is not a time of day; write such as "22:00", in YAML with the quotes')
     return text
 
 

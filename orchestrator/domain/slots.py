@@ -1,8 +1,9 @@
 """Slots: the scarce things that jobs take a share of, by scope and key, and how much of each is left.
 
 A job touches the whole installation, its class, its tenant, location and hypervisor, its machine and its vault, and the
-line of its location. Of each scope that exists it takes slots, all or none. Those of the installation, of machines and
-of vaults always exist; the others are limits that an operator sets.
+line of its location; one that collects touches the installation, its class and its vault alone. Of each scope that
+exists it takes slots, all or none. Those of the installation, of machines and of vaults always exist; the others are
+limits that an operator sets.
 
 Rule of the file: values and arithmetic; who starts first is ``admission``'s.
 """
@@ -56,7 +57,10 @@ MOST_CAPACITY = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """Where a job takes place. Empty texts are nowhere: no scope of that kind is touched."""
+    """Where a job takes place. Empty texts are nowhere: no scope of that kind is touched.
+
+    A job that collects is nobody's: it takes nothing of its tenant's share.
+    """
 
     kind: JobKind
     tenant: str
@@ -77,18 +81,19 @@ class Places:
         return self._needs
 
     def _touched(self) -> tuple[tuple[ScopeKey, int], ...]:
-        touched: list[tuple[ScopeKey, int]] = [
-            (GLOBAL, 1),
-            ((Scope.CLASS, self.kind), 1),
-            ((Scope.TENANT, self.tenant), 1),
-            ((Scope.MACHINE, self.machine_id), 1),
-            ((Scope.VAULT, self.vault_id), 1),
-        ]
+        """Return them by name: bandwidth, class, global, hypervisor, location, machine, tenant, vault."""
+        touched: list[tuple[ScopeKey, int]] = []
         if self.location:
-            touched += [((Scope.LOCATION, self.location), 1), ((Scope.BANDWIDTH, self.location), self.mib_per_second)]
+            touched.append(((Scope.BANDWIDTH, self.location), self.mib_per_second))
+        touched += [((Scope.CLASS, self.kind), 1), (GLOBAL, 1)]
         if self.hypervisor:
             touched.append(((Scope.HYPERVISOR, self.hypervisor), 1))
-        return tuple(sorted(touched))
+        if self.location:
+            touched.append(((Scope.LOCATION, self.location), 1))
+        if self.kind is not JobKind.COLLECT:  # which is of a vault alone
+            touched += [((Scope.MACHINE, self.machine_id), 1), ((Scope.TENANT, self.tenant), 1)]
+        touched.append(((Scope.VAULT, self.vault_id), 1))
+        return tuple(touched)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,11 +28,13 @@ _RANKS = {
     (JobKind.BACKUP, Trigger.DEMAND): 20,
     (JobKind.BACKUP, Trigger.SCHEDULE): 30,
     (JobKind.VERIFY, Trigger.DEMAND): 40,
+    (JobKind.COLLECT, Trigger.DEMAND): 50,
+    (JobKind.COLLECT, Trigger.SCHEDULE): 50,
 }
 
 
 def rank_of(kind: JobKind, trigger: Trigger, *, priority: int = 0) -> int:
-    """Return the class rank, lower first: restore, backup on demand, scheduled backup, verify.
+    """Return the class rank, lower first: restore, backup on demand, scheduled backup, verify, collect.
 
     ``priority`` (a policy's, -4 to 4) orders within the class and never across it.
     """

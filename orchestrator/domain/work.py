@@ -61,11 +61,15 @@ class RenewedUnit:
 
 @dataclass(frozen=True, slots=True)
 class TakenJob:
-    """A job that was just claimed, and how many other workers are alive."""
+    """A job that was just claimed, and how many other workers are alive.
+
+    ``condemned``: it writes to a vault in which there are packs not to rely on.
+    """
 
     fence: Fence
     job: Job
     helpers: int
+    condemned: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +82,11 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class TakenShard:
-    """A shard that was just claimed: its fence, and what its lead wrote about it."""
+    """A shard that was just claimed: its fence, what its lead wrote about it, and ``condemned`` as for a job."""
 
     fence: Fence
     payload: bytes
+    condemned: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,10 @@ class Home:
         """Things that mean nothing after a reboot."""
         return os.path.join(self.path, "run")
 
+    def pulse(self, process: str) -> str:
+        """The file in which a process says that it is ready, and that it goes on."""
+        return os.path.join(self.run, f"{process}.ready")
+
     @property
     def logs(self) -> str:
         """One log file per process."""

@@ -108,7 +108,7 @@ def api(wiring: Wiring) -> Program:
 
 def loops(wiring: Wiring) -> Program:
     """The tower's loops; they say that they run once the schema is up to date and every loop was started."""
-    ready_file = os.path.join(wiring.home.run, "loops.ready")
+    ready_file = wiring.home.pulse("loops")
     return Program(
         name="loops",
         log=wiring.home.log("loops"),
@@ -128,7 +128,7 @@ def loops(wiring: Wiring) -> Program:
 
 def auditor(wiring: Wiring) -> Program:
     """The auditor: alone in knowing the addresses of alarms, and no part of the loops that it watches."""
-    ready_file = os.path.join(wiring.home.run, "auditor.ready")
+    ready_file = wiring.home.pulse("auditor")
     given = ("SKYHARBOR_ALARM_URLS", "SKYHARBOR_DEADMAN_URL")
     return Program(
         name="auditor",
@@ -148,6 +148,7 @@ def auditor(wiring: Wiring) -> Program:
 
 def worker(wiring: Wiring) -> Program:
     """One worker pool. It never sees the database; when it is stopped it hands its work back."""
+    ready_file = wiring.home.pulse("worker")
     return Program(
         name="worker",
         log=wiring.home.log("worker"),
@@ -161,8 +162,10 @@ def worker(wiring: Wiring) -> Program:
             SKYHARBOR_WORKER_STATE=wiring.home.worker,
             SKYHARBOR_WORKER_CONCURRENCY=str(wiring.concurrency),
             **_told(wiring),
+            SKYHARBOR_READY_FILE=ready_file,
         ),
         answers=lambda: _worker_said_hello(wiring),
+        ready_file=ready_file,
         needed=False,
         stop_seconds=30.0,
     )

@@ -1,6 +1,6 @@
 """What ``up`` and ``status`` show of a stack: one JSON-able document.
 
-Rule of the file: reads the record and /proc, asks nobody, changes nothing.
+Rule of the file: reads the record, the pulses and /proc, asks nobody, changes nothing.
 """
 
 from __future__ import annotations
@@ -11,17 +11,19 @@ import shared
 from orchestrator.embedded.home import Home
 from orchestrator.embedded.processes import is_alive, resident_bytes
 from orchestrator.embedded.record import StackRecord
+from shared.pulse import broken_promises
 
 Document = dict[str, object]
 
 
 def running_document(home: Home, record: StackRecord) -> Document:
-    """Describe a running stack; a process that waits for its restart is not alive, and the stack not healthy."""
+    """Describe a running stack; one whose process waits for its restart, or hangs, is not healthy."""
     processes = [
         {
             "name": process.name,
             "pid": process.pid,
             "alive": process.pid is not None and is_alive(process.pid),
+            "hangs": sorted(broken_promises(home.pulse(process.name)) or ()),
             "since": process.since,
             "restarts": process.restarts,
             "rss": resident_bytes(process.pid) if process.pid is not None else 0,
@@ -31,7 +33,7 @@ def running_document(home: Home, record: StackRecord) -> Document:
     ]
     return {
         "running": True,
-        "healthy": all(process["alive"] for process in processes),
+        "healthy": all(process["alive"] and not process["hangs"] for process in processes),
         "home": home.path,
         "url": record.url,
         "flower": record.flower,

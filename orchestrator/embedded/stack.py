@@ -41,7 +41,8 @@ def stop_stack(path: str) -> bool:
 def stack_status(path: str) -> Document:
     """Return what runs under a home; also when nothing does, or there is no home.
 
-    Healthy means that every process lives and the API says that it is ready (asked for a second at most).
+    Healthy means that every process lives, no loop of theirs hangs, and the API says that it is ready (asked for a
+    second at most).
     """
     home = find_home(path)
     pid = holder(home.lock) if home else None

@@ -6,6 +6,7 @@ process supervises, it must not ask who holds the lock (see ``lock``).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -48,15 +49,20 @@ def run_stack(
 ) -> None:
     """Start the stack and supervise it in this process until SIGINT or SIGTERM; announces it when it is ready.
 
-    When it runs already, that is announced (``already_running``) and nothing else happens. Main thread only. Raises
-    ``port-busy`` before anything is started, the home's errors, and ``stack-start-failed``.
+    When it runs already, that is announced (``already_running``) and nothing else happens; one that is just ending is
+    waited for. Main thread only. Raises ``port-busy`` before anything is started, the home's errors, and
+    ``stack-start-failed``.
     """
     home = make_home(request.home, now=clock.now(), version=shared.VERSION)
-    with hold(home.lock) as held:
-        if held:
-            _supervise(home, request, surroundings, clock, announce)
+    while True:
+        with hold(home.lock) as held:
+            if held:
+                _supervise(home, request, surroundings, clock, announce)
+                return
+        running = _already_running(home)
+        if running is not None:
+            announce(running)
             return
-    announce(_already_running(home))
 
 
 def start_detached(request: UpRequest, surroundings: Surroundings, *, clock: Clock) -> Document:
@@ -108,20 +114,25 @@ def start_detached(request: UpRequest, surroundings: Surroundings, *, clock: Clo
 
 
 def supervise_detached(request: UpRequest, surroundings: Surroundings, *, clock: Clock, report_to: int) -> None:
-    """Be the process that ``start_detached`` starts: supervise, and tell the descriptor ``report_to`` how it went."""
+    """Be the process that ``start_detached`` starts: supervise, and tell the descriptor ``report_to`` how it went.
+
+    Whoever waits there may be gone by then, with its terminal or its connection: the stack goes on all the same.
+    """
     os.set_inheritable(report_to, False)
     with open(report_to, "wb", buffering=0) as pipe:
 
         def announce(document: Document) -> None:
-            pipe.write(msgspec.json.encode(_Told(document=document)) + b"\n")
-            pipe.close()  # whoever waits has what it waits for; it may be gone from here on
+            with contextlib.suppress(BrokenPipeError):
+                pipe.write(msgspec.json.encode(_Told(document=document)) + b"\n")
+            pipe.close()  # whoever waits has what it waits for
 
         try:
             run_stack(request, surroundings, clock=clock, announce=announce)
         except SkyharborError as error:
             if not pipe.closed:
                 told = _Told(code=error.code, detail=error.detail, hint=str(error.fields.get("hint", "")))
-                pipe.write(msgspec.json.encode(told) + b"\n")
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.write(msgspec.json.encode(told) + b"\n")
             raise
 
 
@@ -160,17 +171,19 @@ def _listen(port: int) -> socket.socket:
     return listener
 
 
-def _already_running(home: Home) -> Document:
-    """Describe the stack that another process supervises; waits while it is still starting."""
+def _already_running(home: Home) -> Document | None:
+    """Describe the stack that another process supervises; waits while it is starting. None when it has ended."""
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
         pid, record = holder(home.lock), read_record(home.record)
         if pid is None:
-            raise SkyharborError("stack-start-failed", "another 'up' of this home was running and has ended; try again")
+            return None
         if record is not None and record.pid == pid:
             return {**running_document(home, record), "already_running": True}
         time.sleep(0.05)
-    raise SkyharborError("stack-start-failed", f"another 'up' of this home does not get ready; see {home.logs}")
+    raise SkyharborError(
+        "stack-start-failed", f"another 'up' or 'down' of this home does not get done; see {home.logs}"
+    )
 
 
 def _stamp(clock: Clock) -> str:

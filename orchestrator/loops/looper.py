@@ -12,21 +12,37 @@ from collections.abc import Callable
 import structlog
 
 from shared.errors import SkyharborError
+from shared.pulse import Pulse
 
 _log = structlog.get_logger(__name__)
 
 LONGEST_BACKOFF = 30.0
+
+STEP_SECONDS = 60.0
+"""What takes longer than this hangs: a statement may take 15 s, and a step is a few of them."""
 
 
 class Looper:
     """Runs ``step`` every ``interval`` seconds, and at once when woken.
 
     A step returns True to be called again immediately. ``spacing``: a waking that comes within so many seconds after a
-    step began waits until they are over, so that what comes in a rush is done together.
+    step began waits until they are over, so that what comes in a rush is done together. ``pulse`` hears after each step
+    by when the next one will have ended: within ``hangs_after`` seconds of its beginning.
     """
 
-    def __init__(self, name: str, *, interval: float, step: Callable[[], bool], spacing: float = 0.0) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        interval: float,
+        step: Callable[[], bool],
+        spacing: float = 0.0,
+        pulse: Pulse | None = None,
+        hangs_after: float = STEP_SECONDS,
+    ) -> None:
         self.name = name
+        self._pulse = pulse
+        self._hangs_after = hangs_after
         self._interval = interval
         self._spacing = spacing
         self._step = step
@@ -37,6 +53,7 @@ class Looper:
 
     def start(self) -> None:
         """Begin, with a step at once."""
+        self._promise(0.0)
         self._thread = threading.Thread(target=self._run, name=f"loop-{self.name}", daemon=True)
         self._thread.start()
 
@@ -58,12 +75,17 @@ class Looper:
             self._woken.clear()
             began = time.monotonic()
             pause = self._attempt()
+            self._promise(pause)
             if self._failures:
                 # A waking does not shorten a back-off: the waker may be as broken as the step.
                 self._stopping.wait(pause)
             elif pause:
                 self._stopping.wait(max(0.0, began + self._spacing - time.monotonic()))
                 self._woken.wait(pause)
+
+    def _promise(self, pause: float) -> None:
+        if self._pulse is not None:
+            self._pulse.promise(self.name, within=pause + self._spacing + self._hangs_after)
 
     def _attempt(self) -> float:
         try:

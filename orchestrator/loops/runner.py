@@ -14,8 +14,9 @@ from collections.abc import Callable
 import structlog
 
 from orchestrator.loops.dispatcher import Dispatcher
+from orchestrator.loops.expirer import LOOK_SECONDS, Expirer
 from orchestrator.loops.leader import TRY_SECONDS, Leader
-from orchestrator.loops.looper import Looper
+from orchestrator.loops.looper import STEP_SECONDS, Looper
 from orchestrator.loops.planner import Planner
 from orchestrator.loops.relay import Relay
 from orchestrator.loops.rescuer import Rescuer
@@ -25,6 +26,7 @@ from orchestrator.use_cases.ports import Bell, UnitOfWork, Wakeups
 from shared.clock import Clock
 from shared.errors import SkyharborError
 from shared.model.ids import new_id
+from shared.pulse import Pulse
 
 _log = structlog.get_logger(__name__)
 
@@ -35,7 +37,8 @@ _RUSH_SECONDS = 0.05
 class Loops:
     """Starts and stops everything.
 
-    ``holder`` names this process, new at every start; ``chance`` spreads back-offs (0 to 1).
+    ``holder`` names this process, new at every start; ``chance`` spreads back-offs (0 to 1). ``pulse`` hears from every
+    loop that its step has ended, and a step that takes longer than ``hangs_after`` seconds breaks a promise.
     """
 
     def __init__(
@@ -47,24 +50,31 @@ class Loops:
         clock: Clock,
         holder: str | None = None,
         chance: Callable[[], float] = random.SystemRandom().random,
+        pulse: Pulse | None = None,
+        hangs_after: float = STEP_SECONDS,
     ) -> None:
+        def loop(name: str, interval: float, step: Callable[[], bool], *, spacing: float = 0.0) -> Looper:
+            return Looper(name, interval=interval, step=step, spacing=spacing, pulse=pulse, hangs_after=hangs_after)
+
         self._wakeups = wakeups
         self._leader = Leader(unit_of_work, clock=clock, holder=holder or _own_name())
         leading = self._leader.current
-        self._relay = Looper("relay", interval=1.0, step=Relay(unit_of_work, bell=bell).step)
+        self._relay = loop("relay", 1.0, Relay(unit_of_work, bell=bell).step)
         dispatcher = Dispatcher(unit_of_work, clock=clock, leading=leading, stepped=self._relay.wake)
-        self._dispatcher = Looper("dispatcher", interval=1.0, step=dispatcher.step, spacing=_RUSH_SECONDS)
+        self._dispatcher = loop("dispatcher", 1.0, dispatcher.step, spacing=_RUSH_SECONDS)
         planner = Planner(unit_of_work, clock=clock, leading=leading)
         rescuer = Rescuer(unit_of_work, clock=clock, chance=chance, leading=leading)
+        expirer = Expirer(unit_of_work, leading=leading)
         sweeper = Sweeper(unit_of_work, clock=clock, leading=leading)
         self._led = [
             self._dispatcher,
-            Looper("planner", interval=1.0, step=planner.step),
-            Looper("rescuer", interval=2.0, step=rescuer.step),
-            Looper("sweeper", interval=5.0, step=sweeper.step),
+            loop("planner", 1.0, planner.step),
+            loop("rescuer", 2.0, rescuer.step),
+            loop("expirer", LOOK_SECONDS, expirer.step),
+            loop("sweeper", 5.0, sweeper.step),
         ]
-        self._sealer = Looper("sealer", interval=1.0, step=Sealer(unit_of_work).step)
-        self._leading = Looper("leader", interval=TRY_SECONDS, step=self._lead)
+        self._sealer = loop("sealer", 1.0, Sealer(unit_of_work).step)
+        self._leading = loop("leader", TRY_SECONDS, self._lead)
         self._stopping = threading.Event()
         self._ear = threading.Thread(target=self._listen, name="loop-ear", daemon=True)
 

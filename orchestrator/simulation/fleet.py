@@ -16,6 +16,9 @@ from orchestrator.domain.slots import MACHINE_CAPACITY, ScopeKey
 TOWER = "tower"
 """What an outage of the tower itself is called."""
 
+WORKERS = "workers"
+"""What an outage of all workers of a kind begins with."""
+
 USUAL_START = datetime(2026, 1, 5, tzinfo=UTC)
 """A Monday: the same file and seed give the same answer on every day."""
 
@@ -58,9 +61,55 @@ class WorkerKind:
     mib_per_second: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restores:
+    """Restores that people ask for: ``per_day``, at any time, or ``count`` at once, ``at`` seconds after the start.
+
+    Of the items of a ``group``, ``location`` and ``vault`` (empty: of any). ``share`` is how much of an item is read
+    back, ``within`` how many seconds after it was wanted each is promised to be done.
+    """
+
+    name: str
+    group: str = ""
+    location: str = ""
+    vault: str = ""
+    per_day: float = 0.0
+    at: float | None = None
+    count: int = 0
+    share: Spread = Spread(1.0, 1.0)
+    within: int | None = None
+
+    def is_of(self, group: ItemGroup) -> bool:
+        """Tell whether a group's items may be restored by it."""
+        return (
+            self.group in ("", group.name) and self.location in ("", group.location) and self.vault in ("", group.vault)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verifies:
+    """Proofs of newest points: a ``part`` of a group's items (empty: of all) in every period of ``every`` seconds.
+
+    They come evenly and go round the items. ``share`` is how much of an item is read.
+    """
+
+    name: str
+    group: str = ""
+    part: float
+    every: int
+    share: Spread = Spread(1.0, 1.0)
+
+    def is_of(self, group: ItemGroup) -> bool:
+        """Tell whether a group's items are verified by it."""
+        return self.group in ("", group.name)
+
+
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """Something that does not answer: ``tower`` or a vault's name, from and until seconds after the start."""
+    """Something that does not answer, from and until seconds after the start.
+
+    ``tower``, a vault's name, or ``workers/KIND``.
+    """
 
     what: str
     begins: float
@@ -89,6 +138,8 @@ class Fleet:
     slots: Mapping[ScopeKey, int] = field(default_factory=dict)
     machine_slots: int = MACHINE_CAPACITY
     weights: Mapping[str, int] = field(default_factory=dict)
+    restores: tuple[Restores, ...] = ()
+    verifies: tuple[Verifies, ...] = ()
     failures: Mapping[str, float] = field(default_factory=dict)
     losses_per_day: float = 0.0
     back_after: float = 300.0

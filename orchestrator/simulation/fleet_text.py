@@ -6,7 +6,6 @@ Rule of the file: which keys there are and what they mean; how documents and val
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -18,7 +17,18 @@ from orchestrator.domain.policy import PolicySpec
 from orchestrator.domain.policy_text import read_policy
 from orchestrator.domain.readings import duration, local_time, whole_number
 from orchestrator.domain.slots import MACHINE_CAPACITY, MOST_CAPACITY, Scope, ScopeKey, parse_scope
-from orchestrator.simulation.fleet import TOWER, USUAL_START, Fleet, ItemGroup, Outage, Spread, WorkerKind
+from orchestrator.simulation.fleet import (
+    TOWER,
+    USUAL_START,
+    WORKERS,
+    Fleet,
+    ItemGroup,
+    Outage,
+    Spread,
+    WorkerKind,
+)
+from orchestrator.simulation.fleet_values import mib, number, number_above_zero, one_of, share, spread
+from orchestrator.simulation.wishes_text import Places, read_restores, read_verifies
 from shared.errors import REGISTRY, ErrorClass
 
 MOST_ITEMS = 1_000_000
@@ -27,14 +37,12 @@ MOST_ENTRIES = 1_000
 _LONGEST = f"{MOST_DAYS}d"
 _KEYS = (
     "start", "days", "step", "begin", "overhead", "policies", "items", "workers", "vaults", "locations", "slots",
-    "tenants", "failures", "losses", "outages",
+    "tenants", "restores", "verifies", "failures", "losses", "outages",
 )  # fmt: skip
 _ITEM_KEYS = (
     "name", "count", "machines", "tags", "policy", "tenant", "location", "vault", "hypervisors", "size", "change",
     "rpo",
 )  # fmt: skip
-_SIZE = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)\s*(MiB|GiB|TiB)")
-_MIB = {"MiB": 1.0, "GiB": 1024.0, "TiB": 1024.0**2}
 _K = TypeVar("_K")
 _N = TypeVar("_N")
 
@@ -58,6 +66,8 @@ def _fleet(root: Node, mistakes: Mistakes) -> Fleet:
     policies = _policies(keys.get("policies"), mistakes)
     vaults, lines = _speeds(keys.get("vaults"), "vault", mistakes), _speeds(keys.get("locations"), "location", mistakes)
     groups = _groups(keys.get("items"), policies, vaults, lines, mistakes)
+    workers = _workers(keys.get("workers"), mistakes)
+    places = Places({group.name: group for group in groups}, lines, vaults)
     slots, machine_slots = _slots(keys.get("slots"), vaults, mistakes)
     losses = mapping(keys["losses"], ("per_day", "back_after"), mistakes) if "losses" in keys else {}
     return Fleet(
@@ -68,16 +78,18 @@ def _fleet(root: Node, mistakes: Mistakes) -> Fleet:
         overhead=value(keys.get("overhead"), 10, duration("1h"), mistakes),
         policies=policies,
         groups=groups,
-        workers=_workers(keys.get("workers"), mistakes),
+        workers=workers,
         vaults=vaults,
         lines=lines,
         slots=slots,
         machine_slots=machine_slots,
         weights=_numbers(keys.get("tenants"), _tenant, whole_number(1, 1000), mistakes),
-        failures=_numbers(keys.get("failures"), _error_code, _share, mistakes),
-        losses_per_day=value(losses.get("per_day"), 0.0, _number, mistakes),
+        failures=_numbers(keys.get("failures"), _error_code, share, mistakes),
+        losses_per_day=value(losses.get("per_day"), 0.0, number, mistakes),
         back_after=value(losses.get("back_after"), 300, duration("31d"), mistakes),
-        outages=_outages(keys.get("outages"), vaults, mistakes),
+        restores=read_restores(keys.get("restores"), places, mistakes),
+        verifies=read_verifies(keys.get("verifies"), places, mistakes),
+        outages=_outages(keys.get("outages"), vaults, {kind.name: kind for kind in workers}, mistakes),
     )
 
 
@@ -111,11 +123,11 @@ def _groups(
             machines=value(keys.get("machines"), count, whole_number(1, MOST_ITEMS), mistakes),
             policy=_followed(each, keys, policies, mistakes),
             tenant=value(keys.get("tenant"), DEFAULT_TENANT, _tenant, mistakes),
-            location=value(keys.get("location"), "", _one_of(lines, "location"), mistakes),
-            vault=value(keys.get("vault"), "", _one_of(vaults, "vault"), mistakes),
+            location=value(keys.get("location"), "", one_of(lines, "location"), mistakes),
+            vault=value(keys.get("vault"), "", one_of(vaults, "vault"), mistakes),
             hypervisors=value(keys.get("hypervisors"), 0, whole_number(0, MOST_ITEMS), mistakes),
-            size=_spread(keys.get("size"), _mib, Spread(1.0, 1.0), mistakes),
-            change=_spread(keys.get("change"), _share, Spread(0.02, 0.02), mistakes),
+            size=spread(keys.get("size"), mib, Spread(1.0, 1.0), mistakes),
+            change=spread(keys.get("change"), share, Spread(0.02, 0.02), mistakes),
             rpo=value(keys.get("rpo"), None, duration("999d"), mistakes),
         )
         if group.name in found:
@@ -129,7 +141,7 @@ def _groups(
 def _followed(node: Node, keys: Mapping[str, Node], policies: Mapping[str, PolicySpec], mistakes: Mistakes) -> str:
     """Return the policy that a group names, or else the one that its tags choose."""
     if "policy" in keys:
-        return value(keys["policy"], "", _one_of(policies, "policy"), mistakes)
+        return value(keys["policy"], "", one_of(policies, "policy"), mistakes)
     listed = sequence(keys.get("tags"), mistakes, most=64, hint="tags: is a list, such as [databases, berlin]")
     tags = {value(each, "", check_tag, mistakes) for each in listed}
     selecting = [name for name, spec in policies.items() if spec.tags and set(spec.tags) <= tags]
@@ -150,7 +162,7 @@ def _workers(node: Node | None, mistakes: Mistakes) -> tuple[WorkerKind, ...]:
                 name=value(keys.get("name"), "worker", lambda text: check_name(text, noun="worker"), mistakes),
                 count=value(keys.get("count"), 1, whole_number(1, 100_000), mistakes),
                 slots=value(keys.get("slots"), 4, whole_number(1, 1000), mistakes),
-                mib_per_second=value(keys.get("mib_per_second"), 100.0, _number_above_zero, mistakes),
+                mib_per_second=value(keys.get("mib_per_second"), 100.0, number_above_zero, mistakes),
             )
         )
     if node is not None and not found:
@@ -167,7 +179,7 @@ def _speeds(node: Node | None, noun: str, mistakes: Mistakes) -> Mapping[str, fl
         name = value(keys.get("name"), "", lambda text: check_name(text, noun=noun), mistakes)
         if name in found:
             mistakes.add(each, f"there are two {noun}s named {name!r}")
-        found[name] = value(keys.get("mib_per_second"), None, _number_above_zero, mistakes)
+        found[name] = value(keys.get("mib_per_second"), None, number_above_zero, mistakes)
     return found
 
 
@@ -179,7 +191,7 @@ def _slots(node: Node | None, vaults: Mapping[str, object], mistakes: Mistakes) 
         if kind is Scope.MACHINE:
             raise ValueError("write machine: N for what every machine has")
         if kind is Scope.VAULT:
-            _one_of(vaults, "vault")(key)
+            one_of(vaults, "vault")(key)
         return kind, key
 
     read = dict(_numbers(node, scope, whole_number(1, MOST_CAPACITY), mistakes))
@@ -187,30 +199,34 @@ def _slots(node: Node | None, vaults: Mapping[str, object], mistakes: Mistakes) 
     return read, machine
 
 
-def _outages(node: Node | None, vaults: Mapping[str, object], mistakes: Mistakes) -> tuple[Outage, ...]:
+def _outages(
+    node: Node | None, vaults: Mapping[str, object], workers: Mapping[str, object], mistakes: Mistakes
+) -> tuple[Outage, ...]:
     found: list[Outage] = []
     hint = "outages: is a list, such as - {what: vault/cellar, from: 26h, until: 30h}"
     for each in sequence(node, mistakes, most=MOST_ENTRIES, hint=hint):
         keys = mapping(each, ("what", "from", "until"), mistakes)
         if len(keys) < 3:
-            mistakes.add(each, "an outage is {what: tower or vault/NAME, from: 26h, until: 30h}, from the start on")
+            mistakes.add(each, "an outage is {what: tower, vault/NAME or workers/NAME, from: 26h, until: 30h}")
             continue
         begins = value(keys["from"], 0, duration(_LONGEST), mistakes)
         ends = value(keys["until"], begins + 1, duration(_LONGEST), mistakes)
         if ends <= begins:
             mistakes.add(keys["until"], "until has to be later than from")
-        found.append(Outage(value(keys["what"], TOWER, _breakable(vaults), mistakes), begins, ends))
+        found.append(Outage(value(keys["what"], TOWER, _breakable(vaults, workers), mistakes), begins, ends))
     return tuple(found)
 
 
-def _breakable(vaults: Mapping[str, object]) -> Callable[[str], str]:
+def _breakable(vaults: Mapping[str, object], workers: Mapping[str, object]) -> Callable[[str], str]:
     def read(text: str) -> str:
         kind, slash, name = text.partition("/")
         if text == TOWER:
             return TOWER
+        if kind == WORKERS and slash:
+            return f"{WORKERS}/{one_of(workers, 'kind of workers')(name)}"
         if kind != "vault" or not slash:
-            raise ValueError(f"{text!r} cannot fail here; write tower or vault/NAME")
-        return _one_of(vaults, "vault")(name)
+            raise ValueError(f"{text!r} cannot fail here; write tower, vault/NAME or workers/NAME")
+        return one_of(vaults, "vault")(name)
 
     return read
 
@@ -234,32 +250,6 @@ def _numbers(
     return found
 
 
-def _spread(node: Node | None, read: Callable[[str], float], default: Spread, mistakes: Mistakes) -> Spread:
-    """Return one value, or {from: …, to: …}."""
-    if node is None:
-        return default
-    if is_scalar(node):
-        one = value(node, default.low, read, mistakes)
-        return Spread(one, one)
-    keys = mapping(node, ("from", "to"), mistakes)
-    if len(keys) < 2:
-        mistakes.add(node, "write one value, or both of {from: …, to: …}")
-        return default
-    low, high = value(keys["from"], default.low, read, mistakes), value(keys["to"], default.high, read, mistakes)
-    if low > high or (low == 0 < high):
-        mistakes.add(keys["to"], "to has to be at least from, and from more than nothing")
-    return Spread(low, high)
-
-
-def _one_of(known: Mapping[str, object], noun: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text not in known:
-            raise ValueError(f"there is no {noun} {text!r} in this fleet; there are {', '.join(known) or 'none'}")
-        return text
-
-    return read
-
-
 def _tenant(text: str) -> str:
     return check_name(text, noun="tenant")
 
@@ -279,33 +269,6 @@ def _is_empty(text: str) -> bool:
     if text not in ("empty", "protected"):
         raise ValueError(f"{text!r} is not one of empty, protected")
     return text == "empty"
-
-
-def _mib(text: str) -> float:
-    match = _SIZE.fullmatch(text.strip())
-    if match is None:
-        raise ValueError(f"{text!r} is not a size; write such as 500MiB, 40GiB or 2TiB")
-    return float(match[1]) * _MIB[match[2]]
-
-
-def _share(text: str) -> float:
-    match = re.fullmatch(r"(\d{1,3}(?:\.\d{1,4})?)\s*%", text.strip())
-    if match is None or float(match[1]) > 100:
-        raise ValueError(f"{text!r} is not a share; write such as 2% or 0.5%")
-    return float(match[1]) / 100
-
-
-def _number(text: str) -> float:
-    if not re.fullmatch(r"\d{1,9}(\.\d{1,4})?", text):
-        raise ValueError(f"{text!r} is not a number")
-    return float(text)
-
-
-def _number_above_zero(text: str) -> float:
-    number = _number(text)
-    if number == 0:
-        raise ValueError("write a number above 0, or leave it out for no limit")
-    return number
 
 
 def _error_code(text: str) -> str:

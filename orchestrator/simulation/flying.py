@@ -23,13 +23,13 @@ from orchestrator.domain.job_states import JobState
 from orchestrator.domain.jobs import Ending
 from orchestrator.domain.retry import after_cancel, after_failure
 from orchestrator.domain.work import LEASE_SECONDS, RENEW_EVERY_SECONDS, STOP_AFTER_SECONDS
-from orchestrator.simulation.fleet import TOWER, Fleet
+from orchestrator.simulation.fleet import TOWER, WORKERS, Fleet
 from orchestrator.simulation.lines import Lines
 from orchestrator.simulation.population import Load
 from orchestrator.simulation.record import Recorder
 from orchestrator.simulation.rows import JobRow
 from orchestrator.simulation.world import World
-from shared.model.backup import BackupType
+from shared.model.backup import BackupType, JobKind
 
 VAULT_PATIENCE = 60.0
 """Seconds after which a worker gives up on a vault that does not answer."""
@@ -40,6 +40,7 @@ class Worker:
     """A worker process. ``life`` counts its restarts: seats of an earlier life are nobody's."""
 
     name: str
+    kind: str
     slots: int
     mib_per_second: float
     life: int = 0
@@ -69,9 +70,9 @@ class Flying:
         self._loads = loads
         self._recorder = recorder
         self.chance = random.Random(f"{seed}/flying")  # noqa: S311 - drawn to be repeated, not to be secret
-        self._lines = Lines(fleet.lines, fleet.vaults)
+        self.lines = Lines(fleet.lines, fleet.vaults)
         self._workers = [
-            Worker(f"{kind.name}-{number}", kind.slots, kind.mib_per_second)
+            Worker(f"{kind.name}-{number}", kind.name, kind.slots, kind.mib_per_second)
             for kind in fleet.workers
             for number in range(kind.count)
         ]
@@ -81,7 +82,7 @@ class Flying:
             for worker in self._workers
             if seat < worker.slots
         )
-        recorder.workers.capacity = len(self._free)
+        recorder.workers.capacity, recorder.lines = len(self._free), self.lines
         self._by_ticket: dict[int, Flight] = {}
         self._by_job: dict[str, Flight] = {}
         self._timed: list[tuple[float, int, Callable[[float], None]]] = []
@@ -101,7 +102,7 @@ class Flying:
 
     def next_at(self) -> float | None:
         """Return when something happens next."""
-        times = [at for at in (self._timed[0][0] if self._timed else None, self._lines.next_end()) if at is not None]
+        times = [at for at in (self._timed[0][0] if self._timed else None, self.lines.next_end()) if at is not None]
         return min(times, default=None)
 
     def happen(self, now: float) -> None:
@@ -109,14 +110,14 @@ class Flying:
         if self._timed and self._timed[0][0] <= now:
             heapq.heappop(self._timed)[2](now)
             return
-        ticket = self._lines.take_done(now)
+        ticket = self.lines.take_done(now)
         if ticket is not None:
             flight = self._by_ticket.pop(ticket)
             flight.ticket = None
             if flight.fails_with is not None:
                 self._report(flight, now, lambda: self._fail(flight, flight.fails_with or ""))
             else:
-                self._at(now + self._fleet.overhead, lambda at: self._report(flight, at, lambda: self._seal(flight)))
+                self._at(now + self._fleet.overhead, lambda at: self._report(flight, at, lambda: self._finish(flight)))
 
     def take_off(self, now: float) -> None:
         """Have free seats claim what is admitted."""
@@ -142,10 +143,12 @@ class Flying:
             return
         share = 1.0 if flight.fails_with is None else self.chance.random()
         key = (row.item.location, row.item.vault_id, flight.worker.mib_per_second)
-        flight.ticket = self._lines.start(key, flight.mib * share, now=now)
+        flight.ticket = self.lines.start(key, flight.mib * share, now=now)
         self._by_ticket[flight.ticket] = flight
 
     def _to_move(self, row: JobRow) -> float:
+        if row.wish is not None:
+            return row.wish.mib
         load = self._loads[row.item.id]
         since = {BackupType.FULL: None, BackupType.DIFFERENTIAL: load.last_full}.get(
             row.requested_type or BackupType.INCREMENTAL, load.last
@@ -176,11 +179,19 @@ class Flying:
         later = now + VAULT_PATIENCE
         self._at(later, lambda at: self._report(flight, at, lambda: self._fail(flight, "store-unreachable")))
 
-    def _seal(self, flight: Flight) -> None:
+    def _finish(self, flight: Flight) -> None:
+        row = flight.row
+        seconds = max(1.0, (self._world.now - (row.attempt_started_at or self._world.now)).total_seconds())
+        if row.kind is JobKind.BACKUP:
+            self._seal(flight, seconds)
+            return
+        self._land(flight)
+        self._world.end(row, Ending(state=JobState.COMPLETED, losses=row.losses, attempt=row.attempt))
+        self._recorder.granted(row, seconds, flight.mib)
+
+    def _seal(self, flight: Flight, seconds: float) -> None:
         row, load = flight.row, self._loads[flight.row.item.id]
         previous = row.item.newest_point_at or row.item.created_at
-        begun = row.attempt_started_at or self._world.now
-        seconds = max(1.0, (self._world.now - begun).total_seconds())
         row.item.runs = tuple(with_run(row.item.runs, seconds))
         row.item.rates = tuple(with_run(row.item.rates, flight.mib / seconds))
         row.item.newest_point_at = load.last = self._world.now
@@ -214,9 +225,14 @@ class Flying:
         if what == TOWER:
             self._at(now + STOP_AFTER_SECONDS, lambda _: self._all_out_of_touch())
             return
+        if what.startswith(f"{WORKERS}/"):
+            for worker in self._workers:
+                if f"{WORKERS}/{worker.kind}" == what and worker.up:
+                    self._die(worker)
+            return
         for flight in list(self._by_job.values()):
             if flight.row.item.vault_id == what and flight.ticket is not None:
-                self._lines.stop(flight.ticket, now=now)
+                self.lines.stop(flight.ticket, now=now)
                 del self._by_ticket[flight.ticket]
                 flight.ticket = None
                 self._gives_up(flight, now)
@@ -224,6 +240,9 @@ class Flying:
     def _comes_up(self, what: str, _: float) -> None:
         self._down.discard(what)
         self._world.woken = True
+        for worker in self._workers:
+            if f"{WORKERS}/{worker.kind}" == what:
+                self._comes_back(worker)
 
     def _all_out_of_touch(self) -> None:
         if self.tower_down:
@@ -238,14 +257,18 @@ class Flying:
     def _worker_dies(self, now: float) -> None:
         self._plan_loss(now)
         worker = self.chance.choice(self._workers)
-        if not worker.up:
-            return
+        if worker.up:
+            self._die(worker)
+            self._at(now + self._fleet.back_after, lambda _: self._comes_back(worker))
+
+    def _die(self, worker: Worker) -> None:
         worker.up, worker.life = False, worker.life + 1
         for flight in list(worker.flights.values()):
             self._lose(flight)
-        self._at(now + self._fleet.back_after, lambda _: self._comes_back(worker))
 
     def _comes_back(self, worker: Worker) -> None:
+        if worker.up or f"{WORKERS}/{worker.kind}" in self._down:
+            return
         worker.up = True
         self._free.extend((worker, worker.life) for _ in range(worker.slots))
         self._world.woken = True
@@ -266,7 +289,7 @@ class Flying:
         del self._by_job[flight.row.id], flight.worker.flights[flight.row.id]
         if flight.ticket is not None:
             now = (self._world.now - self._fleet.start).total_seconds()
-            self._lines.stop(flight.ticket, now=now)
+            self.lines.stop(flight.ticket, now=now)
             del self._by_ticket[flight.ticket]
             flight.ticket = None
 

@@ -48,7 +48,7 @@ class MemoryLedger:
         self._followers: dict[str, _Followers] = {}
         self._coming: list[tuple[datetime, str, int, PlannedFire]] = []
         self._ripe: dict[str, list[PlannedFire]] = {}
-        self._on_settle = on_settle
+        self.on_settle = on_settle
 
     def follow(self, item: ItemRow) -> None:
         """Have an item's fires planned from ``planned_through`` on. Call it once per item that has a policy."""
@@ -74,8 +74,10 @@ class MemoryLedger:
 
     def _plan(self, plan: ItemPlan) -> int:
         item = self._world.items[plan.item_id]
-        known = {(fire.schedule_no, fire.zone, fire.nominal) for fire in item.fires}
-        new = [fire for fire in plan.fires if (fire.schedule_no, fire.zone, fire.nominal) not in known]
+        new = plan.fires
+        if item.fires:
+            known = {(fire.schedule_no, fire.zone, fire.nominal) for fire in item.fires}
+            new = [fire for fire in new if (fire.schedule_no, fire.zone, fire.nominal) not in known]
         for fire in new:
             item.fires.append(fire)
             heapq.heappush(self._coming, (fire.due_at, plan.item_id, fire.schedule_no, fire))
@@ -96,8 +98,10 @@ class MemoryLedger:
         found: list[DueFire] = []
         for item_id in heapq.nsmallest(limit, self._ripe):
             item = self._world.items[item_id]
-            fires = sorted(self._ripe[item_id], key=lambda fire: (fire.due_at, fire.schedule_no))
-            found.extend(self._due(item, fire) for fire in fires)
+            fires = self._ripe[item_id]
+            if len(fires) > 1:
+                fires = sorted(fires, key=lambda fire: (fire.due_at, fire.schedule_no))
+            found += [self._due(item, fire) for fire in fires]
         return found
 
     def settle(self, settlements: Sequence[Settlement]) -> None:
@@ -105,17 +109,16 @@ class MemoryLedger:
         for settlement in settlements:
             fire = settlement.fire
             item = self._world.items[fire.item_id]
-            key = (fire.schedule_no, fire.zone, fire.nominal)
-            item.fires = [each for each in item.fires if (each.schedule_no, each.zone, each.nominal) != key]
-            ripe = [each for each in self._ripe[fire.item_id] if (each.schedule_no, each.zone, each.nominal) != key]
+            item.fires = _without(item.fires, fire)
+            ripe = _without(self._ripe[fire.item_id], fire)
             if ripe:
                 self._ripe[fire.item_id] = ripe
             else:
                 del self._ripe[fire.item_id]
             if settlement.state is FireState.PLANNED:
                 raise AssertionError("a fire is settled as something else than planned")
-        if self._on_settle is not None:
-            self._on_settle(settlements)
+        if self.on_settle is not None:
+            self.on_settle(settlements)
 
     def unsettled(self) -> int:
         """Return how many fires are planned and not settled."""
@@ -159,3 +162,10 @@ class MemoryLedger:
             runs=item.runs,
             rates=item.rates,
         )
+
+
+def _without(fires: list[PlannedFire], settled: DueFire) -> list[PlannedFire]:
+    if len(fires) == 1:  # and it is the one: only a planned fire is settled
+        return []
+    key = (settled.schedule_no, settled.zone, settled.nominal)
+    return [each for each in fires if (each.schedule_no, each.zone, each.nominal) != key]

@@ -14,8 +14,28 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+Thing = tuple[str, str]
+"""What is shared: ``line`` and a location, or ``vault`` and its name."""
+
 StreamKey = tuple[str, str, float]
 """Location (empty for none), vault, MiB/s that one job of this kind of worker reads at most."""
+
+
+@dataclass(slots=True)
+class LineUse:
+    """How a line or a vault is used at a moment, in MiB/s.
+
+    ``slowed`` is how many jobs' worth of time it costs: two jobs at half their speed are one.
+    """
+
+    limit: float
+    used: float = 0.0
+    slowed: float = 0.0
+
+    @property
+    def saturated(self) -> bool:
+        """Whether one job more would only take from the others."""
+        return self.used > 0.999 * self.limit
 
 
 @dataclass(slots=True, eq=False)
@@ -26,6 +46,7 @@ class _Stream:
     speed: float = 0.0
     version: int = 0
     running: int = 0
+    things: tuple[Thing, Thing] = ("line", ""), ("vault", "")
     ends: list[tuple[float, int]] = field(default_factory=list)
 
     def advance(self, now: float) -> None:
@@ -51,8 +72,8 @@ class Lines:
         """Begin to move so many MiB; returns the transfer's ticket."""
         stream = self._streams.get(key)
         if stream is None:
-            stream = self._streams[key] = _Stream(key, at=now)
-            for thing in _things(key):
+            stream = self._streams[key] = _Stream(key, at=now, things=_things(key))
+            for thing in stream.things:
                 self._touching.setdefault(thing, []).append(stream)
         stream.advance(now)
         self._tickets += 1
@@ -86,16 +107,30 @@ class Lines:
         self.stop(ticket, now=at)
         return ticket
 
+    def uses(self) -> dict[Thing, LineUse]:
+        """Return how everything that has a limit is used now."""
+        uses = {thing: LineUse(limit) for thing, limit in self._limits.items() if limit is not None}
+        for stream in self._streams.values():
+            if not stream.running:
+                continue
+            parts = {thing: uses[thing].limit / self._sharing[thing] for thing in stream.things if thing in uses}
+            for thing in parts:
+                uses[thing].used += stream.running * stream.speed
+            if parts and stream.speed < stream.key[2]:
+                narrowest = min(parts, key=parts.__getitem__)
+                uses[narrowest].slowed += stream.running * (1 - stream.speed / stream.key[2])
+        return uses
+
     def _count(self, stream: _Stream, change: int, now: float) -> None:
         stream.running += change
-        affected = {id(stream): stream}
-        for thing in _things(stream.key):
+        affected = [stream]
+        for thing in stream.things:
             self._sharing[thing] += change
             if self._limits.get(thing) is not None:
-                affected |= {id(other): other for other in self._touching[thing]}
-        for other in affected.values():
+                affected += [other for other in self._touching[thing] if other not in affected]
+        for other in affected:
             other.advance(now)
-            other.speed = self._speed(other.key)
+            other.speed = self._speed(other)
             other.version += 1
             while other.ends and other.ends[0][1] not in self._live:
                 heapq.heappop(other.ends)
@@ -104,12 +139,14 @@ class Lines:
                 left = max(0.0, other.ends[0][0] - other.moved)
                 heapq.heappush(self._next, (now + left / other.speed, self._pushes, other.version, other))
 
-    def _speed(self, key: StreamKey) -> float:
-        speed = key[2]
-        for thing in _things(key):
+    def _speed(self, stream: _Stream) -> float:
+        speed = stream.key[2]
+        for thing in stream.things:
             limit = self._limits.get(thing)
             if limit is not None:
-                speed = min(speed, limit / max(1, self._sharing[thing]))
+                part = limit / (self._sharing[thing] or 1)
+                if part < speed:
+                    speed = part
         return speed
 
 

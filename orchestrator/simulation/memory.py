@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from types import TracebackType
 from typing import Any, NoReturn, Self, cast
 
 from orchestrator.domain.admission import Candidate, Holder, Needs
-from orchestrator.domain.inventory import AuditLine
+from orchestrator.domain.inventory import AuditLine, Named
 from orchestrator.domain.job_states import JobState
 from orchestrator.domain.jobs import Ending, Job, NewJob
 from orchestrator.domain.policy import PolicySpec
 from orchestrator.domain.retry import FINISH_BY
-from orchestrator.domain.slots import GLOBAL, Room, ScopeKey, room_of
+from orchestrator.domain.slots import GLOBAL, Room, Scope, ScopeKey, room_of
 from orchestrator.domain.system import Numbers
 from orchestrator.domain.work import LostShard
 from orchestrator.simulation.ledger import MemoryLedger
@@ -53,11 +55,13 @@ class MemoryUnitOfWork:
         self.audit = cast(ports.Audit, MemoryAudit())
         self.machines = cast(ports.Machines, _Absent())
         self.vaults = cast(ports.Vaults, _Absent())
-        self.items = cast(ports.Items, _Absent())
+        self.items = cast(ports.Items, MemoryItems(world))
         self.slots = cast(ports.Slots, _Absent())
         self.tenants = cast(ports.Tenants, _Absent())
         self.outbox = cast(ports.Outbox, _Absent())
-        self.points = cast(ports.Points, _Absent())
+        self.points = cast(ports.Points, MemoryPoints(world))
+        self.retention = cast(ports.Retention, _Absent())
+        self.collecting = cast(ports.Collecting, _Absent())
         self.keys = cast(ports.IdempotencyKeys, _Absent())
         self.workers = cast(ports.Workers, _Absent())
         self.leaders = cast(ports.Leaders, _Absent())
@@ -108,6 +112,9 @@ class MemoryAudit:
     def append(self, **line: object) -> None:
         """Forget a line."""
 
+    def append_all(self, lines: object) -> None:
+        """Forget lines."""
+
 
 class MemoryShards(_Absent):
     """The part of the port ``Shards`` that a rescue needs: simulated backups have none."""
@@ -130,6 +137,42 @@ class MemoryPolicies(_Absent):
         return {name: spec for name, spec in specs.items() if spec.window is not None or spec.blackouts}
 
 
+class MemoryItems(_Absent):
+    """The part of the port ``Items`` that a request needs."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def get(self, ref: str, *, removed: bool = False) -> Named:  # noqa: ARG002 - the port's signature
+        """Return an item as far as a request for its newest point looks at it."""
+        return Named(self._world.items[ref].id, ref)
+
+
+@dataclass(frozen=True, slots=True)
+class NewestPoint:
+    """An item's newest point as far as a request looks at it."""
+
+    id: str
+    item: Named
+    machine: Named
+    vault: Named
+
+
+class MemoryPoints(_Absent):
+    """The part of the port ``Points`` that a request needs: of every item there is its newest point."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def newest(self, item_id: str) -> NewestPoint | None:
+        """Return the item's newest point."""
+        item = self._world.items[item_id]
+        if item.newest_point_at is None:
+            return None
+        named = (Named(name, name) for name in (item.id, item.machine_id, item.vault_id))
+        return NewestPoint(f"{item.id}@{item.newest_point_at:%Y%m%dT%H%M%S}", *named)
+
+
 class MemoryJobs(_Absent):
     """The part of the port ``Jobs`` that the planner and the dispatcher need."""
 
@@ -140,6 +183,10 @@ class MemoryJobs(_Absent):
         """Keep jobs."""
         for job in jobs:
             self._world.add_job(job)
+
+    def get(self, ref: str) -> Job:
+        """Return an open job."""
+        return self._world.jobs[ref].as_job()
 
     def lock(self, ref: str) -> Job:
         """Return an open job."""
@@ -272,67 +319,61 @@ class MemoryAdmission(_Absent):
         self, *, closed_policies: Sequence[str], besides: Sequence[ScopeKey] = (), limit: int
     ) -> Sequence[Candidate]:
         """Return startable jobs, so many of each tenant (``candidates``)."""
+        closed = _Closed(self._world, besides)
         found: list[Candidate] = []
         open_groups: dict[str, list[Group]] = {}
         for group in self._world.waiting.groups():
-            if self._is_open(group, closed_policies, besides):
+            if group.policy not in closed_policies and closed.leaves(group):
                 open_groups.setdefault(group.tenant, []).append(group)
         for groups in open_groups.values():
-            left = limit
-            for row in in_order(groups):
-                if left == 0:
-                    break
-                if self._may_start(row, besides):
-                    found.append(row.candidate())
-                    left -= 1
+            startable = (row.candidate() for row in in_order(groups) if self._may_start(row, besides))
+            found.extend(islice(startable, limit))
         return found
 
     def heads(self, *, closed_policies: Sequence[str], limit: int) -> Sequence[Candidate]:
         """Return the first jobs that at most slots keep from starting, in order (``heads``)."""
-        found: list[Candidate] = []
+        paused = {scope.key for scope in self._world.shared.values() if scope.paused}
         groups = [
             group
             for group in self._world.waiting.groups()
-            if group.policy not in closed_policies and not self._is_paused(group.touched)
+            if group.policy not in closed_policies and paused.isdisjoint(group.touched)
         ]
-        for row in in_order(groups):
-            if len(found) == limit:
-                break
-            if not _is_busy(row) and not self._is_paused([("machine", row.places.machine_id)]):
-                found.append(row.candidate())
-        return found
+        startable = (row.candidate() for row in in_order(groups) if not _is_busy(row) and not self._is_paused(row))
+        return list(islice(startable, limit))
 
     def admit(self, needs: Sequence[Needs]) -> None:
         """Take the slots of jobs; all or nothing."""
         self._world.admit(needs)
 
-    def _is_open(self, group: Group, closed: Sequence[str], besides: Sequence[ScopeKey]) -> bool:
-        if group.policy in closed:
-            return False
-        if any(self._is_full(key, group.kind, besides) for key in group.touched):
-            return False
-        return self._fits_line(group.line, group.kind, group.least_need())
-
     def _may_start(self, row: JobRow, besides: Sequence[ScopeKey]) -> bool:
         places = row.places
         if _is_busy(row):
             return False
-        machine = self._world.scopes.get(("machine", places.machine_id))
+        machine = self._world.scopes.get((Scope.MACHINE, places.machine_id))
         if machine is not None and (machine.closed_to(row.kind) or machine.key in besides):
             return False
-        return not places.location or self._fits_line(("bandwidth", places.location), row.kind, places.mib_per_second)
+        line = None if row.queued_in is None else row.queued_in.line
+        return line is None or not self._world.scopes[line].closed_to(row.kind, places.mib_per_second)
 
-    def _fits_line(self, key: ScopeKey | None, kind: JobKind, mib_per_second: int) -> bool:
-        line = None if key is None else self._world.scopes.get(key)
-        return line is None or not line.closed_to(kind, mib_per_second)
+    def _is_paused(self, row: JobRow) -> bool:
+        machine = self._world.scopes.get((Scope.MACHINE, row.places.machine_id))
+        return machine is not None and machine.paused
 
-    def _is_full(self, key: ScopeKey, kind: JobKind, besides: Sequence[ScopeKey]) -> bool:
-        scope = self._world.scopes.get(key)
-        return scope is not None and (scope.closed_to(kind) or key in besides)
 
-    def _is_paused(self, keys: Sequence[ScopeKey]) -> bool:
-        scopes = (self._world.scopes.get(key) for key in keys)
-        return any(scope is not None and scope.paused for scope in scopes)
+class _Closed:
+    """The scopes that have nothing left, those of machines apart: for restores, and for all other jobs."""
+
+    def __init__(self, world: World, besides: Sequence[ScopeKey]) -> None:
+        self._scopes = world.scopes
+        shared = world.shared.values()
+        self._to_restores = {scope.key for scope in shared if scope.closed_to(JobKind.RESTORE)}.union(besides)
+        self._to_others = {scope.key for scope in shared if scope.closed_to(JobKind.BACKUP)}.union(besides)
+
+    def leaves(self, group: Group) -> bool:
+        """Tell whether jobs of a group may start."""
+        if not (self._to_restores if group.kind is JobKind.RESTORE else self._to_others).isdisjoint(group.touched):
+            return False
+        return group.line is None or not self._scopes[group.line].closed_to(group.kind, group.least_need())
 
 
 def _is_busy(row: JobRow) -> bool:

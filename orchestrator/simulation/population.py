@@ -15,7 +15,7 @@ from itertools import takewhile
 
 from orchestrator.domain.policy import PolicySpec
 from orchestrator.domain.schedule import fires_after, jitter_seconds
-from orchestrator.domain.slots import GLOBAL, VAULT_CAPACITY, VAULT_RESTORE_FLOOR, Scope, ScopeKey
+from orchestrator.domain.slots import GLOBAL, VAULT_CAPACITY, VAULT_RESTORE_FLOOR, Scope
 from orchestrator.simulation.fleet import Fleet, Spread
 from orchestrator.simulation.rows import ItemRow, PolicyRow, ScopeRow
 from orchestrator.simulation.world import World
@@ -66,30 +66,30 @@ def populate(world: World, fleet: Fleet, seed: int) -> dict[str, Load]:
                 policy=policy,
                 created_at=world.now,
                 planned_through=world.now - delay,
+                group=group.name,
                 rpo=group.rpo,
             )
             if number < group.machines:
-                key = (Scope.MACHINE, machine)
-                world.scopes[key] = ScopeRow(key, fleet.machine_slots, watched=False)
-            mib = _draw(chance, group.size)
+                world.add_scope(ScopeRow((Scope.MACHINE, machine), fleet.machine_slots, watched=False))
+            mib = draw(chance, group.size)
             last = None if fleet.empty else _last_fire(past, delay, world.now)
             item.newest_point_at = last
-            loads[item.id] = Load(mib, mib * _draw(chance, group.change) / 86400, last, last)
+            loads[item.id] = Load(mib, mib * draw(chance, group.change) / 86400, last, last)
             world.items[item.id] = item
     return loads
 
 
 def _scopes(world: World, fleet: Fleet) -> None:
     for name in fleet.vaults:
-        vault: ScopeKey = (Scope.VAULT, name)
-        world.scopes[vault] = ScopeRow(vault, VAULT_CAPACITY, VAULT_RESTORE_FLOOR, since=world.now)
+        world.add_scope(ScopeRow((Scope.VAULT, name), VAULT_CAPACITY, VAULT_RESTORE_FLOOR, since=world.now))
     for key, capacity in fleet.slots.items():
         floor = world.scopes[key].floor if key in world.scopes else 0
-        world.scopes[key] = ScopeRow(key, capacity, min(floor, capacity), since=world.now)
+        world.add_scope(ScopeRow(key, capacity, min(floor, capacity), since=world.now))
     world.scopes[GLOBAL].measure(world.now)
 
 
-def _draw(chance: random.Random, spread: Spread) -> float:
+def draw(chance: random.Random, spread: Spread) -> float:
+    """Return a quantity of a spread."""
     if spread.low == spread.high:
         return spread.low
     return math.exp(chance.uniform(math.log(spread.low), math.log(spread.high)))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from orchestrator.domain.admission import Candidate, Holder
 from orchestrator.domain.job_states import JobState
@@ -16,6 +17,9 @@ from orchestrator.domain.policy import PolicySpec
 from orchestrator.domain.slots import Places, ScopeKey
 from orchestrator.simulation.sorted_rows import Key
 from shared.model.backup import BackupType, JobKind
+
+if TYPE_CHECKING:
+    from orchestrator.simulation.waiting import Group
 
 
 @dataclass(slots=True, eq=False)
@@ -40,6 +44,7 @@ class ItemRow:
     policy: PolicyRow | None
     created_at: datetime
     planned_through: datetime
+    group: str = ""
     rpo: int | None = None
     newest_point_at: datetime | None = None
     runs: tuple[float, ...] = ()
@@ -81,11 +86,21 @@ class ScopeRow:
         self.since = now
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What somebody asked for beside the policies: under which name, when (seconds after the start), how many MiB."""
+
+    name: str
+    wanted_at: float
+    mib: float
+
+
 @dataclass(slots=True, eq=False, kw_only=True)
 class JobRow:
     """A job that has not ended, with the columns that admission, the planner and the rescuer look at.
 
-    ``queued_as`` is the key under which it stands in the queue, None while it is in none.
+    ``queued_as`` is the key under which it stands in the queue and ``queued_in`` the group, None while it is in none.
+    ``wish`` is what a restore or a verify is for.
     """
 
     id: str
@@ -124,6 +139,8 @@ class JobRow:
     worker: str | None = None
     error: JobError | None = None
     queued_as: Key | None = None
+    queued_in: Group | None = None
+    wish: Wish | None = None
     holds: tuple[tuple[ScopeKey, int], ...] = ()
     _candidate: Candidate | None = None
 

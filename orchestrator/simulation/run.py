@@ -9,8 +9,10 @@ Rule of the file: it calls ``plan_fires``, ``file_fires``, ``rescue`` and ``admi
 
 from __future__ import annotations
 
+import gc
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from orchestrator.domain.work import RESCUE_MARGIN_SECONDS
@@ -20,6 +22,7 @@ from orchestrator.simulation.ledger import MemoryLedger
 from orchestrator.simulation.memory import MemoryUnitOfWork
 from orchestrator.simulation.population import populate
 from orchestrator.simulation.record import Record, Recorder
+from orchestrator.simulation.wishes import Wishes
 from orchestrator.simulation.world import World
 from orchestrator.use_cases.admit import admit
 from orchestrator.use_cases.plan_fires import file_fires, plan_fires
@@ -34,11 +37,12 @@ _SAMPLES = 336
 
 def simulate(fleet: Fleet, *, days: int | None = None, seed: int = 0) -> Record:
     """Run a fleet for so many days (the fleet's own without) and return what happened; the same for the same seed."""
-    return Simulation(fleet, days=days or fleet.days, seed=seed).run()
+    with _uncollected():
+        return Simulation(fleet, days=days or fleet.days, seed=seed).run()
 
 
 class Simulation:
-    """One run."""
+    """One run. ``on_tick`` is called after every tick of the tower, for whoever watches."""
 
     def __init__(self, fleet: Fleet, *, days: int, seed: int) -> None:
         self._fleet = fleet
@@ -49,12 +53,17 @@ class Simulation:
         record = Record(fleet.start, end, items=fleet.items, step=fleet.rhythm, seed=seed)
         self._recorder = Recorder(self.world, record)
         self.world.on_end = self._recorder.ended
-        self._ledger = MemoryLedger(self.world, self._recorder.settled)
+        self.ledger = MemoryLedger(self.world, self._recorder.settled)
         for item in self.world.items.values():
-            self._ledger.follow(item)
+            self.ledger.follow(item)
         self._flying = Flying(self.world, fleet, loads, self._recorder, seed)
-        self._uow = MemoryUnitOfWork(self.world, self._ledger)
-        self._ids = _ids()
+        self._uow = MemoryUnitOfWork(self.world, self.ledger)
+        ids = _ids()
+        self._next_id = ids.__next__
+        self._wishes = Wishes(self.world, self._uow, loads, self._next_id, self._recorder)
+        self._wishes.begin(fleet, seed)
+        self.on_tick: Callable[[], None] | None = None
+        self._now = 0.0
         self._ticked = -math.inf
         self._storm_since: float | None = None
 
@@ -64,13 +73,16 @@ class Simulation:
         look, sample = LOOK_EVERY, stretch
         while True:
             tick = self._next_tick()
-            happens = self._flying.next_at()
-            now = min(look, sample, tick, math.inf if happens is None else happens, self._length)
-            self.world.now = self._fleet.start + timedelta(seconds=now)
-            if happens is not None and happens <= now < self._length:
+            happens, wanted = _or_never(self._flying.next_at()), self._next_wish()
+            now = min(look, sample, tick, happens, wanted, self._length)
+            self._now, self.world.now = now, self._fleet.start + timedelta(seconds=now)
+            if happens <= now < self._length:
                 self._flying.happen(now)
                 if self.world.unclaimed():
                     self._flying.take_off(now)
+                continue
+            if wanted <= now < self._length:
+                self._wishes.happen()
                 continue
             if tick <= now < self._length:
                 self._tick(now)
@@ -82,8 +94,15 @@ class Simulation:
                 sample += stretch
             if now >= self._length:
                 break
-        self._recorder.close(self._ledger.unsettled())
+        self._recorder.close(self.ledger.unsettled())
         return self._recorder.record
+
+    def _next_wish(self) -> float:
+        """Return when somebody asks for something next: with the tower down nobody is answered."""
+        at = self._wishes.next_at()
+        if at is None or self._flying.tower_down:
+            return math.inf
+        return max(at, self._now)
 
     def _next_tick(self) -> float:
         """Return when the tower has to look next, on the grid."""
@@ -92,9 +111,9 @@ class Simulation:
         world, rhythm = self.world, self._fleet.rhythm
         earliest = 0.0 if self._ticked < 0 else self._ticked + rhythm
         if world.woken or self._ticked < 0:
-            wanted = self._seconds(world.now)
+            wanted = self._now
         else:
-            times = [self._ledger.next_at(), world.next_by_time(), self._next_rescue()]
+            times = [self.ledger.next_at(), world.next_by_time(), self._next_rescue()]
             wanted = min((self._seconds(at) for at in times if at is not None), default=math.inf)
             if any(True for _ in world.waiting.groups()):
                 wanted = min(wanted, self._ticked + LOOK_EVERY)
@@ -106,16 +125,18 @@ class Simulation:
         self._ticked, self.world.woken = now, False
         self._recorder.record.ticks += 1
         moment = self.world.now
-        planning = self._ledger.next_at()
+        planning = self.ledger.next_at()
         if planning is not None and planning <= moment:
             while plan_fires(self._uow, now=moment):
                 pass
-            while file_fires(self._uow, now=moment, ids=self._ids.__next__):
+            while file_fires(self._uow, now=moment, ids=self._next_id):
                 pass
         if self._next_rescue() is not None:
             self._rescue(now)
         admit(self._uow)
         self.world.woken = False
+        if self.on_tick is not None:
+            self.on_tick()
         self._flying.take_off(now)
 
     def _rescue(self, now: float) -> None:
@@ -138,6 +159,22 @@ class Simulation:
 
     def _seconds(self, moment: datetime) -> float:
         return (moment - self._fleet.start).total_seconds()
+
+
+def _or_never(at: float | None) -> float:
+    return math.inf if at is None else at
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Have no garbage be looked for: a run leaves none in circles, and looking takes a third of a large one's time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _ids() -> Iterator[str]:

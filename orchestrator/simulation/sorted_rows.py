@@ -34,6 +34,10 @@ class SortedRows(Generic[_T]):
         for chunk in self._values:
             yield from chunk
 
+    def first_key(self) -> Key:
+        """Return the key of the first value; there has to be one."""
+        return self._keys[0][0]
+
     def add(self, key: Key, value: _T) -> None:
         """Put a value where its key belongs."""
         self._count += 1

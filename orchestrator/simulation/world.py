@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from orchestrator.domain.admission import Holder, Needs
 from orchestrator.domain.job_states import TERMINAL, JobState, may_move
 from orchestrator.domain.jobs import Ending, Job, NewJob, WaitReason
-from orchestrator.domain.slots import GLOBAL, GLOBAL_CAPACITY, GLOBAL_RESTORE_FLOOR, Places, ScopeKey
+from orchestrator.domain.slots import GLOBAL, GLOBAL_CAPACITY, GLOBAL_RESTORE_FLOOR, Places, Scope, ScopeKey
 from orchestrator.domain.urgency import AGEING, CLASS_STEP, FIRST_RANK
 from orchestrator.simulation.rows import ItemRow, JobRow, PolicyRow, ScopeRow
 from orchestrator.simulation.waiting import Waiting
@@ -32,9 +32,11 @@ _Timed = list[tuple[datetime, str, JobRow]]
 class World:
     """The tower's memory at the moment ``now``, which only the simulation's clock moves.
 
-    ``leased`` are the jobs with a lease, ``lease_ends`` when it ends of those that nobody renews. ``woken`` is set when
-    something happened that the loops care about. ``on_end`` is called after every end of a job or an attempt, with the
-    state it had before; ``on_stop`` when a running job is asked to stop.
+    ``shared`` are the ``scopes`` but those of machines, ``busy_items`` those with a backup that holds slots,
+    ``backing_off`` the number of jobs that wait to be tried again. ``leased`` are the jobs with a lease, ``lease_ends``
+    when it ends of those that nobody renews. ``woken`` is set when something happened that the loops care about.
+    ``on_end`` is called after every end of a job or an attempt, with the state it had before; ``on_stop`` when a
+    running job is asked to stop.
     """
 
     def __init__(self, now: datetime) -> None:
@@ -42,12 +44,13 @@ class World:
         self.policies: dict[str, PolicyRow] = {}
         self.items: dict[str, ItemRow] = {}
         self.jobs: dict[str, JobRow] = {}
-        self.scopes: dict[ScopeKey, ScopeRow] = {
-            GLOBAL: ScopeRow(GLOBAL, GLOBAL_CAPACITY, GLOBAL_RESTORE_FLOOR, since=now)
-        }
+        self.scopes: dict[ScopeKey, ScopeRow] = {}
+        self.shared: dict[ScopeKey, ScopeRow] = {}
         self.weights: dict[str, int] = {"default": 1}
         self.tenants_running: Counter[str] = Counter()
-        self.waiting = Waiting()
+        self.waiting = Waiting(self.scopes)
+        self.busy_items: dict[str, ItemRow] = {}
+        self.backing_off: Counter[JobKind] = Counter()
         self.retries = 0
         self.leased: set[str] = set()
         self.lease_ends: dict[str, datetime] = {}
@@ -63,6 +66,14 @@ class World:
         self._failures: dict[str, tuple[datetime, str]] = {}
         self._failure_codes: Counter[str] = Counter()
         self._good: deque[datetime] = deque()
+
+        self.add_scope(ScopeRow(GLOBAL, GLOBAL_CAPACITY, GLOBAL_RESTORE_FLOOR, since=now))
+
+    def add_scope(self, scope: ScopeRow) -> None:
+        """Have a scope, in the place of one with its key. Call it before any job waits."""
+        self.scopes[scope.key] = scope
+        if scope.key[0] != Scope.MACHINE:
+            self.shared[scope.key] = scope
 
     def add_job(self, new: NewJob) -> JobRow:
         """Keep a job (``add_jobs``)."""
@@ -143,6 +154,12 @@ class World:
             return row
         return None
 
+    def admitted(self) -> Iterator[JobRow]:
+        """Yield the admitted jobs that no worker has claimed."""
+        for _, at, _, row in self._admitted:
+            if row.state is JobState.AVAILABLE and row.admitted_at == at:
+                yield row
+
     def unclaimed(self) -> int:
         """Return how many admitted jobs no worker has claimed, at most: some may have ended."""
         return len(self._admitted)
@@ -163,6 +180,7 @@ class World:
         if row.active:
             self._became_idle(row)
         self.retries -= row.retried
+        self.backing_off[row.kind] += (ending.state is JobState.RETRYABLE) - (before is JobState.RETRYABLE)
         row.state, row.epoch = ending.state, row.epoch + 1
         row.attempt, row.losses, row.error = ending.attempt, ending.losses, ending.error
         row.backoff_seconds, row.wait_reason = ending.backoff_seconds, _WAIT_AFTER.get(ending.state)
@@ -197,6 +215,7 @@ class World:
 
     def promote(self, row: JobRow) -> None:
         """Have a due job wait for its turn (``promote_due``)."""
+        self.backing_off[row.kind] -= row.state is JobState.RETRYABLE
         row.state, row.wait_reason = JobState.AVAILABLE, WaitReason.ADMISSION
         self.retries += row.retried
         self._wait(row)
@@ -280,11 +299,14 @@ class World:
         self.tenants_running[row.places.tenant] += 1
         if row.kind is JobKind.BACKUP:
             row.item.busy += 1
+            self.busy_items[row.item.id] = row.item
 
     def _became_idle(self, row: JobRow) -> None:
         self.tenants_running[row.places.tenant] -= 1
         if row.kind is JobKind.BACKUP:
             row.item.busy -= 1
+            if not row.item.busy:
+                del self.busy_items[row.item.id]
 
     def _release(self, row: JobRow) -> None:
         for key, count in row.holds:

@@ -159,7 +159,7 @@ def _candidate(row: RowMapping) -> Candidate:
     return Candidate(
         job_id=row["id"],
         epoch=row["epoch"],
-        item_id=row["item_id"],
+        item_id=row["item_id"] or "",
         places=_places(row),
         rank=row["aged_rank"],
         latest_start=row["latest_start"],
@@ -173,7 +173,7 @@ def _places(row: RowMapping) -> Places:
         tenant=row["tenant"],
         location=row["location"],
         hypervisor=row["hypervisor"],
-        machine_id=row["machine_id"],
+        machine_id=row["machine_id"] or "",
         vault_id=row["vault_id"],
         mib_per_second=row["mib_per_second"],
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from orchestrator.domain.audit import GENESIS, line_hash
-from orchestrator.domain.inventory import AuditEntry
+from orchestrator.domain.inventory import AuditEntry, AuditLine
 from orchestrator.store.base import RowMapping, Rows, inline, statement, to_json
 
 _LOCK = 0x61756469  # "audi"
@@ -20,15 +20,20 @@ class AuditRows(Rows):
 
     def append(self, *, actor: str, action: str, target: str, detail: Mapping[str, object]) -> None:
         """Tell one line; it is sealed later."""
+        self.append_all([AuditLine(actor, action, target, detail)])
+
+    def append_all(self, lines: Sequence[AuditLine]) -> None:
+        """Tell lines, of one moment, in one statement."""
+        if not lines:
+            return
         self._run(
-            inline(
-                "INSERT INTO audit_unsealed (actor, action, target, detail)"
-                " VALUES (:actor, :action, :target, CAST(:detail AS jsonb))"
+            statement("tell_audit"),
+            lines=to_json(
+                [
+                    {"actor": one.actor, "action": one.action, "target": one.target, "detail": dict(one.detail)}
+                    for one in lines
+                ]
             ),
-            actor=actor,
-            action=action,
-            target=target,
-            detail=to_json(dict(detail)),
         )
 
     def seal(self, *, limit: int) -> int:

@@ -13,6 +13,7 @@ from typing import Any, LiteralString
 
 import psycopg
 from psycopg.errors import error_from_result
+from psycopg.generators import execute
 from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.rows import dict_row
 from sqlalchemy import Connection, Engine, TextClause, create_engine, event
@@ -20,6 +21,8 @@ from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import InvalidatePoolError
+
+from orchestrator.store.patience import KEEPALIVES, SILENCE_SECONDS, PatientConnection
 
 _SESSION = (
     "-c statement_timeout=15s -c lock_timeout=10s -c idle_in_transaction_session_timeout=15s -c timezone=UTC"
@@ -35,7 +38,7 @@ _FRESH_SECONDS = 1.0
 _IN_TRANSACTION = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
 
 
-class Line(psycopg.Connection[Any]):
+class Line(PatientConnection):
     """The driver's connection, and what its next BEGIN and COMMIT are to say."""
 
     relaxed = False
@@ -48,9 +51,11 @@ class Dialect(PGDialect_psycopg):
 
     supports_statement_cache = True
 
-    def connect(self, *arguments: Any, **options: Any) -> Any:
-        """Return a new connection."""
-        return Line.connect(*arguments, **options)
+    def connect(self, *arguments: Any, silence: float, **options: Any) -> Any:
+        """Return a new connection that is given up when nothing is heard on it for ``silence`` seconds."""
+        line = Line.connect(*arguments, **options)
+        line.silence = silence
+        return line
 
     def do_begin(self, dbapi_connection: Any) -> None:
         """Begin a transaction, relaxed when ``begin_relaxed`` says so."""
@@ -87,8 +92,10 @@ _DIALECT = Dialect()  # type: ignore[no-untyped-call]
 registry.register("postgresql.skyharbor", __name__, "Dialect")
 
 
-def open_engine(url: str, *, connections: int = 16) -> Engine:
+def open_engine(url: str, *, connections: int = 16, silence: float = SILENCE_SECONDS) -> Engine:
     """Return a pool of ``connections``; it connects lazily and lends no connection that died meanwhile.
+
+    A connection on which nothing is heard for ``silence`` seconds is given up: ``server-unreachable``.
 
     None is closed for being one too many: making a connection costs more than all that a job asks of the database. The
     one that was used last is lent first, so that few of them work when there is little to do.
@@ -99,7 +106,13 @@ def open_engine(url: str, *, connections: int = 16) -> Engine:
         max_overflow=0,
         pool_use_lifo=True,
         pool_timeout=10,
-        connect_args={"connect_timeout": 10, "options": _SESSION, "autocommit": True},
+        connect_args={
+            "connect_timeout": 10,
+            "options": _SESSION,
+            "autocommit": True,
+            "silence": silence,
+            **KEEPALIVES,
+        },
     )
     event.listen(engine, "checkin", _note)
     event.listen(engine, "checkout", _ask)
@@ -129,8 +142,9 @@ def _plain(sql: TextClause) -> LiteralString:
 
 
 def _say(line: Line, command: bytes) -> None:
-    """Send a command that has no parameters and no rows."""
-    result = line.pgconn.exec_(command)
+    """Send a command that has no parameters and no rows, and wait for its end no longer than for a statement's."""
+    line.pgconn.send_query(command)
+    *_, result = line.wait(execute(line.pgconn))
     if result.status != ExecStatus.COMMAND_OK:
         raise error_from_result(result)
 
@@ -143,6 +157,8 @@ def begin_relaxed(connection: Connection) -> None:
 
 def wake(connection: Connection) -> None:
     """Have the loops hear, at the commit, that there is something to do."""
+    if not connection.in_transaction():  # the commit of none would say nothing
+        connection.begin()
     _line(connection).woken = True
 
 

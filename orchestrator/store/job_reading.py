@@ -11,9 +11,11 @@ from orchestrator.store.base import RowMapping
 from shared.model.backup import BackupType, ConflictRule, JobKind
 
 SELECT_JOB = """
-SELECT j.*, i.name AS item, u.worker, u.progress, s.files_done, s.bytes_done, s.bytes_transferred
+SELECT j.*, coalesce(i.name, '') AS item, v.name AS vault, u.worker, u.progress,
+       s.files_done, s.bytes_done, s.bytes_transferred
 FROM job j
-JOIN item i ON i.id = j.item_id
+LEFT JOIN item i ON i.id = j.item_id
+JOIN vault v ON v.id = j.vault_id
 JOIN unit u ON u.job_id = j.id AND u.no = 0
 LEFT JOIN LATERAL (
     SELECT sum((p.progress ->> 'files_done')::bigint)::bigint AS files_done,
@@ -37,11 +39,12 @@ def read_job(row: RowMapping) -> Job:
         kind=JobKind(row["kind"]),
         state=JobState(row["state"]),
         trigger=Trigger(row["trigger"]),
-        item_id=row["item_id"],
+        item_id=row["item_id"] or "",
         item=row["item"],
-        machine_id=row["machine_id"],
+        machine_id=row["machine_id"] or "",
         vault_id=row["vault_id"],
-        point_id=row["point_id"],
+        vault=row["vault"],
+        point_id=row["point_id"] or "",
         requested_type=BackupType(row["requested_type"]) if row["requested_type"] else None,
         type=BackupType(row["type"]) if row["type"] else None,
         attempt=row["attempt"],
@@ -78,6 +81,8 @@ def read_job(row: RowMapping) -> Job:
         paths=tuple(row["paths"]),
         conflict=ConflictRule(row["conflict"]) if row["conflict"] else None,
         full=row["full_check"],
+        reference=row["reference"],
+        hurried=row["hurried"],
     )
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from orchestrator.domain.inventory import AuditLine
+from sqlalchemy.exc import IntegrityError
+
+from orchestrator.domain.inventory import DEFAULT_TENANT, AuditLine
 from orchestrator.domain.job_states import TERMINAL, JobState
 from orchestrator.domain.jobs import Ending, Job, JobFilter, NewJob, WaitReason
 from orchestrator.domain.paging import Page, PageRequest, decode_cursor
@@ -28,13 +30,19 @@ class JobRows(Rows):
     """The jobs."""
 
     def add(self, jobs: Sequence[NewJob]) -> None:
-        """Keep jobs and their units. One that is due now is available at once."""
-        self._run(
-            statement("add_jobs"),
-            jobs=to_json([_written(job) for job in jobs]),
-            first=FIRST_RANK,
-            seconds=AGEING.total_seconds(),
-        )
+        """Keep jobs and their units. One that is due now is available at once. ``conflict``."""
+        try:
+            self._run(
+                statement("add_jobs"),
+                jobs=to_json([_written(job) for job in jobs]),
+                first=FIRST_RANK,
+                seconds=AGEING.total_seconds(),
+                nobody=DEFAULT_TENANT,
+            )
+        except IntegrityError as error:
+            if "job_one_open_collect" in str(error.orig):
+                raise SkyharborError("conflict", "a job that collects this vault has not ended yet") from error
+            raise
 
     def get(self, ref: str) -> Job:
         """Return a job by id or a beginning of one."""
@@ -167,10 +175,10 @@ def _written(job: NewJob) -> dict[str, object]:
         "kind": job.kind,
         "trigger": job.trigger,
         "rank": job.rank,
-        "item_id": job.item_id,
-        "machine_id": job.machine_id,
+        "item_id": job.item_id or None,
+        "machine_id": job.machine_id or None,
         "vault_id": job.vault_id,
-        "point_id": job.point_id,
+        "point_id": job.point_id or None,
         "type": job.requested_type,
         "estimate": job.estimate,
         "mib_per_second": job.mib_per_second,
@@ -183,4 +191,5 @@ def _written(job: NewJob) -> dict[str, object]:
         "paths": list(job.paths),
         "conflict": job.conflict,
         "full_check": job.full,
+        "hurried": job.hurried,
     }

@@ -7,20 +7,29 @@ polling goes on.
 from __future__ import annotations
 
 import threading
+import time
 
 import psycopg
 import structlog
 from sqlalchemy.engine import make_url
 
+from orchestrator.store.patience import KEEPALIVES, SILENCE_SECONDS, PatientConnection
+
 _log = structlog.get_logger(__name__)
+
+
+_ASK_EVERY = 30.0
+"""After so long a silence it asks whether anybody is there: a line that swallows everything sounds like a quiet one."""
 
 
 class Listener:
     """One connection that listens. One thread waits, any thread may close."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, silence: float = SILENCE_SECONDS, ask_every: float = _ASK_EVERY) -> None:
         self._dsn = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-        self._connection: psycopg.Connection[tuple[object, ...]] | None = None
+        self._silence, self._ask_every = silence, ask_every
+        self._heard_at = 0.0
+        self._connection: PatientConnection | None = None
         self._closed = threading.Event()
 
     def wait(self, timeout: float) -> bool:
@@ -32,10 +41,18 @@ class Listener:
             return False
         try:
             if self._connection is None:
-                self._connection = psycopg.connect(self._dsn, autocommit=True, connect_timeout=5)
+                self._connection = PatientConnection.connect(
+                    self._dsn, autocommit=True, connect_timeout=5, **KEEPALIVES
+                )
+                self._connection.silence = self._silence
                 self._connection.execute("LISTEN skyharbor_tower")
+                self._heard_at = time.monotonic()
                 return True
-            return any(True for _ in self._connection.notifies(timeout=timeout, stop_after=1))
+            heard = any(True for _ in self._connection.notifies(timeout=timeout, stop_after=1))
+            if not heard and time.monotonic() - self._heard_at > self._ask_every:
+                self._connection.execute("SELECT 1")
+                self._heard_at = time.monotonic()
+            return heard
         except (psycopg.Error, OSError) as error:
             if not self._closed.is_set():
                 _log.warning("listener_lost", error=type(error).__name__)

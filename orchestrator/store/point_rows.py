@@ -7,6 +7,7 @@ clock, orders points, for the clocks of workers may differ. The vault stays the 
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import datetime
 
 from sqlalchemy.exc import IntegrityError
 
@@ -16,6 +17,7 @@ from orchestrator.domain.paging import Page, PageRequest, decode_cursor
 from orchestrator.store.bandwidth import read_plan
 from orchestrator.store.base import RowMapping, Rows, inline
 from orchestrator.store.ids import full_id
+from orchestrator.store.newest_point import lock_item_of, note_newest
 from orchestrator.store.paging import cut
 from shared.errors import SkyharborError
 from shared.model.backup import BackupType
@@ -47,7 +49,7 @@ class PointRows(Rows):
             )
         except IntegrityError as error:
             raise SkyharborError("conflict", f"the catalog has a point of job {point.job_id} already") from error
-        self._note_newest(point.item_id)
+        note_newest(self._db, point.item_id, look=True)
 
     def get(self, ref: str) -> RecoveryPoint:
         """Return a point by id or a beginning of one."""
@@ -55,6 +57,18 @@ class PointRows(Rows):
         if row is None:
             raise SkyharborError("not-found", f"there is no recovery point {ref}")
         return _point(row)
+
+    def share(self, point_id: str) -> RecoveryPoint:
+        """Return a point that nobody changes until the commit; others may share it."""
+        self._run(inline("SELECT 1 FROM recovery_point WHERE id = :id FOR SHARE"), id=point_id)
+        return self.get(point_id)
+
+    def lock(self, ref: str) -> RecoveryPoint:
+        """Return a point, locked until the commit after its item."""
+        point_id = full_id(self._db, "recovery point", ref)
+        lock_item_of(self._db, point_id)
+        self._run(inline("SELECT 1 FROM recovery_point WHERE id = :id FOR NO KEY UPDATE"), id=point_id)
+        return self.get(point_id)
 
     def last(self, item_id: str, *, full_only: bool = False) -> RecoveryPoint | None:
         """Return the item's newest sealed point."""
@@ -71,7 +85,9 @@ class PointRows(Rows):
     def newest(self, item_id: str) -> RecoveryPoint | None:
         """Return the item's newest point, sealed or damaged."""
         order = "ORDER BY r.cataloged_at DESC, r.id DESC LIMIT 1"
-        row = self._one(inline(f"{_SELECT}WHERE r.item_id = :id AND r.state <> 'expired' {order}"), id=item_id)
+        row = self._one(
+            inline(f"{_SELECT}WHERE r.item_id = :id AND r.state IN ('sealed', 'damaged') {order}"), id=item_id
+        )
         return None if row is None else _point(row)
 
     def page(self, request: PageRequest, *, item_id: str | None) -> Page[RecoveryPoint]:
@@ -93,42 +109,60 @@ class PointRows(Rows):
 
     def verified(self, point_id: str, *, how: str) -> None:
         """Note a proof; a full one makes a damaged point sealed again."""
+        item_id = lock_item_of(self._db, point_id)
         row = self._one(
             inline(
                 "UPDATE recovery_point r SET verified_at = clock_timestamp(), verified_how = :how,"
+                " looked_at = CASE WHEN :how = 'full' THEN NULL ELSE r.looked_at END,"
                 " state = CASE WHEN :how = 'full' AND r.state = 'damaged' THEN 'sealed' ELSE r.state END"
-                " FROM (SELECT id, state FROM recovery_point WHERE id = :id FOR UPDATE) was"
-                " WHERE r.id = was.id RETURNING r.item_id, r.state <> was.state AS healed"
+                " FROM (SELECT id, state FROM recovery_point WHERE id = :id FOR NO KEY UPDATE) was"
+                " WHERE r.id = was.id RETURNING r.state <> was.state AS healed"
             ),
             id=point_id,
             how=how,
         )
-        if row is not None and row["healed"]:
-            self._note_newest(row["item_id"])
+        if item_id is not None and row is not None and row["healed"]:
+            note_newest(self._db, item_id)
 
-    def set_state(self, point_id: str, state: PointState) -> None:
-        """Set the state of a point that is not expired."""
-        self._run(
-            inline("UPDATE recovery_point SET state = :state WHERE id = :id AND state <> 'expired'"),
-            id=point_id,
-            state=state,
-        )
-        self._note_newest_of(point_id)
-
-    def _note_newest_of(self, point_id: str) -> None:
-        row = self._one(inline("SELECT item_id FROM recovery_point WHERE id = :id"), id=point_id)
-        if row is not None:
-            self._note_newest(row["item_id"])
-
-    def _note_newest(self, item_id: str) -> None:
-        """Keep with the item when its newest sealed point came: promises of a whole fleet are judged by it."""
+    def damaged(self, point_id: str) -> None:
+        """Mark a point as damaged. It is kept with that, also if it was expiring: its job kept it from being doomed."""
+        item_id = lock_item_of(self._db, point_id)
         self._run(
             inline(
-                "UPDATE item SET newest_point_at = (SELECT max(r.cataloged_at) FROM recovery_point r"
-                " WHERE r.item_id = item.id AND r.state = 'sealed') WHERE id = :id"
+                "UPDATE recovery_point SET state = 'damaged', expiring_at = NULL, expiring_generation = NULL,"
+                " expiry_reason = NULL, looked_at = CASE WHEN state = 'damaged' THEN looked_at END"
+                " WHERE id = :id AND state <> 'expired' AND doomed_at IS NULL"
             ),
-            id=item_id,
+            id=point_id,
         )
+        if item_id is not None:
+            note_newest(self._db, item_id)
+
+    def hold(self, point_id: str, *, until: datetime | None) -> None:
+        """Hold a locked point."""
+        row = self._one(
+            inline(
+                "UPDATE recovery_point SET held_at = clock_timestamp(), held_until = :until, state = CASE"
+                " WHEN state <> 'expiring' THEN state WHEN looked_at IS NULL THEN 'sealed' ELSE 'damaged' END,"
+                " expiring_at = NULL, expiring_generation = NULL, expiry_reason = NULL WHERE id = :id RETURNING item_id"
+            ),
+            id=point_id,
+            until=until,
+        )
+        if row is not None:
+            note_newest(self._db, row["item_id"], look=True)
+
+    def release(self, point_id: str) -> None:
+        """End the hold of a locked point; somebody has looked at a damaged one."""
+        row = self._one(
+            inline(
+                "UPDATE recovery_point SET held_at = NULL, held_until = NULL, looked_at = CASE"
+                " WHEN state = 'damaged' THEN clock_timestamp() ELSE looked_at END WHERE id = :id RETURNING item_id"
+            ),
+            id=point_id,
+        )
+        if row is not None:
+            note_newest(self._db, row["item_id"], look=True)
 
 
 def _point(row: RowMapping) -> RecoveryPoint:
@@ -152,7 +186,13 @@ def _point(row: RowMapping) -> RecoveryPoint:
         job_id=row["job_id"],
         verified_at=row["verified_at"],
         verified_how=row["verified_how"],
+        held_at=row["held_at"],
         held_until=row["held_until"],
+        looked_at=row["looked_at"],
+        expiring_at=row["expiring_at"],
+        expiry_reason=row["expiry_reason"],
+        doomed_at=row["doomed_at"],
+        expired_at=row["expired_at"],
         warnings=row["warnings"],
         vault_bandwidth=read_plan(row["vault_bandwidth"]),
     )

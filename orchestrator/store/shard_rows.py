@@ -128,7 +128,7 @@ class ShardRows(Rows):
         if row is None:
             return None
         fence = Fence(job_id=row["job_id"], unit=row["no"], epoch=row["epoch"], claim_id=claim_id)
-        return TakenShard(fence, bytes(row["payload"]))
+        return TakenShard(fence, bytes(row["payload"]), row["condemned"])
 
     def _free_lost(self, *, worker: str | None, session: str | None, margin: float, limit: int) -> list[LostShard]:
         rows = self._all(

@@ -10,7 +10,15 @@ from datetime import datetime
 
 from orchestrator.domain.alarms import AlarmKind
 from orchestrator.domain.job_states import TERMINAL
-from orchestrator.domain.oversight import DamagedPoint, EndlessJob, OverdueItem, PlannerLag, PointHistory
+from orchestrator.domain.oversight import (
+    DamagedPoint,
+    EndlessJob,
+    FailedCollect,
+    HeldBack,
+    OverdueItem,
+    PlannerLag,
+    PointHistory,
+)
 from orchestrator.domain.sizes import MOST_EARLIER, PointSize
 from orchestrator.store.base import RowMapping, Rows, inline, statement
 from orchestrator.store.objective_rows import PROMISE
@@ -97,6 +105,30 @@ class SightRows(Rows):
             )
         )
         return [DamagedPoint(row["id"], row["name"]) for row in rows]
+
+    def held_back(self) -> Sequence[HeldBack]:
+        """Return the living items of which retention holds points back."""
+        rows = self._all(
+            inline(
+                "SELECT id, name, held_back FROM item WHERE held_back IS NOT NULL AND removed_at IS NULL ORDER BY name"
+            )
+        )
+        return [HeldBack(row["id"], row["name"], row["held_back"]) for row in rows]
+
+    def failed_collects(self) -> Sequence[FailedCollect]:
+        """Return the vaults whose last collection that ended failed for good."""
+        rows = self._all(
+            inline(
+                "SELECT v.id, v.name, c.id AS job, c.error_code, c.error_message FROM vault v CROSS JOIN LATERAL ("
+                " SELECT j.id, j.state, j.error_code, j.error_message FROM job j WHERE j.vault_id = v.id"
+                " AND j.kind = 'collect' AND j.state IN ('completed', 'discarded', 'expired')"
+                " ORDER BY j.id DESC LIMIT 1) c WHERE c.state <> 'completed' ORDER BY v.name"
+            )
+        )
+        return [
+            FailedCollect(row["id"], row["name"], row["job"], f"{row['error_code']}: {row['error_message']}")
+            for row in rows
+        ]
 
     def waiting(self, *, before: datetime) -> int:
         """Return how many jobs have been ready to start since before then."""

@@ -21,6 +21,7 @@ from orchestrator.store.admission_rows import AdmissionRows
 from orchestrator.store.alarm_rows import AlarmRows
 from orchestrator.store.audit_rows import AuditRows
 from orchestrator.store.base import inline
+from orchestrator.store.collecting_rows import CollectingRows
 from orchestrator.store.connections import begin_relaxed, wake
 from orchestrator.store.item_rows import ItemRows
 from orchestrator.store.job_rows import JobRows
@@ -34,6 +35,7 @@ from orchestrator.store.objective_rows import ObjectiveRows
 from orchestrator.store.outbox_rows import OutboxRows
 from orchestrator.store.point_rows import PointRows
 from orchestrator.store.policy_rows import PolicyRows
+from orchestrator.store.retention_rows import RetentionRows
 from orchestrator.store.shard_rows import ShardRows
 from orchestrator.store.sight_rows import SightRows
 from orchestrator.store.slot_rows import SlotRows, TenantRows
@@ -63,6 +65,8 @@ class SqlUnitOfWork:
     tenants: ports.Tenants
     outbox: ports.Outbox
     points: ports.Points
+    retention: ports.Retention
+    collecting: ports.Collecting
     audit: ports.Audit
     keys: ports.IdempotencyKeys
     workers: ports.Workers
@@ -87,6 +91,7 @@ class SqlUnitOfWork:
         self.admission, self.slots, self.outbox = AdmissionRows(db), SlotRows(db), OutboxRows(db)
         self.tenants = TenantRows(db)
         self.points, self.audit, self.keys = PointRows(db), AuditRows(db), KeyRows(db)
+        self.retention, self.collecting = RetentionRows(db), CollectingRows(db)
         self.workers, self.leaders = WorkerRows(db), LeaderRows(db)
         self.objectives, self.sights = ObjectiveRows(db), SightRows(db)
         self.alarms, self.messages = AlarmRows(db), MessageRows(db)

@@ -16,13 +16,14 @@ from shared.contracts.work import Doorbell, Fence
 from shared.errors import SkyharborError
 from shared.model.backup import BackupType
 
-_OWNED = f"""{SELECT_JOB}
+_LOOK_AT_OWNED = f"""{SELECT_JOB}
 JOIN unit mine ON mine.job_id = j.id
 WHERE j.id = :job_id AND mine.no = :unit AND j.epoch = :epoch AND mine.claim_id = :claim_id
   AND j.state IN ('running', 'committing')
-FOR UPDATE OF j, mine
 """
 """The fence: job, unit, epoch and claim id, all at once, and only while somebody owns the job."""
+
+_LOCK_OWNED = f"{_LOOK_AT_OWNED}FOR UPDATE OF j, mine"
 
 
 class UnitRows(Rows):
@@ -44,15 +45,16 @@ class UnitRows(Rows):
         if row["id"] is None:
             return Claimed(known=row["known"], taken=None)
         fence = Fence(job_id=row["id"], unit=0, epoch=row["epoch"], claim_id=claim_id)
-        return Claimed(known=True, taken=TakenJob(fence, read_job(row), row["helpers"]))
+        return Claimed(known=True, taken=TakenJob(fence, read_job(row), row["helpers"], row["condemned"]))
 
-    def note_type(self, fence: Fence, backup_type: BackupType) -> None:
-        """Remember what a backup will really do."""
+    def note_backup(self, fence: Fence, *, type: BackupType, reference: str | None) -> None:
+        """Remember what a backup will really do, and what it compares with."""
         self._run(
-            inline("UPDATE job SET type = :type WHERE id = :id AND epoch = :epoch"),
+            inline("UPDATE job SET type = :type, reference = :reference WHERE id = :id AND epoch = :epoch"),
             id=fence.job_id,
             epoch=fence.epoch,
-            type=backup_type,
+            type=type,
+            reference=reference,
         )
 
     def renew(self, beats: Sequence[Beat]) -> Sequence[RenewedUnit]:
@@ -73,9 +75,14 @@ class UnitRows(Rows):
 
     def lock_owned(self, fence: Fence) -> Job:
         """Return the fenced job, locked. ``stale-claim``."""
-        row = self._one(
-            inline(_OWNED), job_id=fence.job_id, unit=fence.unit, epoch=fence.epoch, claim_id=fence.claim_id
-        )
+        return self._owned(fence, _LOCK_OWNED)
+
+    def owned(self, fence: Fence) -> Job:
+        """Return the fenced job. ``stale-claim``."""
+        return self._owned(fence, _LOOK_AT_OWNED)
+
+    def _owned(self, fence: Fence, query: str) -> Job:
+        row = self._one(inline(query), job_id=fence.job_id, unit=fence.unit, epoch=fence.epoch, claim_id=fence.claim_id)
         if row is None:
             raise SkyharborError("stale-claim", f"unit {fence.unit} of job {fence.job_id} is in other hands")
         return read_job(row)

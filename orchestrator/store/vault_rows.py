@@ -28,7 +28,7 @@ class VaultRows(Rows):
     """The vaults."""
 
     def add(self, vault: StoredVault) -> None:
-        """Keep a vault and its slot scope. ``already-exists``."""
+        """Keep a vault, its generation and its slot scope. ``already-exists``."""
         try:
             self._run(
                 inline("INSERT INTO vault (id, name, url, created_at) VALUES (:id, :name, :url, :created_at)"),
@@ -41,6 +41,7 @@ class VaultRows(Rows):
             raise SkyharborError(
                 "already-exists", f"there is a vault with the name {vault.name!r} or this id"
             ) from error
+        self._run(inline("INSERT INTO vault_generation (vault_id) VALUES (:id)"), id=vault.id)
         self._run(
             inline(
                 "INSERT INTO slot_scope (scope, key, capacity, wanted, floor)"
@@ -69,6 +70,15 @@ class VaultRows(Rows):
             id=vault_id,
             plan=write_plan(plan),
         )
+
+    def weigh(self, vault_id: str, *, bytes_stored: int) -> None:
+        """Note what a vault holds."""
+        self._run(inline("UPDATE vault SET bytes_stored = :size WHERE id = :id"), id=vault_id, size=bytes_stored)
+
+    def lighten(self, vault_id: str, *, by: int) -> None:
+        """Note what a vault has lost."""
+        sql = "UPDATE vault SET bytes_stored = greatest(bytes_stored - :size, 0) WHERE id = :id"
+        self._run(inline(sql), id=vault_id, size=by)
 
     def page(self, request: PageRequest) -> Page[Vault]:
         """Return vaults by name."""

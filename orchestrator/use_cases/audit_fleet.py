@@ -77,6 +77,8 @@ def _look(uow: UnitOfWork, patience: Patience, now: datetime, watched_since: dat
         endless=uow.sights.endless(before=now - patience.job),
         histories=uow.sights.histories(since=now - _FIRST_LOOK if through is None else through - _OVERLAP),
         damaged=uow.sights.damaged(),
+        held_back=uow.sights.held_back(),
+        failed_collects=uow.sights.failed_collects(),
         waiting=uow.sights.waiting(before=now - patience.absence),
         workers=uow.sights.workers(since=now - patience.silence),
         led_until=uow.sights.led_until(),

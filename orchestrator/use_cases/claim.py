@@ -15,6 +15,8 @@ from orchestrator.use_cases.ports import UnitOfWork
 from shared.contracts.work import (
     BackupInstruction,
     Claim,
+    CollectedMachine,
+    CollectInstruction,
     Fence,
     FilesSource,
     Granted,
@@ -61,8 +63,8 @@ def _claim_job(uow: UnitOfWork, message: Claim) -> Granted | None:
         return None
     instruction = _instruction(uow, taken.job)
     if isinstance(instruction, BackupInstruction):
-        uow.units.note_type(taken.fence, instruction.type)
-    return _granted(taken.fence, taken.job, instruction, helpers=taken.helpers)
+        uow.units.note_backup(taken.fence, type=instruction.type, reference=instruction.reference)
+    return _granted(taken.fence, taken.job, instruction, helpers=taken.helpers, condemned=taken.condemned)
 
 
 def _note(uow: UnitOfWork, message: Claim) -> None:
@@ -83,10 +85,12 @@ def _claim_shard(uow: UnitOfWork, message: Claim) -> Granted | None:
     job = uow.jobs.get(fence.job_id)
     detail = {"unit": fence.unit, "epoch": fence.epoch}
     uow.audit.append(actor=f"worker:{worker}", action="shard.claim", target=job.id, detail=detail)
-    return _granted(fence, job, ShardInstruction(backup=_backup(uow, job), payload=taken.payload), helpers=0)
+    lead = _backup_of(uow, job, type=job.type or BackupType.FULL, reference=job.reference)
+    instruction = ShardInstruction(backup=lead, payload=taken.payload)
+    return _granted(fence, job, instruction, helpers=0, condemned=taken.condemned)
 
 
-def _granted(fence: Fence, job: Job, instruction: Instruction, *, helpers: int) -> Granted:
+def _granted(fence: Fence, job: Job, instruction: Instruction, *, helpers: int, condemned: bool) -> Granted:
     return Granted(
         fence=fence,
         attempt=job.attempt,
@@ -95,12 +99,15 @@ def _granted(fence: Fence, job: Job, instruction: Instruction, *, helpers: int) 
         stop_after=STOP_AFTER_SECONDS,
         instruction=instruction,
         helpers=helpers,
+        condemned=condemned,
     )
 
 
 def _instruction(uow: UnitOfWork, job: Job) -> Instruction:
     if job.kind is JobKind.BACKUP:
         return _backup(uow, job)
+    if job.kind is JobKind.COLLECT:
+        return _collect(uow, job)
     point = _point_ref(uow.points.get(job.point_id))
     if job.kind is JobKind.RESTORE:
         return RestoreInstruction(
@@ -110,22 +117,36 @@ def _instruction(uow: UnitOfWork, job: Job) -> Instruction:
 
 
 def _backup(uow: UnitOfWork, job: Job) -> BackupInstruction:
-    item = uow.items.get(job.item_id, removed=True)
-    machine, vault = uow.machines.get(job.machine_id), uow.vaults.get(job.vault_id)
+    """Return what a lead is told. An expiring point is nobody's reference."""
     wanted = job.requested_type or BackupType.INCREMENTAL
     reference = None
     if wanted is not BackupType.FULL:
         reference = uow.points.last(job.item_id, full_only=wanted is BackupType.DIFFERENTIAL)
+    found = None if reference is None else reference.id
+    return _backup_of(uow, job, type=BackupType.FULL if found is None else wanted, reference=found)
+
+
+def _backup_of(uow: UnitOfWork, job: Job, *, type: BackupType, reference: str | None) -> BackupInstruction:
+    item = uow.items.get(job.item_id, removed=True)
+    machine, vault = uow.machines.get(job.machine_id), uow.vaults.get(job.vault_id)
     return BackupInstruction(
         point_id=job.point_id,
         machine=MachineRef(id=machine.id, name=machine.name, key_slots=machine.key_slots),
         item=ItemRef(id=item.id, name=item.name),
         vault=_vault_ref(vault),
         source=FilesSource(paths=item.source.paths, excludes=item.source.excludes, rules=item.source.rules),
-        type=wanted if reference is not None else BackupType.FULL,
-        reference=reference.id if reference is not None else None,
+        type=type,
+        reference=reference,
         policy_version=job.policy_version,
     )
+
+
+def _collect(uow: UnitOfWork, job: Job) -> CollectInstruction:
+    machines = tuple(
+        CollectedMachine(machine=MachineRef(id=one.id, name=one.name, key_slots=one.key_slots), busy=one.busy)
+        for one in uow.collecting.machines(job.vault_id)
+    )
+    return CollectInstruction(vault=_vault_ref(uow.vaults.get(job.vault_id)), machines=machines, again=job.hurried)
 
 
 def _point_ref(point: RecoveryPoint) -> PointRef:

@@ -13,17 +13,32 @@ import msgspec
 
 from orchestrator.domain.estimate import MIB, with_run
 from orchestrator.domain.inventory import AuditLine, NewPoint
-from orchestrator.domain.job_states import JobState, PointState
+from orchestrator.domain.job_states import JobState
 from orchestrator.domain.jobs import Ending, Job
 from orchestrator.domain.names import check_text, printable
 from orchestrator.domain.retry import after_cancel, after_failure
 from orchestrator.use_cases.complete_shard import complete_shard
 from orchestrator.use_cases.ports import UnitOfWork
-from shared.contracts.work import BackupDone, Cancelled, Complete, Failed, Outcome, RestoreDone, ShardDone, VerifyDone
+from shared.contracts.work import (
+    BackupDone,
+    Cancelled,
+    CollectDone,
+    Complete,
+    Failed,
+    Outcome,
+    RestoreDone,
+    ShardDone,
+    VerifyDone,
+)
 from shared.errors import SkyharborError
 from shared.model.backup import MAX_NOTICES, JobKind, Notice
 
-_KIND_OF = {BackupDone: JobKind.BACKUP, RestoreDone: JobKind.RESTORE, VerifyDone: JobKind.VERIFY}
+_KIND_OF = {
+    BackupDone: JobKind.BACKUP,
+    RestoreDone: JobKind.RESTORE,
+    VerifyDone: JobKind.VERIFY,
+    CollectDone: JobKind.COLLECT,
+}
 
 
 def complete(uow: UnitOfWork, *, message: Complete, chance: float) -> None:
@@ -45,13 +60,15 @@ def complete(uow: UnitOfWork, *, message: Complete, chance: float) -> None:
     if isinstance(outcome, BackupDone):
         uow.points.add(_new_point(job, outcome))
         _learn(uow, job, outcome)
+    if isinstance(outcome, VerifyDone):
+        _judge_point(uow, job, outcome)
+    if isinstance(outcome, CollectDone):
+        _weigh_vault(uow, job, outcome)
     detail: dict[str, object] = {"state": str(ending.state), "attempt": job.attempt, "epoch": fence.epoch}
     if ending.error is not None:
         detail["error"] = ending.error.code
     told = AuditLine(f"worker:{job.worker}", "job.end", job.id, detail)
     uow.jobs.end_attempt(job, ending, completed=fence, told=told)
-    if isinstance(outcome, VerifyDone):
-        _judge_point(uow, job, outcome)
     uow.commit()
 
 
@@ -125,6 +142,15 @@ def _time(text: str) -> datetime:
 
 def _judge_point(uow: UnitOfWork, job: Job, outcome: VerifyDone) -> None:
     if outcome.stats.problems > 0:
-        uow.points.set_state(job.point_id, PointState.DAMAGED)
+        uow.points.damaged(job.point_id)
     else:
         uow.points.verified(job.point_id, how="full" if outcome.full else "structure")
+
+
+def _weigh_vault(uow: UnitOfWork, job: Job, outcome: CollectDone) -> None:
+    """Believe a collection that has seen the whole vault; another one knows only what it took away."""
+    stats = outcome.stats
+    if stats.machines_skipped:
+        uow.vaults.lighten(job.vault_id, by=stats.bytes_deleted)
+    else:
+        uow.vaults.weigh(job.vault_id, bytes_stored=stats.bytes_needed + stats.bytes_waiting)

@@ -69,7 +69,8 @@ def cancel_job(uow: UnitOfWork, *, actor: str, ref: str) -> Job:
 def retry_job(uow: UnitOfWork, *, actor: str, ref: str, key: str | None = None) -> Accepted:
     """Make a new job that asks for the same.
 
-    ``conflict`` while the old one has not ended; ``not-found`` for a removed item.
+    ``conflict`` while the old one has not ended, and for a point that is on its way out.
+    ``not-found`` for a removed item.
     """
     old = uow.jobs.get(ref)
     if not old.terminal:
@@ -96,5 +97,6 @@ def retry_job(uow: UnitOfWork, *, actor: str, ref: str, key: str | None = None) 
         paths=old.paths,
         conflict=old.conflict,
         full=old.full,
+        hurried=old.hurried,
     )
     return accept_job(uow, actor=actor, job=job, key=key, request={"retry": old.id}, action="job.retry")

@@ -6,7 +6,6 @@ Rule of the file: a fire and its job are one transaction, so a fire is filed onc
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import groupby
 
@@ -70,7 +69,7 @@ def file_fires(
                 job = _job_of(settlement.fire, instead_of=replaced, ids=ids, now=now)
                 filed.append(job)
                 superseded.update((old.id, (old, job.id)) for old in replaced)
-                settlement = replace(settlement, job_id=job.id)
+                settlement = Settlement(settlement.fire, settlement.state, settlement.reason, job.id)
             settled.append(settlement)
     for old, _ in superseded.values():
         uow.jobs.end_attempt(old, Ending(state=JobState.EXPIRED, losses=old.losses, attempt=old.attempt))

@@ -5,7 +5,7 @@ Rule of the file: everything lands under ``target``; nothing is decided here abo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from orchestrator.domain.estimate import expected_mib_per_second, expected_seconds
 from orchestrator.domain.jobs import Accepted, NewJob, Trigger
@@ -31,6 +31,7 @@ def request_restore(
     paths: Sequence[str] = (),
     conflict: ConflictRule = ConflictRule.SKIP,
     key: str | None = None,
+    ids: Callable[[], str] = new_id,
 ) -> Accepted:
     """Accept a restore job. ``point`` is an id, a beginning of one, or ``latest`` with ``item``.
 
@@ -43,7 +44,7 @@ def request_restore(
     folder = check_path(target, field="target")
     found = find_point(uow, point=point, item=item)
     job = NewJob(
-        id=new_id(),
+        id=ids(),
         kind=JobKind.RESTORE,
         trigger=Trigger.DEMAND,
         item_id=found.item.id,

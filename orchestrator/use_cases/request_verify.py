@@ -5,6 +5,8 @@ Rule of the file: a verify reads and reports; what its result means for the poin
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from orchestrator.domain.estimate import expected_mib_per_second, expected_seconds
 from orchestrator.domain.jobs import Accepted, NewJob, Trigger
 from orchestrator.domain.urgency import rank_of
@@ -16,12 +18,19 @@ from shared.model.ids import new_id
 
 
 def request_verify(
-    uow: UnitOfWork, *, actor: str, point: str, item: str | None = None, full: bool = False, key: str | None = None
+    uow: UnitOfWork,
+    *,
+    actor: str,
+    point: str,
+    item: str | None = None,
+    full: bool = False,
+    key: str | None = None,
+    ids: Callable[[], str] = new_id,
 ) -> Accepted:
     """Accept a verify job. ``point`` as in ``request_restore``; ``full`` reads every byte, otherwise the structure."""
     found = find_point(uow, point=point, item=item)
     job = NewJob(
-        id=new_id(),
+        id=ids(),
         kind=JobKind.VERIFY,
         trigger=Trigger.DEMAND,
         item_id=found.item.id,

@@ -1,5 +1,7 @@
 """The work protocol: ``hello``, ``claim → renew → commit → complete`` or ``release``; ``offer`` and ``shards``.
 
+A writer asks for ``condemned`` packs; a collector (decision 12) has verbs of its own, in ``shared.contracts.collect``.
+
 Every verb is ``POST /work/v1/<verb>`` with JSON.
 
 Fencing: a claim gives a ``Fence`` of (job, unit, epoch, claim id). The tower answers 409 ``stale-claim`` to every
@@ -16,7 +18,15 @@ from __future__ import annotations
 
 import msgspec
 
-from shared.model.backup import BackupStats, BackupType, ConflictRule, Notice, RestoreStats, VerifyStats
+from shared.model.backup import (
+    BackupStats,
+    BackupType,
+    CollectStats,
+    ConflictRule,
+    Notice,
+    RestoreStats,
+    VerifyStats,
+)
 from shared.model.bandwidth import UNLIMITED, BandwidthPlan
 
 
@@ -140,7 +150,26 @@ class ShardInstruction(msgspec.Struct, frozen=True, kw_only=True, tag="shard", t
     payload: bytes
 
 
-Instruction = BackupInstruction | RestoreInstruction | VerifyInstruction | ShardInstruction
+class CollectedMachine(msgspec.Struct, frozen=True, kw_only=True):
+    """A machine that has, or had, points in the vault. ``busy``: a backup of it is not finished, see decision 12."""
+
+    machine: MachineRef
+    busy: bool = False
+
+
+class CollectInstruction(msgspec.Struct, frozen=True, kw_only=True, tag="collect", tag_field="kind"):
+    """Delete from a vault what is expired and what nobody needs any more.
+
+    ``machines`` are all that the tower knows in this vault. ``again``: sweep once more after the mark, for somebody who
+    does not want to wait for the next run; the tower alone decides what is ripe.
+    """
+
+    vault: VaultRef
+    machines: tuple[CollectedMachine, ...]
+    again: bool = False
+
+
+Instruction = BackupInstruction | RestoreInstruction | VerifyInstruction | ShardInstruction | CollectInstruction
 
 
 # ── outcomes: values, not exceptions ─────────────────────────────────────────────────────────────────
@@ -199,7 +228,14 @@ class ShardDone(msgspec.Struct, frozen=True, kw_only=True, tag="shard-done", tag
     result: bytes
 
 
-Outcome = BackupDone | RestoreDone | VerifyDone | ShardDone | Failed | Cancelled
+class CollectDone(msgspec.Struct, frozen=True, kw_only=True, tag="collect-done", tag_field="outcome"):
+    """The collector came to its end; the warnings say what it had to leave alone and why."""
+
+    stats: CollectStats
+    warnings: tuple[Notice, ...] = ()
+
+
+Outcome = BackupDone | RestoreDone | VerifyDone | ShardDone | CollectDone | Failed | Cancelled
 
 MOST_SHARDS = 1000
 MOST_PAYLOAD = 64 * 1024
@@ -252,6 +288,7 @@ class Granted(msgspec.Struct, frozen=True, kw_only=True):
     """The unit is yours until the lease runs out. HTTP 200; nothing to do or a stale doorbell is HTTP 204.
 
     ``helpers`` is how many other worker processes are alive: whether it is worth while to cut a backup into shards.
+    ``condemned`` tells a writer that there are packs not to rely on: it must ask for them before it compares anything.
     """
 
     fence: Fence
@@ -261,6 +298,7 @@ class Granted(msgspec.Struct, frozen=True, kw_only=True):
     stop_after: float
     instruction: Instruction
     helpers: int = 0
+    condemned: bool = False
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,6 +21,7 @@ class JobKind(StrEnum):
     BACKUP = "backup"
     RESTORE = "restore"
     VERIFY = "verify"
+    COLLECT = "collect"
 
 
 class ConflictRule(StrEnum):
@@ -75,6 +76,28 @@ class VerifyStats(msgspec.Struct, kw_only=True):
     chunks_checked: int = 0
     bytes_read: int = 0
     problems: int = 0
+    warnings: int = 0
+
+
+class CollectStats(msgspec.Struct, kw_only=True):
+    """Counts of one collection; bytes are stored bytes.
+
+    ``packs_needed`` are packs that some point needs. ``packs_condemned`` were given up by this run, ``packs_revived``
+    turned out to be needed after all, ``packs_waiting`` are condemned and not ripe at its end.
+    """
+
+    points_expired: int = 0
+    points_fenced: int = 0
+    packs_needed: int = 0
+    packs_condemned: int = 0
+    packs_revived: int = 0
+    packs_deleted: int = 0
+    packs_waiting: int = 0
+    bytes_needed: int = 0
+    bytes_condemned: int = 0
+    bytes_deleted: int = 0
+    bytes_waiting: int = 0
+    machines_skipped: int = 0
     warnings: int = 0
 
 

@@ -167,12 +167,12 @@ class ChunkTable:
         ref = self._segment_ref(int(self.segment[row]))
         return Location(ref, int(self.raw_offset[row]), int(self.raw_length[row]))
 
-    def without(self, names: frozenset[str]) -> ChunkTable:
-        """Return the table without the packs of these names: itself when it has none of them."""
-        keep = np.array([info.name not in names for info in self.packs], dtype=bool)
-        if keep.all():
+    def without(self, gone: Bool) -> ChunkTable:
+        """Return the table without some packs (one truth per pack of the table): itself when there are none."""
+        if not gone.any():
             return self
-        return ChunkTable(tuple(info for info in self.packs if info.name not in names), *_without(self, keep))
+        kept = tuple(info for info, lost in zip(self.packs, gone.tolist(), strict=True) if not lost)
+        return ChunkTable(kept, *_without(self, ~gone))
 
     def rows_like(self, ids: bytes) -> I64:
         """Return every row of these ids (each may be given several times), ascending.

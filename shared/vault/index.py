@@ -16,6 +16,7 @@ from shared.crypto.domain_keys import DomainKeys
 from shared.vault.chunk_table import ABSENT, I64, ID_SIZE, Bool, ChunkTable, Location, PackInfo, merge
 from shared.vault.index_loading import load_tables
 from shared.vault.pack_presence import absent_packs, marked_packs
+from shared.vault.pack_set import PackSet
 from shared.vault.vault import Vault
 
 _MAX_TABLES = 8
@@ -54,6 +55,7 @@ class ChunkIndex:
         self.problems = list(problems)
         self.recovered = tuple(recovered)
         self._tables: tuple[ChunkTable, ...] = (merge(everything),) if everything else ()
+        self._forgotten = PackSet()
         self._lock = threading.Lock()
 
     @classmethod
@@ -130,9 +132,12 @@ class ChunkIndex:
         ]
 
     def add(self, table: ChunkTable) -> None:
-        """Add the chunks of a pack that is durable now. Small tables are merged, so look-ups stay few."""
+        """Add the chunks of a pack that is durable now. Small tables are merged, so look-ups stay few.
+
+        What was forgotten stays forgotten, wherever it is met again.
+        """
         with self._lock:
-            tables = [*self._tables, table]
+            tables = [*self._tables, self._remembered(table)]
             if len(tables) > _MAX_TABLES:
                 # Small ones first; a big one is only rewritten when the small ones together are as big.
                 small = [one for one in tables if len(one) < _BIG]
@@ -145,7 +150,7 @@ class ChunkIndex:
 
         Before a writer begins.
         """
-        self.recovered += (table,)
+        self.recovered += (self._remembered(table),)
         self.add(table)
 
     def drop_missing_packs(self, vault: Vault) -> list[str]:
@@ -162,10 +167,30 @@ class ChunkIndex:
         damaged = [name for name in sizes if name.rsplit("/", 1)[1] in marked] if marked else []
         gone = frozenset([*absent, *damaged])
         if gone:
-            with self._lock:
-                self._tables = tuple(table.without(gone) for table in self._tables)
+            self.forget(gone)
             self.problems += [f"pack is missing, damaged or has another size: {name}" for name in sorted(gone)]
         return sorted(gone)
+
+    def forget(self, packs: Iterable[str]) -> None:
+        """Forget these packs for good, as far as this index goes: whatever names them later is not added.
+
+        Before a writer begins. A pack that a ``PackSet`` takes for one of them costs being stored again.
+        """
+        gone = PackSet(packs)  # they may come page by page from afar
+        with self._lock:
+            self._forgotten.merge(gone)
+            self._tables = tuple(self._remembered(table) for table in self._tables)
+            self.recovered = tuple(self._remembered(table) for table in self.recovered)
+
+    @property
+    def forgotten(self) -> PackSet:
+        """The packs that were forgotten."""
+        return self._forgotten
+
+    def _remembered(self, table: ChunkTable) -> ChunkTable:
+        if not len(self._forgotten):
+            return table
+        return table.without(self._forgotten.holds([info.name for info in table.packs]))
 
     def _locate_one(self, chunk_id: bytes, packs: PackFilter | None) -> Location | None:
         for table in self._tables:

@@ -17,6 +17,7 @@ PACKS = "packs/"
 INDEX = "index/"
 POINTS = "points/"
 DAMAGED = "damaged/"
+FENCED = "fenced/"
 
 KIND_DATA = 1
 KIND_META = 2
@@ -98,7 +99,26 @@ def point_name(point: PointName) -> str:
 
 def parse_point(name: str) -> PointName | None:
     """Return what a manifest's name says, None for any other name."""
+    return _parse_in(POINTS, name)
+
+
+def fences_prefix(machine_id: str) -> str:
+    """Return the folder of the fences under names of a machine's points."""
+    return f"{FENCED}{check_id(machine_id)}/"
+
+
+def fence_name(point: PointName) -> str:
+    """Return the name of the fence that says that a point will never exist."""
+    return FENCED + point_name(point).removeprefix(POINTS)
+
+
+def parse_fence(name: str) -> PointName | None:
+    """Return which point a fence is about, None for any other name."""
+    return _parse_in(FENCED, name)
+
+
+def _parse_in(folder: str, name: str) -> PointName | None:
     parts = name.split("/")
-    if len(parts) != 4 or parts[0] + "/" != POINTS or not all(_ID.match(part) for part in parts[1:]):
+    if len(parts) != 4 or parts[0] + "/" != folder or not all(_ID.match(part) for part in parts[1:]):
         return None
     return PointName(*parts[1:])

@@ -57,23 +57,34 @@ def encode_manifest(
 def decode_manifest(data: bytes, *, vault_id: str, point: PointName, keys: DomainKeys) -> Manifest:
     """Return the content of a manifest that must be this very point's; ``object-damaged`` otherwise."""
     with blamed_on(layout.point_name(point)):
-        opened = open_header(data)
-        said = opened.header
-        if (said.vault, said.machine, said.item, said.point) != (vault_id, *point):
-            raise SkyharborError("object-damaged", "this manifest belongs to another point")
-        view = memoryview(data)
-        body = keys.metadata_cipher(opened.salt).open(0, view[opened.plain_end :], bytes(view[: opened.plain_end]))
-        manifest = msgspec.msgpack.decode(expand_sized(body, _LIMIT), type=Manifest)
-        _check(manifest)
+        plain = _plain(data, vault_id=vault_id, point=point, keys=keys)
+        manifest = msgspec.msgpack.decode(plain, type=Manifest)
+        _check_pages(manifest.pages)
+        _check_packs(manifest.packs)
         return manifest
 
 
-def _check(manifest: Manifest) -> None:
-    """Raise ``object-damaged`` for impossible pages and packs: readers use these names and numbers as they are."""
-    for page in manifest.pages:
+def _plain(data: bytes, *, vault_id: str, point: PointName, keys: DomainKeys) -> bytes:
+    opened = open_header(data)
+    said = opened.header
+    if (said.vault, said.machine, said.item, said.point) != (vault_id, *point):
+        raise SkyharborError("object-damaged", "this manifest belongs to another point")
+    view = memoryview(data)
+    body = keys.metadata_cipher(opened.salt).open(0, view[opened.plain_end :], bytes(view[: opened.plain_end]))
+    return expand_sized(body, _LIMIT)
+
+
+# Impossible pages and packs are damage: readers use these names and numbers as they are.
+
+
+def _check_pages(pages: Sequence[PageRef]) -> None:
+    for page in pages:
         if not page.chunks or len(page.chunks) % ID_SIZE or page.entries < 1:
             raise SkyharborError("object-damaged", f"the page that begins with {page.first!r} makes no sense")
-    for pack in manifest.packs:
+
+
+def _check_packs(packs: Sequence[PackRef]) -> None:
+    for pack in packs:
         if layout.parse_pack(pack.name) is None or not 0 <= pack.size <= MAX_PACK:
             raise SkyharborError("object-damaged", f"{pack.name[:100]!r} of {pack.size} bytes is not a pack")
 
@@ -82,3 +93,20 @@ def read_manifest(vault: Vault, point: PointName, keys: DomainKeys) -> Manifest:
     """Fetch and decode a point's manifest; ``object-missing`` when the point does not exist."""
     data = vault.store.get(layout.point_name(point))
     return decode_manifest(data, vault_id=vault.id, point=point, keys=keys)
+
+
+class _PacksOnly(msgspec.Struct, frozen=True):
+    packs: tuple[PackRef, ...]
+
+
+def read_pack_list(vault: Vault, point: PointName, keys: DomainKeys) -> tuple[PackRef, ...]:
+    """Fetch a point's manifest and return the packs that it needs: what a collector asks, without making its pages.
+
+    Raises what ``read_manifest`` raises.
+    """
+    data = vault.store.get(layout.point_name(point))
+    with blamed_on(layout.point_name(point)):
+        plain = _plain(data, vault_id=vault.id, point=point, keys=keys)
+        packs = msgspec.msgpack.decode(plain, type=_PacksOnly).packs
+        _check_packs(packs)
+        return packs

@@ -57,7 +57,8 @@ class PointReader:
         """Read the manifest. With an index, chunks are found without reading the packs' directories.
 
         Raises ``object-missing`` when there is no such point, ``object-damaged`` when its manifest is not right or
-        the keys are another machine's.
+        the keys are another machine's. Fences are not looked at: whoever names a point has it from the list of points,
+        which passes over them, or from the tower, which knows better.
         """
         point = PointName(machine_id, item_id, point_id)
         return cls(vault, keys, point, read_manifest(vault, point, keys), index)

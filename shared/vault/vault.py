@@ -19,6 +19,7 @@ from shared.errors import SkyharborError
 from shared.storage.object_store import ObjectStore
 from shared.vault import layout
 from shared.vault.binary import blamed_on
+from shared.vault.fences import fenced_points, is_fenced
 from shared.vault.layout import PointName
 from shared.vault.manifest_header import MAX_HEADER, read_point_slots
 from shared.vault.vault_header import FORMAT, VaultHeader, decode_header, encode_header
@@ -97,15 +98,20 @@ class Vault:
     def points(self, machine_id: str, item_id: str | None = None) -> list[PointName]:
         """Return the sealed points of a machine or item, by item and then by point id, which is by time.
 
-        With ``item_id`` None the whole list is sorted by point id.
+        With ``item_id`` None the whole list is sorted by point id. Manifests behind a fence are no points.
         """
-        names = self.store.list(layout.points_prefix(machine_id, item_id))
-        points = [point for info in names if (point := layout.parse_point(info.name))]
+        names = list(self.store.list(layout.points_prefix(machine_id, item_id)))
+        fenced = fenced_points(self.store, machine_id) if names else frozenset()
+        points = [point for info in names if (point := layout.parse_point(info.name)) and point not in fenced]
         return sorted(points, key=lambda point: (point.point_id, point.item_id))
 
     def has_point(self, point: PointName) -> bool:
-        """Tell whether the point is sealed: one small request."""
-        return self.store.size(layout.point_name(point)) is not None
+        """Tell whether the point is sealed: two small requests at most."""
+        return self.store.size(layout.point_name(point)) is not None and not self.is_fenced(point)
+
+    def is_fenced(self, point: PointName) -> bool:
+        """Tell whether the point was given up for ever: one small request."""
+        return is_fenced(self.store, point)
 
 
 def create_vault(store: ObjectStore, *, name: str, clock: Clock = SystemClock()) -> VaultHeader:
@@ -153,11 +159,12 @@ def _header_from_points(store: ObjectStore, clock: Clock) -> VaultHeader | None:
     try:
         names = (point for info in store.list(layout.POINTS) if (point := layout.parse_point(info.name)))
         points = list(islice(names, _POINTS_ASKED))
+        fenced = fenced_points(store) if points else frozenset()
     except SkyharborError as error:
         if error.code != "object-missing":  # the store's folder itself is missing
             raise
         return None
-    for point in points:
+    for point in (point for point in points if point not in fenced):
         try:
             said = read_point_slots(store.get(layout.point_name(point), length=MAX_HEADER))
             vault_id = str(uuid.UUID(said.vault))

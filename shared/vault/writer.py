@@ -195,9 +195,10 @@ class PointWriter:
         """Make the point exist: the last call. Whatever it raises, either the point is whole or it does not exist.
 
         Order: packs durable, index segment, a look whether all packs are in the store, ``validate`` (which raises to
-        stop), machine card, manifest. When another attempt has sealed this point already, that one stays and is
-        returned with ``created`` False. ``object-missing`` when a pack that the point needs is gone: the index must
-        have forgotten what the store had lost before the writer began (``ChunkIndex.drop_missing_packs``).
+        stop), machine card, manifest, a look for a fence (``point-fenced``: whoever put it found no manifest, so there
+        is no point). When another attempt has sealed this point already, that one stays and is returned with
+        ``created`` False. ``object-missing`` when a pack that the point needs is gone: the index must have forgotten
+        what the store had lost before the writer began (``ChunkIndex.drop_missing_packs``).
         """
         self._pages.finish()
         self.checkpoint()
@@ -260,6 +261,8 @@ class PointWriter:
             stored = self._vault.store.get(name)
             created, data = stored == data, stored
             body = decode_manifest(data, vault_id=self._vault.id, point=self.point, keys=self._keys).body
+        if self._vault.is_fenced(self.point):
+            raise SkyharborError("point-fenced", f"{name}: what lies there now is no point")
         digest = hashlib.sha256(data).hexdigest()
         return Sealed(created=created, manifest=name, manifest_sha256=digest, manifest_size=len(data), body=body)
 

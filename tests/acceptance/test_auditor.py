@@ -13,6 +13,11 @@ from tests.support.stack import Stack, wait_for
 pytestmark = pytest.mark.stack
 
 
+def hanging(stack: Stack) -> dict[str, list[str]]:
+    """The loops that hang, by process."""
+    return {process["name"]: process["hangs"] for process in stack.status()["processes"] if process["hangs"]}
+
+
 def test_when_the_loops_hang_the_auditor_speaks(tmp_path: Path) -> None:
     with sink() as people:
         stack = Stack(
@@ -22,6 +27,7 @@ def test_when_the_loops_hang_the_auditor_speaks(tmp_path: Path) -> None:
                 "SKYHARBOR_DEADMAN_URL": f"{people.url}/ping/hunter2",
                 "SKYHARBOR_AUDIT_SECONDS": "1",
                 "SKYHARBOR_ALARM_AFTER_SECONDS": "1",
+                "SKYHARBOR_HANG_SECONDS": "2",
             },
         )
         stack.up()
@@ -34,8 +40,11 @@ def test_when_the_loops_hang_the_auditor_speaks(tmp_path: Path) -> None:
             assert people.messages[0]["title"] == "Skyharbor no-leader tower"
             listed = stack.ask("alarm", "list")["items"]
             assert [(alarm["kind"], alarm["closed_at"]) for alarm in listed] == [("no-leader", None)]
+            wait_for(lambda: bool(hanging(stack)), "the status to say that loops hang", seconds=20)
+            assert (list(hanging(stack)), stack.run("status").code) == (["loops"], 1)
 
             stack.signal("loops", signal.SIGCONT)
+            wait_for(lambda: bool(stack.status()["healthy"]), "the stack to be healthy again", seconds=20)
             wait_for(lambda: len(people.messages) > 1, "the auditor to say that it is over", seconds=40)
             assert [message["title"] for message in people.messages[1:]] == ["Skyharbor over: no-leader tower"]
             assert stack.ask("alarm", "list")["items"] == []

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import httpx
 import pytest
 
+from tests.storm.checker.canaries import Canaries
 from tests.support.brokers import Broker, Rabbit, Valkey, rabbit_or_skip
-from tests.support.fleet import Fleet, make_tree
+from tests.support.fleet import PASSPHRASE, Fleet, make_tree
 from tests.support.postgres import database_url, postgres_server  # noqa: F401 - fixtures
 from tests.support.served import Served, free_port
 from tests.support.stack import TERMINAL, wait_for
@@ -158,6 +160,121 @@ def test_flower_shows_the_workers(fleet: Fleet, broker: Broker) -> None:
     assert [name.partition("@")[0] for name, alive in seen.items() if alive] == ["worker-1"]
     assert (order.status_code, served.is_ready("worker-1")) == (403, True)
     assert broker.url.encode() not in command
+
+
+MARKER = "in clear only where it is protected"
+
+
+def secrets_of(served: Served, broker: Broker) -> Canaries:
+    """All that nobody may read who is not meant to."""
+    database = urlsplit(served.database_url.replace("+psycopg", ""))
+    return Canaries(
+        {
+            "the broker's password": (urlsplit(broker.url).password or "").encode(),
+            "the database's password": unquote(database.password or "").encode(),
+            "the operators' token": served.token("token").encode(),
+            "the workers' token": served.token("worker.token").encode(),
+            "the passphrase": PASSPHRASE.encode(),
+            "what is in a file": MARKER.encode(),
+        }
+    )
+
+
+def pages_of_flower(served: Served, broker: Broker, port: int, job: str) -> dict[str, bytes]:
+    """Every page and document of Flower, once it knows the worker and what it has done."""
+    environment = {"SKYHARBOR_BROKER_URL": broker.url, "FLOWER_UNAUTHENTICATED_API": "true"}
+    served.processes["flower"] = served.popen("flower", "--port", str(port), name="flower", env=environment)
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20, trust_env=False) as http:
+
+        def knows() -> bool:
+            try:
+                served.wait_job(served_fleet_request(served)["id"], *TERMINAL)
+                return job in http.get("/api/tasks").text or bool(http.get("/api/tasks").json())
+            except httpx.TransportError:
+                return False
+
+        wait_for(knows, f"Flower to know a task:\n{served.log('flower')}", seconds=60)
+        tasks, workers = http.get("/api/tasks").json(), http.get("/api/workers").json()
+        paths = [
+            "/",
+            "/workers",
+            "/tasks",
+            "/broker",
+            "/metrics",
+            "/healthcheck",
+            "/nothing",
+            "/api/tasks",
+            "/api/workers",
+        ]
+        paths += ["/api/queues/length", "/api/task/types", "/workers?json=1", "/api/workers?refresh=1"]
+        paths += [
+            f"/{one}/{name}" for one in ("task", "api/task/info", "api/task/result") for name in [*tasks, "nothing"]
+        ]
+        paths += [f"/worker/{name}" for name in [*workers, "nothing"]]
+        return {path: http.get(path).content for path in paths}
+
+
+def served_fleet_request(served: Served) -> Any:
+    """Ask for one more backup, so that there is news."""
+    with served.http() as http:
+        return http.post("/api/v1/jobs", json={"kind": "backup", "item": "data"}).json()
+
+
+def answers_of_the_api(served: Served) -> dict[str, bytes]:
+    """Pages that anybody may read, and refusals of every kind, of both APIs."""
+    token, worker = served.token("token"), served.token("worker.token")
+    operator, wrong = {"Authorization": f"Bearer {token}"}, {"Authorization": f"Bearer {token}x"}
+    asked: list[tuple[str, str, dict[str, str], Any]] = [
+        *(("GET", path, {}, None) for path in ("/healthz", "/readyz", "/metrics", "/api/openapi.json", "/nothing")),
+        ("GET", "/api/v1/jobs", {}, None),
+        ("GET", "/api/v1/jobs", wrong, None),
+        ("GET", "/api/v1/jobs", {"Authorization": f"Bearer {worker}"}, None),
+        ("GET", f"/api/v1/jobs/{token}", {}, None),
+        ("GET", "/api/v1/jobs?limit=nonsense", operator, None),
+        ("GET", "/api/v1/system", operator, None),
+        ("GET", "/api/v1/audit", operator, None),
+        ("GET", "/api/v1/machines", operator, None),
+        ("GET", "/api/v1/vaults", operator, None),
+        ("POST", "/api/v1/vaults", operator, {"name": "v", "url": "s3://bucket/x?secret=1"}),
+        ("POST", "/api/v1/machines", operator, {"name": "m", "slots": [{"wrapped": "?"}]}),
+        ("POST", "/api/v1/items", operator, {"name": 1}),
+        ("POST", "/work/v1/claim", operator, {}),
+        ("POST", "/work/v1/claim", {"Authorization": f"Bearer {worker}"}, {"worker": 1}),
+        ("POST", "/work/v1/complete", {"Authorization": f"Bearer {worker}"}, {"fence": {}}),
+    ]
+    said = {}
+    with httpx.Client(base_url=served.url, timeout=20, trust_env=False) as http:
+        for number, (method, path, headers, body) in enumerate(asked):
+            reply = http.request(method, path, headers=headers, json=body)
+            shown = path.replace(token, "TOKEN")
+            # What the asker put into the path himself may come back to him.
+            said[f"{number} {method} {shown}"] = repr(reply.headers).encode() + reply.content.replace(
+                token.encode() if token in path else b"\0none", b""
+            )
+    return said
+
+
+def test_no_page_no_answer_and_no_log_tells_a_secret(fleet: Fleet, broker: Broker, tmp_path: Path) -> None:
+    served = served_of(fleet)
+    tree = make_tree(tmp_path / "src", files=4)
+    (tree / "secret.txt").write_text(MARKER)
+    fleet.protect("data", tree)
+    job = fleet.request("data")["id"]
+    served.wait_job(job, *TERMINAL)
+    canaries = secrets_of(served, broker)
+
+    pages = pages_of_flower(served, broker, free_port(), job)
+    said = answers_of_the_api(served)
+    commands = {
+        f"the command of {name}": Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        for name, process in served.processes.items()
+    }
+    served.stop_all()
+
+    assert sum(b"<html" in page.lower() for page in pages.values()) >= 5, "Flower has shown its pages"
+    found = [one for where, data in (pages | said | commands).items() for one in canaries.in_bytes(data, where)]
+    found += canaries.in_files((served.home / "logs").rglob("*"), "log")
+    assert found == []
 
 
 @pytest.mark.parametrize("role", ["loops", "worker"])

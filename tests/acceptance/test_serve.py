@@ -167,6 +167,79 @@ def test_a_worker_that_is_told_to_end_gives_its_unit_back_and_burns_no_attempt(s
     assert (done["state"], done["attempt"], len(fleet.points("data"))) == ("completed", 1, 1)
 
 
+def test_a_worker_that_ends_while_the_api_is_away_gives_its_unit_back_when_it_returns(
+    served: Served, tmp_path: Path
+) -> None:
+    served.start("loops-1", "api-1")
+    served.start("worker-1")
+    fleet = Fleet.settle(served, tmp_path / "fleet")
+    fleet.protect("data", make_tree(tmp_path / "src", files=2_000, big=128 << 20))
+    job = fleet.request("data")
+    served.wait_job(job["id"], "running")
+
+    served.kill("api-1")
+    served.processes["worker-1"].terminate()
+    wait_for(lambda: "word-unanswered" in served.log("worker-1"), "the worker to ask in vain", seconds=20)
+    served.start("api-1")
+    code = served.processes.pop("worker-1").wait(timeout=45)
+    given_back = served.api_job(job["id"])
+
+    assert (code, given_back["state"], given_back["attempt"]) == (0, "available", 0), given_back
+
+
+# ── health ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def health(served: Served, name: str) -> tuple[int, str]:
+    """What an engine would be told by the health check of a process."""
+    ran = served.serve("health", env=served._environment(name, *name.split("-")))
+    return ran.code, ran.out.strip()
+
+
+def test_a_frozen_process_is_not_healthy_and_is_again_when_it_goes_on(served: Served) -> None:
+    served.extra = {"SKYHARBOR_HANG_SECONDS": "2", "SKYHARBOR_AUDIT_SECONDS": "1"}
+    names = ["loops-1", "auditor-1", "worker-1"]
+    served.start("loops-1", "api-1")
+    served.start("auditor-1", "worker-1")
+    for name in names:
+        wait_for(lambda name=name: health(served, name) == (0, "healthy"), f"{name} to be healthy", seconds=40)  # type: ignore[misc]
+
+    for name in names:
+        served.freeze(name)
+    for name in names:
+        wait_for(lambda name=name: health(served, name)[0] == 1, f"{name} to be found frozen", seconds=40)  # type: ignore[misc]
+
+    said = {name: health(served, name)[1] for name in names}
+    for name in names:
+        served.freeze(name, thaw=True)
+    for name in names:
+        wait_for(lambda name=name: health(served, name) == (0, "healthy"), f"{name} to be healthy again", seconds=40)  # type: ignore[misc]
+    assert said == {
+        "loops-1": "hangs: dispatcher, leader, planner, relay, rescuer, sweeper",
+        "auditor-1": "hangs: auditor",
+        "worker-1": "hangs: idle poll, lease keeper" if "idle" in said["worker-1"] else "hangs: lease keeper",
+    }
+
+
+def test_one_loop_that_waits_for_what_does_not_come_is_named(served: Served) -> None:
+    served.extra = {"SKYHARBOR_HANG_SECONDS": "2"}
+    served.start("loops-1")
+    wait_for(lambda: health(served, "loops-1") == (0, "healthy"), "it to be healthy", seconds=40)
+
+    with psycopg.connect(served.database_url.replace("+psycopg", "")) as other:
+        other.execute("LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE")
+        wait_for(lambda: "relay" in health(served, "loops-1")[1], "the relay to hang", seconds=40)
+        assert "leader" not in health(served, "loops-1")[1]
+
+    wait_for(lambda: health(served, "loops-1") == (0, "healthy"), "it to be healthy again", seconds=60)
+
+
+def test_a_process_that_is_not_there_is_not_healthy(served: Served) -> None:
+    ran = served.serve("health", env=served._environment("loops-1", "loops", "1"))
+
+    assert (ran.code, ran.err.strip()) == (1, "not ready")
+
+
 def test_all_that_is_written_lies_under_the_home(served: Served, tmp_path: Path) -> None:
     """The whole file system but the home, the vault and the target is read-only, as in a container."""
     probe = subprocess.run(["unshare", "--mount", "sh", "-c", READ_ONLY], check=False, capture_output=True)

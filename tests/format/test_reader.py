@@ -257,6 +257,18 @@ def test_latest_is_the_newest_point_of_every_item_or_of_those_asked_for(final: C
     assert found(final.scratch / "one") == expected(FINAL.points[POINTS[1]])
 
 
+def test_a_manifest_behind_a_fence_is_no_point_and_not_the_latest_one(final: Copy) -> None:
+    (manifest,) = final.vault.glob(f"points/*/*/{POINTS[3]}")
+    fence = final.vault / "fenced" / manifest.relative_to(final.vault / "points")
+    fence.parent.mkdir(parents=True)
+    fence.write_text("{}")
+    answer = final.run("list")
+    assert [line.split()[1] for line in answer.out.splitlines()[::2]] == [POINTS[1], POINTS[0]]
+    assert final.run("ls", POINTS[3]).status != 0
+    final.run("--item", "srv", "restore", "latest", "--to", str(final.scratch / "one"))
+    assert found(final.scratch / "one") == expected(FINAL.points[POINTS[0]])
+
+
 def test_flags_are_put_back_where_the_file_system_has_them_and_otherwise_said(final: Copy) -> None:
     answer = final.restore(POINTS[0])
     kept = {path: flags_of(final.scratch / "out" / "srv" / "data" / path) for path in ("text!", "")}

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from orchestrator.domain.job_states import PointState
 from orchestrator.use_cases.sweep import sweep
+from tests.support.collecting import collector
 from tests.support.control import ControlPlane
 from tests.support.postgres import database_url, postgres_server  # noqa: F401
 
@@ -30,12 +30,24 @@ def test_a_vault_knows_what_it_holds_as_points_come_and_go(plane: ControlPlane) 
     seen = [held(plane)]
     points = [plane.run().point for _ in range(2)]
     seen.append(held(plane))
-    for state in (PointState.DAMAGED, PointState.EXPIRED):
-        with plane.uow() as uow:
-            uow.points.set_state(str(points[0]), state)
-            uow.commit()
-        seen.append(held(plane))
-    assert seen == [(0, 0), (2, 180), (2, 180), (1, 90)]
+    with plane.uow() as uow:
+        uow.points.damaged(str(points[0]))
+        uow.commit()
+    seen.append(held(plane))
+    plane.sql(
+        "UPDATE recovery_point SET state = 'expired', expiring_at = now(), expiring_generation = 1, expiry_reason = '',"
+        " doomed_at = now(), expired_at = now() WHERE id = :id",
+        id=points[0],
+    )
+    seen.append(held(plane))
+    collector(plane).end(bytes_needed=100, bytes_waiting=20)
+    seen.append(held(plane))
+    plane.run()
+    seen.append(held(plane))
+    collector(plane).end(bytes_needed=7, bytes_deleted=30, machines_skipped=1)
+    seen.append(held(plane))
+    # What an expired point alone needed is stored until a collection has deleted it.
+    assert seen == [(0, 0), (2, 180), (2, 180), (1, 180), (1, 120), (2, 210), (2, 180)]
 
 
 def test_jobs_that_have_ended_are_counted_once_and_never_twice_or_not_at_all(plane: ControlPlane) -> None:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from orchestrator.domain.job_states import JobState, PointState
+from orchestrator.domain.job_states import JobState
 from orchestrator.domain.paging import PageRequest
 from orchestrator.store.schema import current, head
 from orchestrator.use_cases.admit import explain_waits
@@ -533,12 +533,12 @@ def test_latest_is_the_newest_point_though_it_is_damaged_and_an_older_one_never_
     plane.one_item()
     older, newest = plane.run(), plane.run()
     with plane.uow() as uow:
-        uow.points.set_state(str(newest.point), PointState.DAMAGED)
+        uow.points.damaged(str(newest.point))
         uow.commit()
     with plane.uow() as uow:
         assert find_point(uow, point="latest", item="i1").id == newest.point
     with plane.uow() as uow:
-        uow.points.set_state(str(older.point), PointState.DAMAGED)
+        uow.points.damaged(str(older.point))
         uow.commit()
     granted = plane.start()
     with plane.uow() as uow:

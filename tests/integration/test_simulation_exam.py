@@ -6,8 +6,9 @@ which order, every state, epoch, rank and time of every job, every fire, every s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -50,7 +51,7 @@ EVENTS = (
     *("tick", "tick", "tick", "advance", "advance", "advance", "claim", "claim", "claim all", "done", "done", "done"),
     *("fail", "fail", "stop", "stop", "lose", "ask", "ask", "pause", "resume", "resume"),
 )
-LIVES, EVENTS_EACH = 12, 90
+LIVES, EVENTS_EACH, REASONS_EVERY = 12, 90, 4
 PAUSABLE: tuple[ScopeKey, ...] = (("location", "berlin"), ("tenant", "acme"), ("class", "verify"), ("global", ""))
 
 
@@ -117,15 +118,19 @@ def happen(towers: TwinTowers, items: list[str], event: str, chance: Random) -> 
     elif event == "lose" and running:
         towers.lose(chance.choice(running))
     elif event == "ask":
-        towers.ask(chance.choice(list(JobKind)), chance.choice(items))
+        towers.ask(chance.choice([JobKind.BACKUP, JobKind.RESTORE, JobKind.VERIFY]), chance.choice(items))
     elif event in ("pause", "resume"):
         towers.pause(chance.choice(PAUSABLE), paused=event == "pause")
 
 
 def compare(towers: TwinTowers) -> None:
     for theirs, mine in (towers.jobs(), towers.slots_in_use(), towers.fires()):
-        keys = {*theirs, *mine}
-        assert {key: (theirs.get(key), mine.get(key)) for key in keys if theirs.get(key) != mine.get(key)} == {}
+        same(theirs, mine)
+
+
+def same(theirs: Mapping[Any, object], mine: Mapping[Any, object]) -> None:
+    keys = {*theirs, *mine}
+    assert {key: (theirs.get(key), mine.get(key)) for key in keys if theirs.get(key) != mine.get(key)} == {}
 
 
 def test_memory_and_database_live_the_same_life(plane: ControlPlane) -> None:
@@ -134,9 +139,11 @@ def test_memory_and_database_live_the_same_life(plane: ControlPlane) -> None:
         try:
             chance, towers = Random(seed), TwinTowers(plane)
             items = settle(towers, chance)
-            for _ in range(EVENTS_EACH):
+            for number in range(EVENTS_EACH):
                 happen(towers, items, chance.choice(EVENTS), chance)
                 compare(towers)
+                if number % REASONS_EVERY == 0:
+                    same(*towers.reasons())
                 reached.update(job[0] for job in towers.jobs()[1].values())
         except AssertionError as error:
             raise AssertionError(f"seed {seed}: {error}") from error

@@ -12,7 +12,10 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Asked:
-    """A job as it was asked for. ``version`` is that of the source; a restore has a point and a target."""
+    """A job as it was asked for. ``version`` is that of the source; a restore has a point and a target.
+
+    A collection has its vault for an item.
+    """
 
     kind: str
     item: str
@@ -23,11 +26,16 @@ class Asked:
 
 @dataclass
 class Book:
-    """Promises by job id, and counts: faults by kind, points restored, doors knocked at, stale messages sent."""
+    """Promises by job id, and counts.
+
+    Faults by kind, points restored and expired, collections, doors knocked at, stale messages sent.
+    """
 
     jobs: dict[str, Asked] = field(default_factory=dict)
     faults: Counter[str] = field(default_factory=Counter)
     points: int = 0
+    expired: int = 0
+    collections: int = 0
     knocks: int = 0
     stale: int = 0
 

@@ -20,6 +20,7 @@ import psycopg
 
 from tests.storm.book import Asked, Book
 from tests.storm.caller import Caller
+from tests.storm.checker.leaves import keep_ledger
 from tests.storm.checker.lives import TERMINAL
 from tests.storm.checker.violation import Violation
 from tests.storm.sources import Source
@@ -30,10 +31,13 @@ _ENV = {"SKYHARBOR_SHARD_ENTRIES": "120"}
 """So that even small backups are shared by the workers."""
 
 POLICIES = {
-    "patient": "",
-    "hasty": "start_within: 20s\nfinish_within: 40s\nretry: {attempts: 2, longest_pause: 10s}\n",
+    "patient": "retention: {last: 3}\n",
+    "hasty": "retention: {last: 2}\nstart_within: 20s\nfinish_within: 40s\nretry: {attempts: 2, longest_pause: 10s}\n",
 }
 """Both are due every minute; a hasty job ends as expired or cancelled when it is not quick enough."""
+
+_COLLECTED = 0.25
+"""So often a request is accompanied by a collection."""
 
 _PLACES = {"m1": (), "m2": ("--location", "berlin", "--tenant", "acme")}
 """The second machine is limited by its tenant, its location and the line of that."""
@@ -65,6 +69,8 @@ class Scene:
         self.dsn = _dsn(env["SKYHARBOR_DATABASE_URL"])
         self.operator = Caller(lambda: self.stack.url, token=self.stack.token("token"))
         self.work = Caller(lambda: self.stack.url, token=self.stack.token("worker.token"))
+        with self.database() as connection:
+            keep_ledger(connection)
         self.second = SecondWorker(self.stack.home, broker_url=self.broker_url, env=_ENV)
         self.second.start(self.stack.url)
         for name in ("m1", "m2"):
@@ -111,6 +117,7 @@ class Scene:
             "vault": source.vault,
             "source": {"paths": [str(source.tree)], "excludes": []},
             "policy": policy,
+            "retention": None if policy else {"last": 4},
         }
         self.operator.json("POST", "/api/v1/items", body)
         self.sources[source.item] = source
@@ -187,8 +194,16 @@ class Scene:
         return {row[0] for row in self.sql("SELECT id FROM job WHERE NOT state = ANY (%s)", list(TERMINAL))}
 
     def request(self, rng: random.Random) -> None:
-        """Ask for one more job: mostly backups of changing items, sometimes a restore or a verify of a point."""
-        points = self.sql("SELECT p.id, i.name, p.job_id FROM recovery_point p JOIN item i ON i.id = p.item_id")
+        """Ask for one more job: mostly backups of changing items, sometimes a restore or a verify of a point.
+
+        Sometimes a vault is collected, in a hurry: all that is condemned may go as soon as no writer is older.
+        """
+        points = self.sql(
+            "SELECT p.id, i.name, p.job_id FROM recovery_point p JOIN item i ON i.id = p.item_id"
+            " WHERE p.state = 'sealed'"
+        )
+        if rng.random() < _COLLECTED:
+            self._collect(rng)
         known = [point for point in points if point[2] in self.book.jobs]
         what = rng.random()
         if known and what < 0.2:
@@ -208,8 +223,20 @@ class Scene:
             body = {"kind": "backup", "item": source.item, "type": rng.choice(["incremental"] * 3 + ["full"])}
             asked = Asked("backup", source.item, version=source.version)
         reply = self.operator.ask("POST", "/api/v1/jobs", body, key=f"storm-{rng.getrandbits(64)}")
+        if reply.status_code == 409 and asked.point is not None:
+            return  # it has begun to expire since
         assert reply.status_code in (200, 202), reply.text
         self.book.promised(reply.json()["id"], asked)
+
+    def _collect(self, rng: random.Random) -> None:
+        vault = rng.choice(sorted(self.vaults))
+        key = f"collect-{rng.getrandbits(64)}"
+        reply = self.operator.ask("POST", f"/api/v1/vaults/{vault}/collect", {"now": rng.random() < 0.8}, key=key)
+        if reply.status_code == 409:
+            return  # another collection of it has not ended
+        assert reply.status_code in (200, 202), reply.text
+        self.book.promised(reply.json()["id"], Asked("collect", vault))
+        self.book.collections += 1
 
     def _is_busy(self, item: str) -> bool:
         query = "SELECT 1 FROM job j JOIN item i ON i.id = j.item_id WHERE i.name = %s AND NOT j.state = ANY (%s)"

@@ -85,6 +85,8 @@ def _count(scene: Scene, watcher: Watcher, tally: Tally) -> None:
     tally.add("FAULTS", scene.book.faults.total())
     tally.add("JOBS", len(scene.sql("SELECT 1 FROM job")))
     tally.add("POINTS", scene.book.points)
+    tally.add("POINTS EXPIRED", scene.book.expired)
+    tally.add("COLLECTIONS", scene.book.collections)
     tally.add("STALE MESSAGES", scene.book.stale)
     tally.add("WRONG TOKENS", scene.book.knocks)
     tally.add("SLOT SAMPLES", watcher.samples)

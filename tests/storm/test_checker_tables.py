@@ -23,7 +23,9 @@ from orchestrator.use_cases.audit_log import seal_audit
 from orchestrator.use_cases.jobs import cancel_job
 from orchestrator.use_cases.plan_fires import file_fires, plan_fires
 from orchestrator.use_cases.policies import apply_policy
-from tests.storm.checker import catalog, chain, lives, slots
+from orchestrator.use_cases.rescue import rescue
+from shared.contracts.work import Granted
+from tests.storm.checker import catalog, chain, leaves, lives, slots
 from tests.storm.checker.canaries import Canaries
 from tests.storm.checker.database import Look, look
 from tests.storm.checker.fences import changed, picture
@@ -45,6 +47,8 @@ class Tower:
         self.dsn = make_conninfo(
             host=host, port=5432, user=parts.username, password=parts.password, dbname=parts.database
         )
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            leaves.keep_ledger(connection)
         plane = self.plane
         plane.one_item()
         self.completed = plane.run().id
@@ -348,3 +352,48 @@ def test_a_secret_inside_of_base64_is_found_wherever_it_begins(offset: int) -> N
     data: Any = base64.b64encode(b"x" * offset + SECRET + b"yz")
     assert Canaries({"the secret": SECRET}).within(b'{"body": "' + data + b'"}') == ["the secret"]
     assert Canaries({"the secret": SECRET}).within(data[: len(data) // 2]) == []
+
+
+# ── leaves to seal ───────────────────────────────────────────────────────────────────────────────
+
+
+def seal_of(granted: Granted, *, at: datetime | None = None) -> leaves.Seal:
+    """What the manifest of a worker says that has sealed now."""
+    fence = granted.fence
+    return leaves.Seal("p", fence.job_id, fence.epoch, at or datetime.now(UTC))
+
+
+def test_a_worker_that_asked_and_then_sealed_is_within_its_rights(tower: Tower) -> None:
+    granted = tower.plane.start()
+    tower.plane.commit(granted)
+    seal = seal_of(granted)
+    tower.plane.complete(granted)
+    assert tower.ask(lambda db: leaves.unasked(db, [seal])) == []
+
+
+def test_a_worker_that_seals_without_asking_is_found(tower: Tower) -> None:
+    granted = tower.plane.start()
+    seal = seal_of(granted)
+    tower.plane.complete(granted)
+    assert any("had not asked" in line for line in tower.ask(lambda db: leaves.unasked(db, [seal])))
+
+
+def test_a_worker_that_seals_before_it_is_allowed_is_found(tower: Tower) -> None:
+    granted = tower.plane.start()
+    seal = seal_of(granted, at=datetime.now(UTC) - timedelta(seconds=1))
+    tower.plane.commit(granted)
+    assert any("before it was allowed" in line for line in tower.ask(lambda db: leaves.unasked(db, [seal])))
+
+
+def test_the_leave_of_an_earlier_attempt_is_none_for_the_next_one(tower: Tower) -> None:
+    first = tower.plane.start()
+    tower.plane.commit(first)
+    tower.plane.expire_lease(first.fence.job_id, 90)
+    with tower.plane.uow() as uow:
+        rescue(uow, storm_age=0, chance=lambda: 0.5)
+    tower.plane.sql("UPDATE job SET due_at = clock_timestamp() WHERE id = :id", id=first.fence.job_id)
+    tower.plane.admit()
+    second = tower.plane.claim()
+    assert second is not None
+    assert (second.fence.job_id, second.fence.epoch > first.fence.epoch) == (first.fence.job_id, True)
+    assert any("had not asked" in line for line in tower.ask(lambda db: leaves.unasked(db, [seal_of(second)])))

@@ -31,7 +31,8 @@ class Rows:
         self.points = rows
 
     def rows(self, sql: str, **_: object) -> list[dict[str, Any]]:
-        return self.points if "recovery_point" in sql else []
+        leaving = "'expiring'" in sql  # asked apart, and there are none
+        return self.points if "recovery_point" in sql and not leaving else []
 
 
 class Place:

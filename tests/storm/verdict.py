@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.storm.checker import catalog, chain, lives, restores, slots
+from tests.storm.checker import catalog, chain, collecting, leaves, lives, restores, slots
 from tests.storm.checker.borders import trespasses
 from tests.storm.checker.canaries import Canaries
 from tests.storm.checker.database import Look, look
@@ -36,6 +36,9 @@ def verdict(scene: Scene, watcher: Watcher, tapped: Path) -> list[Violation]:
                 found += lives.missing_minutes(db, source.item, at=at)
         found += catalog.points_of_jobs(db)
         found += catalog.disagreements(db, scene.vaults)
+        for question in collecting.AT_REST:
+            found += question(db)
+        found += collecting.manifests(db, scene.vaults)
         found += chain.broken_links(db)
         found += chain.forgotten_lines(db)
         found += chain.lost_lines(db, watcher.lines)
@@ -67,26 +70,32 @@ def _secrets(scene: Scene, db: Look, tapped: Path) -> list[Violation]:
 
 def _restores(scene: Scene, db: Look) -> list[Violation]:
     points = db.rows(
-        "SELECT p.id, p.job_id, p.state, i.name AS item, m.name AS machine, v.name AS vault FROM recovery_point p"
+        "SELECT p.id, p.job_id, p.state, p.doomed_at IS NULL AS whole, i.name AS item, m.name AS machine,"
+        " v.name AS vault FROM recovery_point p"
         " JOIN item i ON i.id = p.item_id JOIN machine m ON m.id = p.machine_id JOIN vault v ON v.id = p.vault_id"
         " ORDER BY p.id"
     )
-    found = [Violation("I6", f"point {row['id']} is {row['state']}", row) for row in points if row["state"] != "sealed"]
+    found = [
+        Violation("I6", f"point {row['id']} is {row['state']}", row) for row in points if row["state"] == "damaged"
+    ]
     expected: dict[str, Expected] = {}
     groups: defaultdict[tuple[str, str], list[Expected]] = defaultdict(list)
     for row in points:
         source = scene.sources[row["item"]]
         oracle = source.copy(scene.version_of(row["job_id"], row["item"]))
         expected[row["id"]] = Expected(row["id"], source.tree, oracle)
-        groups[row["vault"], row["machine"]].append(expected[row["id"]])
+        if row["whole"]:
+            groups[row["vault"], row["machine"]].append(expected[row["id"]])
     for (vault, machine), group in groups.items():
         opened = Opened(scene.vaults[vault], machine, scene.passphrase_file(machine))
         place = scene.folder / "read" / f"{vault}-{machine}"
         place.mkdir(parents=True)
         found += restores.unlike_oracle(opened, group, place)
+        found += leaves.unasked(db, leaves.seals(place, opened.vault, [point.point for point in group]))
     for row in db.rows("SELECT id, point_id, target FROM job WHERE kind = 'restore' AND state = 'completed'"):
         found += restores.unlike(expected[row["point_id"]], Path(row["target"]), by=f"restore job {row['id']}")
-    scene.book.points = len(points)
+    scene.book.points = sum(row["whole"] for row in points)
+    scene.book.expired = sum(row["state"] == "expired" for row in points)
     return found
 
 

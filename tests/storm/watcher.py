@@ -13,6 +13,8 @@ from typing import Any
 
 import psycopg
 
+from tests.storm.checker import collecting
+from tests.storm.checker.database import look
 from tests.storm.checker.slots import SlotSample, judge, judge_step, take_sample
 from tests.storm.checker.violation import Violation
 from tests.storm.checker.waiting import Silence
@@ -83,6 +85,9 @@ class Watcher:
         newest = max(self.lines, default=0)
         self.lines.update(connection.execute("SELECT seq, hash FROM audit WHERE seq > %s", [newest]).fetchall())
         self._note(self._silence.look(connection))
+        with look(self._dsn) as db:
+            for question in collecting.AT_ANY_MOMENT:
+                self._note(question(db))
 
     def _note(self, found: list[Violation]) -> None:
         known = {violation.claim for violation in self.violations}

@@ -24,7 +24,7 @@ from shared.contracts.doorbell import QUEUE
 from tests.support.served import free_port
 
 _RABBIT = "/usr/lib/rabbitmq/bin/rabbitmq-server"  # the wrapper in the path insists on an account of its own
-_SECONDS = 60.0
+_SECONDS = 120.0
 
 
 class Broker(Protocol):

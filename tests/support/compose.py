@@ -20,6 +20,9 @@ FILE = ROOT / "docker-compose.yml"
 
 _VARIABLE = re.compile(r"\$(?:\$|\{(?P<name>\w+)(?:(?P<how>:[-?])(?P<rest>[^}]*))?\})")
 
+_PROGRAMS = {"python": [sys.executable], "skyharbor": [sys.executable, "-m", "orchestrator.bootstrap"]}
+"""What the image calls so, on this machine."""
+
 
 def load(environment: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return the file with its variables resolved from an environment; KeyError for one that has no value at all."""
@@ -77,7 +80,7 @@ class Mapped:
     def health(self) -> list[str]:
         """The command of its health check."""
         kind, *words = self.service["healthcheck"]["test"]
-        words = [sys.executable if word == "python" else self.here(str(word)) for word in words]
+        words = [piece for word in words for piece in _PROGRAMS.get(word, [self.here(str(word))])]
         return ["sh", "-c", *words] if kind == "CMD-SHELL" else words
 
     def link_volumes(self, folder: Path) -> None:

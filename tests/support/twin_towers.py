@@ -8,6 +8,7 @@ Rule of the file: every event happens to both; what is observable is returned in
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -25,9 +26,10 @@ from orchestrator.domain.slots import Scope, ScopeKey
 from orchestrator.domain.urgency import rank_of
 from orchestrator.simulation.ledger import MemoryLedger
 from orchestrator.simulation.memory import MemoryUnitOfWork
+from orchestrator.simulation.reasons import Reasons
 from orchestrator.simulation.rows import ItemRow, JobRow, PolicyRow, ScopeRow
 from orchestrator.simulation.world import World
-from orchestrator.use_cases.admit import admit
+from orchestrator.use_cases.admit import admit, explain_waits
 from orchestrator.use_cases.complete import complete
 from orchestrator.use_cases.plan_fires import file_fires, plan_fires
 from orchestrator.use_cases.policies import apply_policy
@@ -134,7 +136,7 @@ class TwinTowers:
             "SELECT capacity, floor FROM slot_scope WHERE scope = :s AND key = :k", s=str(key[0]), k=key[1]
         )[0]
         plain = (str(key[0]), key[1])
-        self.world.scopes[plain] = ScopeRow(plain, int(str(capacity)), int(str(floor)))
+        self.world.add_scope(ScopeRow(plain, int(str(capacity)), int(str(floor))))
 
     # what happens
 
@@ -240,6 +242,20 @@ class TwinTowers:
 
     # what can be seen
 
+    def reasons(self) -> tuple[Mapping[object, int], Mapping[object, int]]:
+        """Return how many jobs wait for what: as the database's tower says, and as the simulator counts it."""
+        with self.plane.uow() as uow:
+            explain_waits(uow)
+        rows = self.plane.sql(
+            "SELECT wait_reason, kind, count(*) FROM job WHERE state IN ('available', 'retryable')"
+            " AND wait_reason NOT IN ('not_due') GROUP BY 1, 2"
+        )
+        theirs = Counter({(str(reason), str(kind)): int(str(number)) for reason, kind, number in rows})
+        mine = Counter[object]()
+        for (reason, kind), number in Reasons(self.world).now().items():
+            mine[str(reason).split("/")[0], str(kind)] += number
+        return _merged(theirs), _merged(+mine)
+
     def jobs(self) -> tuple[Mapping[str, object], Mapping[str, object]]:
         """Return all that is known of every job, in the database and in memory."""
         theirs = {str(row[0]): tuple(row[1:]) for row in self.plane.sql(_JOBS)}
@@ -324,6 +340,18 @@ def _seen(row: JobRow) -> tuple[object, ...]:
         row.places.mib_per_second,
         None if row.requested_type is None else str(row.requested_type),
     )
+
+
+def _merged(reasons: Mapping[Any, int]) -> Mapping[object, int]:
+    """Return them with one name for what the simulator does not tell apart.
+
+    A breaker is a back-off to it; and of a machine and a vault or a line that are both full it names the latter.
+    """
+    known = {"breaker": "backoff", "slot:machine": "slot", "slot:vault": "slot", "slot:bandwidth": "slot"}
+    merged = Counter[object]()
+    for (reason, kind), number in reasons.items():
+        merged[known.get(reason, reason), kind] += number
+    return merged
 
 
 def _id(number: int) -> str:

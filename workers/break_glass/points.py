@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from shared.errors import SkyharborError
 from shared.vault.index import ChunkIndex
 from shared.vault.layout import PointName, point_name
+from shared.vault.manifest import read_manifest
 from shared.vault.point import PointBody
 from shared.vault.reader import PointReader
 from workers.break_glass.unlock import Unlocked
@@ -103,12 +104,12 @@ def open_point(unlocked: Unlocked, *, item: str | None, point: str, index: Chunk
 
 def _describe(unlocked: Unlocked, point: PointName) -> Listed | SkyharborError:
     try:
-        reader = PointReader.open(unlocked.vault, unlocked.keys, **point._asdict())
+        body = read_manifest(unlocked.vault, point, unlocked.keys).body
     except SkyharborError as error:
         if error.code not in ("object-damaged", "object-missing"):
             raise
         return SkyharborError(error.code, f"{point_name(point)}: {error.detail}")
-    return Listed(point, reader.body)
+    return Listed(point, body)
 
 
 def _by_id(unlocked: Unlocked, wanted: str) -> PointName:

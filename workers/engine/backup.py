@@ -14,6 +14,7 @@ import hashlib
 from shared.clock import Clock
 from shared.contracts.work import BackupDone, BackupInstruction, Fence
 from shared.crypto.domain_keys import DomainKeys
+from shared.errors import SkyharborError
 from shared.vault.index import ChunkIndex
 from shared.vault.layout import PointName, point_name
 from shared.vault.point import Sealed
@@ -64,7 +65,7 @@ def run_backup(
     lost = index.drop_missing_packs(vault)
     reference = open_reference(vault, keys, index, instruction, notices)
     if reference is not None:
-        complete_index(index, vault, keys, reference, lost)
+        complete_index(index, vault, keys, reference)
     if lost:
         tell_lost(frozenset(lost), vault, keys, instruction, reference, notices)
     gear = Gear(source=source, vault=vault, keys=keys, index=index, clock=clock, options=options, muster=muster)
@@ -102,6 +103,8 @@ def _sealed_before(
 ) -> BackupDone | None:
     """Return the outcome of an attempt that sealed the point and died before it could tell."""
     name = PointName(instruction.machine.id, instruction.item.id, instruction.point_id)
+    if vault.is_fenced(name):
+        raise SkyharborError("point-fenced", f"{point_name(name)}: nothing that is put there will ever be a point")
     if not vault.has_point(name):
         return None
     reader = PointReader.open(

@@ -6,8 +6,6 @@ still has.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from shared.contracts.work import BackupInstruction
 from shared.crypto.domain_keys import DomainKeys
 from shared.errors import SkyharborError
@@ -24,16 +22,16 @@ UNUSABLE = frozenset({"object-missing", "object-damaged"})
 """Codes of a point that cannot be read, as opposed to a store that cannot be reached."""
 
 
-def complete_index(
-    index: ChunkIndex, vault: Vault, keys: DomainKeys, reference: PointReader, lost: Collection[str]
-) -> None:
+def complete_index(index: ChunkIndex, vault: Vault, keys: DomainKeys, reference: PointReader) -> None:
     """Read the directories of packs that the last point names and no index segment covers, as when one was deleted.
 
-    Otherwise all that they hold would be read and stored a second time, without a word. ``lost`` packs are left alone.
+    Otherwise all that they hold would be read and stored a second time, without a word. Packs that the index was told
+    to forget are left alone.
     """
     covered = index.pack_names()
-    for pack in reference.packs:
-        if pack.name not in covered and pack.name not in lost:
+    forgotten = index.forgotten.holds([pack.name for pack in reference.packs]).tolist()
+    for pack, gone in zip(reference.packs, forgotten, strict=True):
+        if pack.name not in covered and not gone:
             try:
                 index.recover(pack_table(vault, pack, keys)[0])
             except SkyharborError as error:

@@ -36,11 +36,11 @@ def run_shard(gear: Gear, order: ShardOrder, fence: Fence, *, control: Control) 
 
     Raises what ``run_backup`` raises; what was stored by then is found again by the next attempt.
     """
-    lost = gear.index.drop_missing_packs(gear.vault)
+    gear.index.drop_missing_packs(gear.vault)
     notices = Notices()
     reader = open_reference(gear.vault, gear.keys, gear.index, order.backup, notices)
     if reader is not None:
-        complete_index(gear.index, gear.vault, gear.keys, reader, lost)
+        complete_index(gear.index, gear.vault, gear.keys, reader)
     report = fly_part(gear, order.backup, order.span, reader=reader, control=control, notices=notices)
     return seal_report(report, keys=gear.keys, fence=fence)
 

@@ -11,11 +11,9 @@ from typing import Protocol, TypeVar
 
 from shared.clock import Clock
 from shared.contracts.work import Claim, Fence, Granted, Outcome, Progress, ShardDone, ShardInstruction, Shards
-from shared.errors import SkyharborError
 from workers.engine.ports import Control, Leg
+from workers.session.insisting import insist
 from workers.session.lease_keeper import LeaseKeeper, Tenure
-
-_PAUSE = 0.5
 
 _Answer = TypeVar("_Answer")
 
@@ -87,14 +85,7 @@ class TowerFormation:
             self._keeper.drop(tenure)
 
     def _insist(self, call: Callable[[], _Answer]) -> _Answer:
-        while True:
-            self._lead.check()
-            try:
-                return call()
-            except SkyharborError as error:
-                if error.code != "server-unreachable":
-                    raise
-            self._clock.sleep(_PAUSE)
+        return insist(call, check=self._lead.check, clock=self._clock)
 
 
 class _Both:

@@ -35,6 +35,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 2.0
 RenewCall = Callable[[Renew], Renewed]
 CommitCall = Callable[[Fence], None]
 BandwidthCall = Callable[[Mapping[str, BandwidthPlan]], None]
+BeatCall = Callable[[float], None]
+"""Hears that a thread goes on, and after how many seconds it will say so again if nothing takes long."""
 
 
 class Tenure:
@@ -113,10 +115,12 @@ class LeaseKeeper:
         clock: Clock,
         on_drain: Callable[[], None],
         on_bandwidth: BandwidthCall = lambda _: None,
+        beat: BeatCall = lambda _: None,
     ) -> None:
         self._renew = renew
         self._on_drain = on_drain
         self._on_bandwidth = on_bandwidth
+        self._beat = beat
         self._draining = False
         self._worker = worker
         self._session = session
@@ -173,7 +177,9 @@ class LeaseKeeper:
                     self._renew_all(tenures)
                 except Exception:  # without this thread every unit of the process would lose its lease
                     log.exception("renewal-crashed", units=len(tenures))
-            self._wake.wait(_TICK if tenures else 1.0)
+            pause = _TICK if tenures else 1.0
+            self._beat(pause)
+            self._wake.wait(pause)
             self._wake.clear()
 
     def _renew_all(self, tenures: list[Tenure]) -> None:

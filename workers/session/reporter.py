@@ -1,6 +1,6 @@
-"""Brings an outcome home, through lost replies and short outages of the tower.
+"""Brings the end of a unit home, its outcome or the unit itself, through lost replies and short outages of the tower.
 
-Rule of the file: an outcome is repeated until the tower has it, refuses it, or can no longer care (the lease is over).
+Rule of the file: a word is repeated until the tower has it, refuses it, or can no longer care (the lease is over).
 """
 
 from __future__ import annotations
@@ -27,17 +27,31 @@ def report(
     Refused means that somebody else owns the unit now. A silent tower costs no data: a sealed point is found
     again by the next attempt, which reports it.
     """
+    return _insist(lambda: complete(fence, outcome), fence, "outcome", clock=clock, patience=patience)
+
+
+def give_back(release: Callable[[Fence], None], fence: Fence, *, clock: Clock, patience: float) -> bool:
+    """Give an unfinished unit back; False when the tower refused that or stayed silent for ``patience`` seconds.
+
+    A unit that was not given back is missed when its lease is over, and that burns an attempt of its job. After a lost
+    reply the tower refuses what it has already; nothing is wrong then.
+    """
+    return _insist(lambda: release(fence), fence, "release", clock=clock, patience=patience)
+
+
+def _insist(tell: Callable[[], None], fence: Fence, what: str, *, clock: Clock, patience: float) -> bool:
+    """Tell until it is heard. One attempt is made however little patience there is; none begins after it."""
+    told = log.bind(word=what, job=fence.job_id, unit=fence.unit)
     deadline = clock.monotonic() + patience
     pause = _PAUSE
     while True:
         try:
-            complete(fence, outcome)
+            tell()
         except SkyharborError as error:
             if error.code != "server-unreachable" or clock.monotonic() + pause > deadline:
-                log.warning(
-                    "outcome-not-taken", job=fence.job_id, unit=fence.unit, code=error.code, detail=error.detail
-                )
+                told.warning("word-not-taken", code=error.code, detail=error.detail)
                 return False
+            told.info("word-unanswered", detail=error.detail)
             clock.sleep(pause)
             pause = min(_LONGEST_PAUSE, pause * 2)
         else:

@@ -32,6 +32,9 @@ class ClaimCall(Protocol):
         ...
 
 
+BeatCall = Callable[[float], None]
+"""Hears that the poll goes on, and after how many seconds it will say so again if nothing takes long."""
+
 FlyCall = Callable[[Granted, float], None]
 """Runs one granted unit to its end; the second argument is the monotonic time before the claim. Never raises."""
 
@@ -40,7 +43,15 @@ class Seats:
     """``concurrency`` seats, filled by doorbells and by the idle poll."""
 
     def __init__(
-        self, *, concurrency: int, worker: str, session: str, claim: ClaimCall, fly: FlyCall, clock: Clock
+        self,
+        *,
+        concurrency: int,
+        worker: str,
+        session: str,
+        claim: ClaimCall,
+        fly: FlyCall,
+        clock: Clock,
+        beat: BeatCall = lambda _: None,
     ) -> None:
         self._concurrency = concurrency
         self._worker = worker
@@ -48,6 +59,7 @@ class Seats:
         self._claim = claim
         self._fly = fly
         self._clock = clock
+        self._beat = beat
         self._changed = threading.Condition()
         self._taken = 0
         self._closed = False
@@ -102,6 +114,7 @@ class Seats:
 
     def _poll(self, every: float) -> None:
         while not self._closed:
+            self._beat(every)
             self._ask_now.wait(every)
             self._ask_now.clear()
             while self._take():

@@ -1,4 +1,4 @@
-"""The client of the work API: one method per verb of ``shared.contracts.work``.
+"""The client of the work API: one method per verb of ``shared.contracts.work`` and ``shared.contracts.collect``.
 
 Rule of the file: it carries messages and maps refusals to error codes; it decides nothing and retries nothing.
 """
@@ -10,6 +10,20 @@ from typing import TypeVar
 
 import msgspec
 
+from shared.contracts.collect import (
+    AskCondemned,
+    AskDoomedPoints,
+    AskUnsettled,
+    Condemn,
+    CondemnedPacks,
+    Deleted,
+    Doom,
+    Doomed,
+    DoomedPoints,
+    Expired,
+    Settled,
+    UnsettledPoints,
+)
 from shared.contracts.work import (
     AskShards,
     Claim,
@@ -75,6 +89,38 @@ class TowerClient:
     def shards(self, fence: Fence, have: Sequence[int]) -> Shards:
         """Ask what became of the shards."""
         return _decoded("shards", self._post("shards", AskShards(fence=fence, have=tuple(have))), Shards)
+
+    def condemned(self, message: AskCondemned) -> CondemnedPacks:
+        """Ask for condemned packs."""
+        return _decoded("condemned", self._post("condemned", message), CondemnedPacks)
+
+    def condemn(self, message: Condemn) -> None:
+        """Give packs up and take others back."""
+        self._post("condemn", message)
+
+    def doom(self, message: Doom) -> Doomed:
+        """Ask leave to delete packs."""
+        return _decoded("doom", self._post("doom", message), Doomed)
+
+    def deleted(self, message: Deleted) -> None:
+        """Say that doomed packs are gone."""
+        self._post("deleted", message)
+
+    def doom_points(self, message: AskDoomedPoints) -> DoomedPoints:
+        """Ask for points whose manifests must go."""
+        return _decoded("doom-points", self._post("doom-points", message), DoomedPoints)
+
+    def expired(self, message: Expired) -> None:
+        """Say that manifests of doomed points are gone."""
+        self._post("expired", message)
+
+    def unsettled(self, message: AskUnsettled) -> UnsettledPoints:
+        """Ask for points that may still come from somebody who was given up."""
+        return _decoded("unsettled", self._post("unsettled", message), UnsettledPoints)
+
+    def settled(self, message: Settled) -> None:
+        """Say what became of such points."""
+        self._post("settled", message)
 
     def close(self) -> None:
         """Close the connections."""

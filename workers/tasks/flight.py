@@ -18,8 +18,8 @@ from shared.clock import Clock
 from shared.contracts.work import (
     BackupInstruction,
     Cancelled,
+    CollectInstruction,
     Failed,
-    Fence,
     FilesSource,
     Granted,
     Outcome,
@@ -42,9 +42,11 @@ from shared.vault.vault import Vault, open_vault
 from shared.vault.writer import PointWriter
 from workers.crew.messages import BackupWork, RestoreWork
 from workers.engine.backup import BackupOptions, run_backup
+from workers.engine.collect import run_collect
+from workers.engine.condemned import forget_condemned
 from workers.engine.crew import ReadingCrew, WritingCrew
 from workers.engine.part import Gear
-from workers.engine.ports import Control, Formation, Source, Stop, StopReason
+from workers.engine.ports import CollectionDesk, Control, Formation, Source, Stop, StopReason
 from workers.engine.restore import restore_point
 from workers.engine.shard import run_shard, shard_order
 from workers.engine.sharding import SHARD_ENTRIES, Sharding
@@ -73,16 +75,24 @@ class Hangar:
     shard_entries: int = SHARD_ENTRIES
 
 
-def fly(granted: Granted, control: Control, hangar: Hangar, formation: Formation | None = None) -> Outcome | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ties:
+    """What ties a unit to the tower besides its control: the other workers, and the desk for condemned packs."""
+
+    desk: CollectionDesk
+    formation: Formation | None = None
+
+
+def fly(granted: Granted, control: Control, hangar: Hangar, ties: Ties) -> Outcome | None:
     """Run the instruction and return its outcome; None when the unit was lost and nobody may be told.
 
-    A large backup is shared with the ``formation``.
+    A large backup is shared with the formation.
 
     Raises ``Stop`` with reason ``DRAIN`` only: the caller releases the unit.
     """
     fence = granted.fence
     try:
-        return _run(granted, control, hangar, formation)
+        return _run(granted, control, hangar, ties)
     except Stop as stop:
         if stop.reason is StopReason.DRAIN:
             raise
@@ -103,48 +113,58 @@ def _told(error: SkyharborError) -> Outcome | None:
     return Cancelled() if error.code == "cancelled" else Failed(code=error.code, message=error.detail)
 
 
-def _run(granted: Granted, control: Control, hangar: Hangar, formation: Formation | None) -> Outcome:
+def _run(granted: Granted, control: Control, hangar: Hangar, ties: Ties) -> Outcome:
     instruction = granted.instruction
     match instruction:
         case BackupInstruction():
-            return _backup(instruction, granted.fence, control, hangar, formation)
+            return _backup(granted, instruction, control, hangar, ties)
         case ShardInstruction():
-            return _shard(instruction, granted.fence, control, hangar)
+            return _shard(granted, instruction, control, hangar, ties)
         case RestoreInstruction():
             return _restore(instruction, control, hangar)
         case VerifyInstruction():
             with _opened(instruction.point.vault, control, hangar) as vault:
                 point = instruction.point
                 return verify_named(lambda: _open_point(vault, point, hangar), full=instruction.full, control=control)
+        case CollectInstruction():
+            with _opened(instruction.vault, control, hangar) as vault:
+                open_key = hangar.keyring.get
+                return run_collect(instruction, vault=vault, open_key=open_key, desk=ties.desk, control=control)
         case _:
             assert_never(instruction)
 
 
-def _backup(
-    instruction: BackupInstruction, fence: Fence, control: Control, hangar: Hangar, formation: Formation | None
-) -> Outcome:
+def _backup(granted: Granted, instruction: BackupInstruction, control: Control, hangar: Hangar, ties: Ties) -> Outcome:
     keys = DomainKeys.derive(hangar.keyring.get(instruction.machine.id))
     with _geared(instruction, keys, control, hangar) as gear:
+        _forget_condemned(granted, gear.index, ties.desk)
         return run_backup(
             source=gear.source,
             vault=gear.vault,
             keys=keys,
             index=gear.index,
             instruction=instruction,
-            fence=fence,
+            fence=granted.fence,
             control=control,
             clock=gear.clock,
             options=gear.options,
             muster=gear.muster,
-            formation=formation,
+            formation=ties.formation,
         )
 
 
-def _shard(instruction: ShardInstruction, fence: Fence, control: Control, hangar: Hangar) -> Outcome:
+def _shard(granted: Granted, instruction: ShardInstruction, control: Control, hangar: Hangar, ties: Ties) -> Outcome:
     keys = DomainKeys.derive(hangar.keyring.get(instruction.backup.machine.id))
-    order = shard_order(instruction, fence, keys)
+    order = shard_order(instruction, granted.fence, keys)
     with _geared(order.backup, keys, control, hangar) as gear:
-        return ShardDone(result=run_shard(gear, order, fence, control=control))
+        _forget_condemned(granted, gear.index, ties.desk)
+        return ShardDone(result=run_shard(gear, order, granted.fence, control=control))
+
+
+def _forget_condemned(granted: Granted, index: ChunkIndex, desk: CollectionDesk) -> None:
+    """Before anything is compared: what may be deleted beside us is stored again (decision 12)."""
+    if granted.condemned:
+        forget_condemned(index, desk)
 
 
 @contextlib.contextmanager

@@ -175,7 +175,7 @@ def _stack(session: Session) -> Finding:
     if document.get("healthy"):
         return Finding("stack", ok=True, detail=f"all processes are alive; {versions}")
     if document.get("running"):
-        dead = [p["name"] for p in _list(document.get("processes")) if not p.get("alive")]
+        dead = [p["name"] for p in _list(document.get("processes")) if not p.get("alive") or p.get("hangs")]
         return Finding(
             "stack", ok=False, detail=f"not healthy: {', '.join(dead)}", hint=f"Read {document.get('logs')}."
         )

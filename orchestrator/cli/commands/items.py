@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
@@ -261,7 +262,7 @@ def _retention(text: str) -> dict[str, int]:
     rule: dict[str, int] = {}
     for part in text.split(","):
         name, _, number = part.strip().partition(" ")
-        if name not in _KEPT or not number.strip().isdecimal() or name in rule:
+        if name not in _KEPT or not re.fullmatch(r"[0-9]{1,6}", number.strip()) or name in rule:
             raise SkyharborError(
                 "bad-request", f"--keep: {part.strip()!r} is not understood: write 'daily 7, monthly 12'"
             )

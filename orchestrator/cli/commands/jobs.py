@@ -35,7 +35,7 @@ def list_jobs(
     ctx: typer.Context,
     state: Annotated[str | None, typer.Option(help="Only jobs in this state.")] = None,
     item: Annotated[str | None, typer.Option(help="Only jobs of this item.")] = None,
-    kind: Annotated[str | None, typer.Option(help="Only backup, restore or verify.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Only backup, restore, verify or collect.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many, newest first.")] = 50,
 ) -> None:
     """List jobs, newest first."""
@@ -51,7 +51,7 @@ def list_jobs(
             (
                 job["id"],
                 " ".join(str(part) for part in (job["kind"], job.get("type")) if part),
-                str(job.get("item") or "-"),
+                str(job.get("item") or job.get("vault") or "-"),
                 job["state"],
                 "" if is_terminal(job) else situation(job),
                 formats.moment(job["created_at"]),

@@ -1,4 +1,4 @@
-"""point list, show, ls: what can be restored.
+"""point list, show, ls, hold, release: what can be restored.
 
 Rule of the file: the tower knows points but no names in them; ``ls`` reads the vault itself, with a key or the
 passphrase.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -34,6 +35,8 @@ def commands() -> typer.Typer:
     group.command("list")(list_points)
     group.command("show")(show)
     group.command("ls")(ls)
+    group.command("hold")(hold)
+    group.command("release")(release)
     return group
 
 
@@ -88,7 +91,7 @@ def show(ctx: typer.Context, point: PointId, item: ItemOption = None) -> None:
             ("state", document["state"]),
             ("sealed", formats.moment(document["sealed_at"])),
             ("last proven", proven if document.get("verified_at") else "never"),
-            ("held until", formats.moment(document.get("held_until"))),
+            *_fate(document),
             ("files", formats.count(document.get("files"))),
             ("size", formats.size(document.get("bytes"))),
             ("transferred", formats.size(document.get("bytes_transferred"))),
@@ -96,6 +99,67 @@ def show(ctx: typer.Context, point: PointId, item: ItemOption = None) -> None:
             ("job", document.get("job_id") or "-"),
         ]
     )
+
+
+def hold(
+    ctx: typer.Context,
+    point: PointId,
+    until: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Such as 2027-01-31 or 2027-01-31T18:00; without it, until it is released."),
+    ] = None,
+    item: ItemOption = None,
+) -> None:
+    """Hold a recovery point: no rule lets it go. One that is expiring comes back, unless it is doomed already."""
+    session = Session.of(ctx)
+    _need_item(point, item)
+    asked = {"until": None if until is None else formats.instant(until)}
+    _told(session, session.tower().post(_at(point, "hold", item), asked))
+
+
+def release(ctx: typer.Context, point: PointId, item: ItemOption = None) -> None:
+    """End the hold of a recovery point. Of a damaged one it says that you have looked: retention may let it go."""
+    session = Session.of(ctx)
+    _need_item(point, item)
+    _told(session, session.tower().post(_at(point, "release", item)))
+
+
+def _told(session: Session, document: dict[str, Any]) -> None:
+    if session.out.json:
+        session.out.document(document)
+        return
+    held = _held(document)
+    session.out.text(f"point {document['id']} is {document['state']} and " + (held if held else "not held"))
+
+
+def _at(point: str, verb: str, item: str | None) -> str:
+    query = f"?item={quote(item, safe='')}" if item is not None else ""
+    return at("points", point, verb) + query
+
+
+def _fate(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return why a point is kept and until when, or why and since when it goes."""
+    told = [("held", _held(document) or "no")]
+    if document.get("expiring_at"):
+        told.append(("expiring", f"since {formats.moment(document['expiring_at'])}: {document.get('expiry_reason')}"))
+        told.append(("doomed", formats.moment(document.get("doomed_at"))))
+    planned = document.get("retention")
+    if planned is not None:
+        told.append(("kept because" if planned["keep"] else "not kept", "; ".join(planned["reasons"])))
+        told.append(("expires on", formats.moment(planned["expires_on"])))
+    return told
+
+
+def _held(document: Mapping[str, Any]) -> str:
+    until = document.get("held_until")
+    if until:
+        return f"held until {formats.moment(until)}"
+    return "held" if document.get("held_at") else ""
+
+
+def _need_item(point: str, item: str | None) -> None:
+    if point == "latest" and item is None:
+        raise SkyharborError("bad-request", "'latest' of what? Give --item NAME")
 
 
 def ls(
@@ -122,8 +186,7 @@ def ls(
 
 def find_point(tower: Tower, point: str, item: str | None) -> dict[str, Any]:
     """Return the point's document; ``latest`` needs the item. Raises ``bad-request`` and ``not-found``."""
-    if point == "latest" and item is None:
-        raise SkyharborError("bad-request", "'latest' of what? Give --item NAME")
+    _need_item(point, item)
     return tower.get(at("points", point), item=item)
 
 

@@ -118,7 +118,7 @@ def preview(
                     str(line["item"]),
                     str(line["point"]),
                     formats.moment(line["sealed_at"]),
-                    "be kept" if line["keep"] else "expire",
+                    "be kept" if line["keep"] else "wait for a person" if line["held_back"] else "expire",
                     "; ".join(line["reasons"]),
                 )
                 for policy, line in kept

@@ -15,7 +15,8 @@ import typer
 
 from orchestrator.cli.session import Session
 from orchestrator.cli.settings import program_environment
-from shared.errors import SkyharborError
+from shared.errors import ExitCode, SkyharborError
+from shared.pulse import broken_promises
 
 _LOOPBACK = "127.0.0.1"
 _HELP = """Run one process of a tower in the foreground, against servers that someone else runs.
@@ -39,6 +40,7 @@ def commands() -> typer.Typer:
         group.command(name, help=told)(_role(name))
     group.command("worker")(worker)
     group.command("flower")(flower)
+    group.command("health")(health)
     return group
 
 
@@ -68,6 +70,26 @@ def flower(
     environment["CELERY_BROKER_URL"] = broker
     arguments = ["celery", "flower", f"--address={address}", f"--port={port}", "--read_only=True"]
     _exec(environment, *arguments)
+
+
+def health(
+    ctx: typer.Context,
+    file: Annotated[str, typer.Option(envvar="SKYHARBOR_READY_FILE", help="Where the process says that it goes on.")],
+) -> None:
+    """Say whether the loops, the auditor or the worker of SKYHARBOR_READY_FILE goes on; exit code 1 when not.
+
+    Not ready yet, frozen, or with a loop whose step has taken more than SKYHARBOR_HANG_SECONDS (60).
+    """
+    out = Session.of(ctx).out
+    late = broken_promises(file)
+    if out.json:
+        out.document({"ready": late is not None, "hangs": sorted(late or ()), "healthy": late is not None and not late})
+    elif late is None:
+        out.say("not ready")
+    else:
+        out.text(f"hangs: {', '.join(sorted(late))}" if late else "healthy")
+    if late is None or late:
+        raise typer.Exit(ExitCode.FAILED)
 
 
 def _role(name: str) -> Callable[[typer.Context], None]:

@@ -144,7 +144,8 @@ def _tell(session: Session, scope: Mapping[str, Any]) -> None:
         session.out.document(dict(scope))
         return
     paused = ", and is paused" if scope["paused"] else ""
-    session.out.text(f"{_called(scope)} has {scope['capacity']} slots, {scope['in_use']} in use{paused}")
+    slots = "1 slot" if scope["capacity"] == 1 else f"{scope['capacity']} slots"
+    session.out.text(f"{_called(scope)} has {slots}, {scope['in_use']} in use{paused}")
 
 
 def _called(scope: Mapping[str, Any]) -> str:

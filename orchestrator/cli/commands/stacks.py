@@ -72,6 +72,12 @@ def status(ctx: typer.Context) -> None:
         raise typer.Exit(ExitCode.FAILED)
 
 
+def _life(process: Mapping[str, Any]) -> str:
+    if not process.get("alive"):
+        return "no"
+    return f"hangs: {', '.join(process['hangs'])}" if process.get("hangs") else "yes"
+
+
 def _announce(out: Output, document: Mapping[str, object], *, detach: bool) -> None:
     _warn(out, document)
     if out.json:
@@ -115,7 +121,7 @@ def _tell(out: Output, document: Mapping[str, Any]) -> None:
                 (
                     str(process.get("name")),
                     str(process.get("pid") or "-"),
-                    "yes" if process.get("alive") else "no",
+                    _life(process),
                     formats.moment(process.get("since")),
                     formats.count(process.get("restarts")),
                     formats.size(process.get("rss")),

@@ -1,4 +1,4 @@
-"""vault create, list, show, limit, verify: the places where recovery points are kept."""
+"""vault create, list, show, limit, verify, collect, stats: the places where recovery points are kept."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 
 from orchestrator.cli import bandwidth, formats
 from orchestrator.cli.client import Tower, at
+from orchestrator.cli.commands import collecting
 from orchestrator.cli.failures import job_exit_code
 from orchestrator.cli.jobs import explain
 from orchestrator.cli.option_order import CommandInOrder, in_order
@@ -29,6 +30,7 @@ def commands() -> typer.Typer:
     group.command("show")(show)
     group.command("limit", cls=CommandInOrder)(limit)
     group.command("verify")(verify)
+    collecting.register(group)
     return group
 
 
@@ -74,10 +76,12 @@ def list_vaults(ctx: typer.Context) -> None:
 def show(ctx: typer.Context, name: Name) -> None:
     """Show one vault."""
     session = Session.of(ctx)
-    vault = session.tower().get(at("vaults", name))
+    tower = session.tower()
+    vault = tower.get(at("vaults", name))
     if session.out.json:
         session.out.document(vault)
         return
+    garbage = tower.get(at("vaults", name, "garbage"))
     session.out.fields(
         [
             ("vault", vault["name"]),
@@ -87,6 +91,7 @@ def show(ctx: typer.Context, name: Name) -> None:
             ("stored", formats.size(vault.get("bytes_stored"))),
             ("slots", formats.count(vault.get("capacity"))),
             *bandwidth.lines(vault.get("bandwidth")),
+            *collecting.lines(garbage),
             ("created", formats.moment(vault.get("created_at"))),
         ]
     )

@@ -2,7 +2,7 @@
 -- or needs more of its location's line than is left, is not read at all, so a wall of blocked jobs never hides a startable
 -- one. The blocked things are few and hashed; each tenant's jobs are walked in the order of the index job_queue and the walk
 -- ends at the limit. A job that was asked to cancel and still waits only has to find out whether its point exists: neither a
--- window nor a pause keeps it from that.
+-- window nor a pause keeps it from that. A job that collects is of no machine, no item and nobody's share.
 WITH full_scope AS MATERIALIZED (
     SELECT s.scope, s.key, s.paused OR s.in_use >= s.capacity OR b.key IS NOT NULL AS for_restores
     FROM slot_scope s
@@ -25,16 +25,16 @@ CROSS JOIN LATERAL (
     WHERE j.tenant = t.name AND j.state = 'available' AND j.admitted_at IS NULL
       AND NOT EXISTS (SELECT 1 FROM full_scope f WHERE f.scope = 'global' AND (f.for_restores OR j.kind <> 'restore'))
       AND CASE WHEN j.kind = 'restore'
-          THEN j.machine_id NOT IN (SELECT key FROM full_scope WHERE scope = 'machine' AND for_restores)
+          THEN coalesce(j.machine_id, '') NOT IN (SELECT key FROM full_scope WHERE scope = 'machine' AND for_restores)
            AND j.vault_id NOT IN (SELECT key FROM full_scope WHERE scope = 'vault' AND for_restores)
            AND j.kind NOT IN (SELECT key FROM full_scope WHERE scope = 'class' AND for_restores)
            AND j.tenant NOT IN (SELECT key FROM full_scope WHERE scope = 'tenant' AND for_restores)
            AND j.location NOT IN (SELECT key FROM full_scope WHERE scope IN ('location', 'bandwidth') AND for_restores)
            AND j.hypervisor NOT IN (SELECT key FROM full_scope WHERE scope = 'hypervisor' AND for_restores)
-          ELSE j.machine_id NOT IN (SELECT key FROM full_scope WHERE scope = 'machine')
+          ELSE coalesce(j.machine_id, '') NOT IN (SELECT key FROM full_scope WHERE scope = 'machine')
            AND j.vault_id NOT IN (SELECT key FROM full_scope WHERE scope = 'vault')
            AND j.kind NOT IN (SELECT key FROM full_scope WHERE scope = 'class')
-           AND j.tenant NOT IN (SELECT key FROM full_scope WHERE scope = 'tenant')
+           AND (j.kind = 'collect' OR j.tenant NOT IN (SELECT key FROM full_scope WHERE scope = 'tenant'))
            AND j.location NOT IN (SELECT key FROM full_scope WHERE scope IN ('location', 'bandwidth'))
            AND j.hypervisor NOT IN (SELECT key FROM full_scope WHERE scope = 'hypervisor')
           END
@@ -42,7 +42,7 @@ CROSS JOIN LATERAL (
           SELECT 1 FROM line
           WHERE line.key = j.location AND least(j.mib_per_second, greatest(1, line.capacity))
               > line.left_over - CASE WHEN j.kind = 'restore' THEN 0 ELSE line.floor END)
-      AND (j.trigger = 'demand' OR j.cancel_requested_at IS NOT NULL OR j.item_id NOT IN (SELECT id FROM held_item))
+      AND (j.trigger = 'demand' OR j.cancel_requested_at IS NOT NULL OR coalesce(j.item_id, '') NOT IN (SELECT id FROM held_item))
       AND (j.kind <> 'backup' OR j.item_id NOT IN (SELECT id FROM busy_item))
     ORDER BY j.aged_rank, j.latest_start, j.id
     LIMIT :limit

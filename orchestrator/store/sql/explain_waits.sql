@@ -26,14 +26,14 @@ WITH busy_item AS MATERIALIZED (
     END AS reason
     FROM job j
     JOIN slot_scope g ON g.scope = 'global' AND g.key = ''
-    JOIN slot_scope m ON m.scope = 'machine' AND m.key = j.machine_id
+    LEFT JOIN slot_scope m ON m.scope = 'machine' AND m.key = j.machine_id
     JOIN slot_scope v ON v.scope = 'vault' AND v.key = j.vault_id
     LEFT JOIN slot_scope k ON k.scope = 'class' AND k.key = j.kind
-    LEFT JOIN slot_scope t ON t.scope = 'tenant' AND t.key = j.tenant
+    LEFT JOIN slot_scope t ON t.scope = 'tenant' AND t.key = j.tenant AND j.kind <> 'collect'
     LEFT JOIN slot_scope l ON l.scope = 'location' AND l.key = j.location
     LEFT JOIN slot_scope h ON h.scope = 'hypervisor' AND h.key = j.hypervisor
     LEFT JOIN slot_scope b ON b.scope = 'bandwidth' AND b.key = j.location
-    JOIN item i ON i.id = j.item_id
+    LEFT JOIN item i ON i.id = j.item_id
     CROSS JOIN LATERAL (
         SELECT j.trigger = 'schedule' AND j.cancel_requested_at IS NULL AS held,
                CASE WHEN j.kind = 'restore' THEN 0 ELSE 1 END AS kept

@@ -14,13 +14,13 @@ WITH held_item AS MATERIALIZED (
                j.aged_rank, j.latest_start, j.estimate, j.mib_per_second
         FROM job j
         WHERE j.tenant = t.name AND j.state = 'available' AND j.admitted_at IS NULL
-          AND (j.trigger = 'demand' OR j.cancel_requested_at IS NOT NULL OR j.item_id NOT IN (SELECT id FROM held_item))
+          AND (j.trigger = 'demand' OR j.cancel_requested_at IS NOT NULL OR coalesce(j.item_id, '') NOT IN (SELECT id FROM held_item))
           AND (j.kind <> 'backup' OR j.item_id NOT IN (SELECT id FROM busy_item))
-          AND j.machine_id NOT IN (SELECT key FROM paused_scope WHERE scope = 'machine')
+          AND coalesce(j.machine_id, '') NOT IN (SELECT key FROM paused_scope WHERE scope = 'machine')
           AND j.vault_id NOT IN (SELECT key FROM paused_scope WHERE scope = 'vault')
           AND NOT EXISTS (SELECT 1 FROM paused_scope WHERE scope = 'global')
           AND j.kind NOT IN (SELECT key FROM paused_scope WHERE scope = 'class')
-          AND j.tenant NOT IN (SELECT key FROM paused_scope WHERE scope = 'tenant')
+          AND (j.kind = 'collect' OR j.tenant NOT IN (SELECT key FROM paused_scope WHERE scope = 'tenant'))
           AND j.location NOT IN (SELECT key FROM paused_scope WHERE scope IN ('location', 'bandwidth'))
           AND j.hypervisor NOT IN (SELECT key FROM paused_scope WHERE scope = 'hypervisor')
         ORDER BY j.aged_rank, j.latest_start, j.id

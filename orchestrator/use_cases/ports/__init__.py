@@ -4,6 +4,7 @@ Rule of the package: Protocols only, owned by their callers here. Nothing of SQL
 """
 
 from orchestrator.use_cases.ports.catalog import Items, Machines, Points, Policies, Vaults
+from orchestrator.use_cases.ports.collecting import Collecting, Retention
 from orchestrator.use_cases.ports.outside import Bell, Channel, DeadMan, VaultPort, Wakeups
 from orchestrator.use_cases.ports.oversight import Alarms, Messages, Objectives, Sights
 from orchestrator.use_cases.ports.tower import Audit, IdempotencyKeys, Leaders, Workers
@@ -16,6 +17,7 @@ __all__ = [
     "Audit",
     "Bell",
     "Channel",
+    "Collecting",
     "DeadMan",
     "IdempotencyKeys",
     "Items",
@@ -28,6 +30,7 @@ __all__ = [
     "Outbox",
     "Points",
     "Policies",
+    "Retention",
     "Shards",
     "Sights",
     "Slots",

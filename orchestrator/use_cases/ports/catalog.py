@@ -7,6 +7,7 @@ name unless it says otherwise. The id of a point may be cut to a unique beginnin
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Protocol
 
 from orchestrator.domain.inventory import (
@@ -23,7 +24,6 @@ from orchestrator.domain.inventory import (
     StoredVault,
     Vault,
 )
-from orchestrator.domain.job_states import PointState
 from orchestrator.domain.paging import Page, PageRequest
 from orchestrator.domain.policy import PolicySpec
 from shared.model.bandwidth import BandwidthPlan
@@ -70,6 +70,14 @@ class Vaults(Protocol):
 
     def limit(self, vault_id: str, plan: BandwidthPlan) -> None:
         """Replace the vault's bandwidth plan."""
+        ...
+
+    def weigh(self, vault_id: str, *, bytes_stored: int) -> None:
+        """Note what a vault holds; points that come add to it."""
+        ...
+
+    def lighten(self, vault_id: str, *, by: int) -> None:
+        """Note that so many bytes of a vault are gone."""
         ...
 
     def page(self, request: PageRequest) -> Page[Vault]:
@@ -159,12 +167,20 @@ class Points(Protocol):
         """Return a point."""
         ...
 
+    def share(self, point_id: str) -> RecoveryPoint:
+        """Return a point that is neither doomed nor held until the commit."""
+        ...
+
+    def lock(self, ref: str) -> RecoveryPoint:
+        """Return a point that nobody else changes until the commit, its item locked before it."""
+        ...
+
     def last(self, item_id: str, *, full_only: bool = False) -> RecoveryPoint | None:
         """Return the item's newest sealed point, by the order in which the catalog learned of them."""
         ...
 
     def newest(self, item_id: str) -> RecoveryPoint | None:
-        """Return the item's newest point, as ``last`` but also when it is damaged."""
+        """Return the item's newest point, as ``last`` but also when it is damaged; never one that expires."""
         ...
 
     def page(self, request: PageRequest, *, item_id: str | None) -> Page[RecoveryPoint]:
@@ -175,6 +191,14 @@ class Points(Protocol):
         """Set ``verified_at`` and ``verified_how``; a full proof makes a damaged point sealed again."""
         ...
 
-    def set_state(self, point_id: str, state: PointState) -> None:
-        """Set the state of a point that is not expired."""
+    def damaged(self, point_id: str) -> None:
+        """Mark a point as damaged; one that was expiring is kept with it, until somebody has looked."""
+        ...
+
+    def hold(self, point_id: str, *, until: datetime | None) -> None:
+        """Hold a locked point that is not doomed, until then or without an end; one that was expiring is back."""
+        ...
+
+    def release(self, point_id: str) -> None:
+        """End the hold of a locked point; of a damaged one somebody has looked now. Retention looks again at once."""
         ...

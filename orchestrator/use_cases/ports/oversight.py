@@ -12,7 +12,15 @@ from typing import Protocol
 from orchestrator.domain.alarm_text import Message
 from orchestrator.domain.alarms import Alarm, Finding
 from orchestrator.domain.objectives import Record, Verdict
-from orchestrator.domain.oversight import DamagedPoint, EndlessJob, OverdueItem, PlannerLag, PointHistory
+from orchestrator.domain.oversight import (
+    DamagedPoint,
+    EndlessJob,
+    FailedCollect,
+    HeldBack,
+    OverdueItem,
+    PlannerLag,
+    PointHistory,
+)
 from orchestrator.domain.paging import Page, PageRequest
 
 
@@ -61,6 +69,14 @@ class Sights(Protocol):
 
     def damaged(self) -> Sequence[DamagedPoint]:
         """Return the damaged points."""
+        ...
+
+    def held_back(self) -> Sequence[HeldBack]:
+        """Return the living items of which retention holds points back."""
+        ...
+
+    def failed_collects(self) -> Sequence[FailedCollect]:
+        """Return the vaults whose last collection that ended failed for good."""
         ...
 
     def waiting(self, *, before: datetime) -> int:

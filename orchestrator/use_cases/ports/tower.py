@@ -10,6 +10,7 @@ from typing import Protocol
 
 from orchestrator.domain.inventory import (
     AuditEntry,
+    AuditLine,
 )
 from orchestrator.domain.system import Leadership, Worker
 from shared.contracts.work import Hello
@@ -17,6 +18,10 @@ from shared.contracts.work import Hello
 
 class Audit(Protocol):
     """The audit log. A line is told in the transaction that it tells of, and sealed into the chain by a later one."""
+
+    def append_all(self, lines: Sequence[AuditLine]) -> None:
+        """Append lines, in order, of one moment."""
+        ...
 
     def append(self, *, actor: str, action: str, target: str, detail: Mapping[str, object]) -> None:
         """Tell one line. Nobody waits for anybody."""

@@ -12,6 +12,7 @@ from typing import Protocol, Self
 
 from orchestrator.domain.system import Numbers
 from orchestrator.use_cases.ports.catalog import Items, Machines, Points, Policies, Vaults
+from orchestrator.use_cases.ports.collecting import Collecting, Retention
 from orchestrator.use_cases.ports.oversight import Alarms, Messages, Objectives, Sights
 from orchestrator.use_cases.ports.tower import Audit, IdempotencyKeys, Leaders, Workers
 from orchestrator.use_cases.ports.work import Admission, Jobs, Ledger, Outbox, Shards, Slots, Tenants, Units
@@ -33,6 +34,8 @@ class UnitOfWork(Protocol):
     tenants: Tenants
     outbox: Outbox
     points: Points
+    retention: Retention
+    collecting: Collecting
     audit: Audit
     keys: IdempotencyKeys
     workers: Workers

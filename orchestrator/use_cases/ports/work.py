@@ -52,7 +52,7 @@ class Jobs(Protocol):
     """The jobs. Every change is one guarded statement; zero rows raise ``stale-claim``."""
 
     def add(self, jobs: Sequence[NewJob]) -> None:
-        """Keep jobs and their units 0, in one statement."""
+        """Keep jobs and their units 0, in one statement. ``conflict`` for a second open one that collects a vault."""
         ...
 
     def get(self, ref: str) -> Job:
@@ -100,16 +100,21 @@ class Units(Protocol):
     def claim(self, doorbell: Doorbell | None, *, worker: str, session: str, claim_id: str) -> Claimed:
         """Take the doorbell's job, or with none the longest admitted one, and tell the audit log.
 
-        Nothing for a session that is not its worker's present one; until the commit no other takes the name.
+        Nothing for a session that is not its worker's present one; until the commit no other takes the name. A backup's
+        unit keeps the generation of its vault, as does a shard's: its writer is registered by it.
         """
         ...
 
-    def note_type(self, fence: Fence, backup_type: BackupType) -> None:
-        """Remember what a backup will really do."""
+    def note_backup(self, fence: Fence, *, type: BackupType, reference: str | None) -> None:
+        """Remember what a backup will really do, and what it compares with."""
         ...
 
     def renew(self, beats: Sequence[Beat]) -> Sequence[RenewedUnit]:
         """Renew the leases whose fence is current; the others are missing from the answer."""
+        ...
+
+    def owned(self, fence: Fence) -> Job:
+        """Return the fenced job as it is; nothing is locked. ``stale-claim`` when the fence is not the current one."""
         ...
 
     def lock_owned(self, fence: Fence) -> Job:

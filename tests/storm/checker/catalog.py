@@ -35,7 +35,8 @@ def points_of_jobs(db: Look) -> list[Violation]:
 def disagreements(db: Look, vaults: Mapping[str, Path]) -> list[Violation]:
     """I2: manifests that the catalog does not know, rows without manifest, and rows that mean other bytes.
 
-    ``vaults`` are folders by the name of the vault. Points that expire are passed over: their manifests may be gone.
+    ``vaults`` are folders by the name of the vault. Points that expire may be there or gone, and so may those that a
+    collector has found or given up; both are judged as I7.
     """
     found = []
     for name, folder in vaults.items():
@@ -49,7 +50,15 @@ def disagreements(db: Look, vaults: Mapping[str, Path]) -> list[Violation]:
                 name=name,
             )
         }
-        for manifest in sorted(there.keys() - known.keys()):
+        leaving = {
+            row["id"]
+            for row in db.rows(
+                "SELECT p.id FROM recovery_point p WHERE p.state IN ('expiring', 'expired')"
+                " UNION ALL SELECT s.point_id FROM settled_point s"
+            )
+        }
+        unknown = [name for name in there.keys() - known.keys() if name.rpartition("/")[2] not in leaving]
+        for manifest in sorted(unknown):
             point = manifest.rpartition("/")[2]
             jobs = db.rows("SELECT id, kind, state, error_code FROM job WHERE point_id = %(point)s", point=point)
             found.append(Violation("I2", f"vault {name} has {manifest}, the catalog has not", jobs))

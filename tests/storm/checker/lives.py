@@ -98,7 +98,9 @@ def doubled_fires(db: Look) -> list[Violation]:
         )
     ]
     fires = Counter(row["job_id"] for row in db.rows("SELECT job_id FROM fire WHERE job_id IS NOT NULL"))
-    scheduled = db.rows("SELECT id, item_id, created_at FROM job WHERE trigger = 'schedule' ORDER BY id")
+    scheduled = db.rows(
+        "SELECT id, item_id, created_at FROM job WHERE trigger = 'schedule' AND kind = 'backup' ORDER BY id"
+    )
     return found + [
         Violation("I5", f"scheduled job {row['id']} has {fires[row['id']]} fires", row)
         for row in scheduled

@@ -2,13 +2,15 @@
 
     python -m tests.storm.checker.reading VAULT MACHINE PASSPHRASE-FILE PLACE POINT...
 
-A point lands in PLACE/<point>. The exit status is 0 when nothing was lost or not kept; what was is on stderr.
+A point lands in PLACE/<point>, and who sealed it in PLACE/<point>.json. The exit status is 0 when nothing was lost or
+not kept; what was is on stderr.
 
 Rule of the file: the reader does the work, as it would for a stranger; here is only the loop.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -30,6 +32,8 @@ def main(vault: str, machine: str, passphrase_file: str, place: str, *points: st
         tree = read_vault.Tree(os.path.join(place, point), opened, diary)
         for each in found:
             tree.restore(each)
+            sealed_by = {word: each["body"][word] for word in ("job_id", "epoch")}
+            Path(place, f"{point}.json").write_text(json.dumps(sealed_by))
         tree.finish()
     return diary.status()
 

@@ -1,8 +1,9 @@
 """What the storm does to the stack, by kind: a function of the scene and of the fault's own chance each.
 
-Not done, because one machine cannot: a partition between hosts, a fail-over to a standby that lost commits, half-open
-TCP, the loss of a disk under the database. Faults of the store (kills at every call, torn puts, lost replies, full
-disks, bit rot) are the matrices in ``tests/faults`` and ``tests/contract``.
+Partitions, silent lines, a fail-over that loses commits and a full disk under the database are tests of their own
+(``tests/acceptance/test_partitions.py``, ``test_database_full.py``): they need servers that are not the stack's. What
+one machine cannot do is named in ``docs/concurrency.md``. Faults of the store (kills at every call, torn puts, lost
+replies, full disks, bit rot) are the matrices in ``tests/faults`` and ``tests/contract``.
 
 Rule of the package: a fault ends before its function returns, but for what the stack has to repair by itself. The
 function says whether anything was hit: a fault that found nothing to break is not counted.

@@ -24,6 +24,11 @@ def restarted_at_once(scene: Scene, rng: random.Random) -> bool:
     return _end_postgres(scene, signal.SIGQUIT)
 
 
+def killed(scene: Scene, rng: random.Random) -> bool:
+    """kill -9 the server: no goodbye to anybody, and what it had started goes on for a moment."""
+    return _end_postgres(scene, signal.SIGKILL)
+
+
 def connections_cut(scene: Scene, rng: random.Random) -> bool:
     """Cut all connections of the tower again and again for a second: some in a commit whose answer is lost."""
     until = time.monotonic() + rng.uniform(0.5, 1.5)
@@ -60,6 +65,7 @@ def _end_postgres(scene: Scene, number: signal.Signals) -> bool:
 KINDS = {
     "database restarted (fast)": restarted_fast,
     "database restarted (immediate)": restarted_at_once,
+    "database killed": killed,
     "connections cut": connections_cut,
     "leases over": leases_over,
 }

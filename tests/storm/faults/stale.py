@@ -136,6 +136,14 @@ def _messages(fence: dict[str, Any], session: str) -> dict[str, Any]:
         "commit": {"fence": fence},
         "offer": {"fence": fence, "shards": ["c2hhcmQ="]},
         "shards": {"fence": fence},
+        "condemned": {"fence": fence},
+        "condemn": {"fence": fence, "packs": [["packs/d/none", 1]]},
+        "doom": {"fence": fence, "packs": ["packs/d/none"]},
+        "deleted": {"fence": fence, "packs": ["packs/d/none"]},
+        "doom-points": {"fence": fence},
+        "expired": {"fence": fence, "points": ["none"]},
+        "unsettled": {"fence": fence},
+        "settled": {"fence": fence, "fenced": ["none"]},
     }
     return of_any_unit if fence["unit"] else of_a_lead | of_any_unit
 

@@ -1,6 +1,7 @@
 """Costs count every process that worked, and nothing that was started outlives its measurement."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -86,6 +87,15 @@ def test_a_command_that_fails_fails_the_measurement_with_its_last_words(measure)
         measure(Work(("sh", "-c", "echo so it is >&2; exit 3")), limit=60)
 
 
+@pytest.fixture
+def hears_interruptions():
+    """A shell starts background jobs deaf to them, and so this process may be."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("hears_interruptions")
 def test_an_interruption_ends_the_command(tmp_path):
     os.mkfifo(tmp_path / "go")
     work = Work(("sh", "-c", "cat go; kill -INT $PPID; sleep 1000"), cwd=str(tmp_path))

@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from shared.clock import SystemClock
 from shared.crypto.domain_keys import new_dek
 from shared.crypto.keyring import Keyring
 from shared.crypto.slots import seal_slot
 from shared.model.ids import new_id
+from shared.vault.fences import put_fence
+from shared.vault.layout import PointName
 from tests.support.mounts import image
 from tests.unit.break_glass.conftest import MTIME, PASSPHRASE, Glass
 from workers.break_glass.program import main
@@ -119,6 +122,15 @@ def test_the_latest_of_several_items_has_to_be_said(glass: Glass) -> None:
     unclear = glass.run("ls")
     clear = glass.run("ls", "--item", "docs", "/data/a.txt")
     assert (unclear.code, "docs, photos" in unclear.err, clear.code) == (2, True, 0)
+
+
+def test_a_manifest_behind_a_fence_is_neither_listed_nor_the_latest_point(glass: Glass) -> None:
+    first = glass.seal(ITEM, "docs", {b"old": b"1"})
+    late = glass.seal(ITEM, "docs", {b"late": b"2"})
+    put_fence(glass.vault.store, PointName(glass.machine_id, ITEM, late), SystemClock())
+    listed = glass.run("list", "--json").documents[0]["points"]
+    assert [point["id"] for point in listed] == [first]  # type: ignore[index, union-attr, attr-defined]
+    assert (glass.run("ls", "/data/old").code, glass.run("ls", "--point", late).code) == (0, 4)
 
 
 def test_a_point_is_found_by_the_beginning_of_its_id(glass: Glass) -> None:

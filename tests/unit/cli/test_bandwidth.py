@@ -11,6 +11,14 @@ from shared.errors import SkyharborError
 from tests.unit.cli.world import Answer, World
 
 MIB = 1 << 20
+NO_GARBAGE = {
+    "condemned_packs": 0,
+    "condemned_bytes": 0,
+    "expiring_points": 0,
+    "unsettled": 0,
+    "waits_for_writers": False,
+    "last_collection": None,
+}
 WORKDAYS = ["mon", "tue", "wed", "thu", "fri"]
 LIMITED = {
     "upload": 20 * MIB,
@@ -125,6 +133,7 @@ def test_options_that_say_nothing_or_two_things_are_usage_errors(world: World, o
 def test_a_vault_shows_its_limits(world: World) -> None:
     vault = {"id": "v", "name": "main", "url": "file:///v", "bandwidth": LIMITED}
     world.server.on("GET /vaults/main", Answer(body=vault), Answer(body={**vault, "bandwidth": None}))
+    world.server.on("GET /vaults/main/garbage", Answer(body=NO_GARBAGE))
     limited, free = world.run("vault", "show", "main").out, world.run("vault", "show", "main").out
     assert ("upload 20.0 MiB/s" in limited, limited.count("window"), "unlimited" in free) == (True, 2, True)
 

@@ -33,6 +33,38 @@ def test_one_that_does_not_fit_ends_with_3_and_names_the_bottleneck(world: World
     assert (ran.json["fits"], ran.json["bottleneck"]) == (False, "global")
 
 
+def test_a_grown_fleet_is_shown_beside_the_present_one_and_decides_how_it_ends(world: World, fleet: Path) -> None:
+    fleet.write_text(NARROW.replace("count: 20", "count: 300"))
+    assert world.run("simulate", str(fleet), "--days", "2").code == 0
+    ran = world.run("simulate", str(fleet), "--days", "2", "--grow", "10000%")
+    assert ran.code == 3
+    assert "101 × data" in ran.out
+    assert "items that missed their RPO" in ran.out
+    told = world.run("--json", "simulate", str(fleet), "--days", "2", "--grow-items", "50%").json
+    assert (told["items"], told["grown"]["report"]["items"], told["grown"]["items"]) == (300, 450, 1.5)
+
+
+def test_the_limit_is_searched_and_every_size_that_was_tried_is_told(world: World, fleet: Path) -> None:
+    fleet.write_text(NARROW.replace("count: 20", "count: 200"))
+    ran = world.run("--json", "simulate", str(fleet), "--days", "2", "--limit", "data")
+    assert ran.code == 0
+    limit, fits = ran.json["limit"], {tried["times"]: tried["fits"] for tried in ran.json["limit"]["tried"]}
+    assert limit["fits"] < limit["fails"]
+    assert (fits[limit["fits"]], fits[limit["fails"]]) == (True, False)
+    assert world.run("simulate", str(fleet), "--limit", "time").code == 2
+    assert world.run("simulate", str(fleet), "--grow", "much").code == 2
+
+
+def test_restores_and_what_jobs_waited_for_are_shown(world: World, fleet: Path) -> None:
+    more = "restores: [{name: flood, at: 40h, count: 20, share: 1%, within: 1h}]\n"
+    fleet.write_text(NARROW.replace("count: 20", "count: 200") + more)
+    ran = world.run("simulate", str(fleet), "--days", "2")
+    assert ran.code == 0
+    assert "flood" in ran.out
+    assert "waited because of" in ran.out
+    assert "slot:global" in ran.out
+
+
 def test_the_picture_is_svg_or_refused(world: World, fleet: Path, tmp_path: Path) -> None:
     drawn, refused = tmp_path / "p.svg", tmp_path / "p.png"
     assert world.run("simulate", str(fleet), "--days", "1", "--picture", str(drawn)).code == 0

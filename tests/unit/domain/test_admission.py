@@ -120,6 +120,40 @@ def test_what_starts_now_is_not_there_to_be_kept_by_those_behind_it() -> None:
     ]
 
 
+def test_short_jobs_do_not_take_what_is_gathered_for_one_that_needs_more() -> None:
+    """A restore waited behind one short backup after the other: each was said to be over before it could start."""
+    line = ("bandwidth", "here")
+    room = {GLOBAL: MANY, line: Room(4, 4, 10)}
+    wide = job("wide", location="here", mib_per_second=10, latest_start=NOW - timedelta(hours=1))
+    holders = {line: [Holder(NOW + timedelta(seconds=10), 6)]}
+    [kept] = reserve([wide], room=room, holders=holders, now=NOW)
+    assert kept == Reservation("wide", NOW + timedelta(seconds=10), {GLOBAL: 1, line: 4}, frozenset({line}))
+    short, shorter = (job(f"{s} s", location="here", mib_per_second=3, machine="m2", estimate=s) for s in (20, 9))
+    for one, expected in ((short, []), (shorter, ["9 s"])):
+        assert names(choose([one], room=room, in_use={}, weights={}, reservations=[kept], now=NOW)) == expected
+
+
+def test_whoever_waits_for_one_that_is_late_leaves_the_rest_to_short_jobs() -> None:
+    room = {GLOBAL: MANY, ("machine", "busy"): Room(0, 0, 1), ("vault", "v"): Room(1, 1, 1)}
+    late = {("machine", "busy"): [Holder(NOW - timedelta(minutes=9), 1)]}
+    kept = reserve([job("wide", machine="busy")], room=room, holders=late, now=NOW)
+    short, long = job("short", machine="m1", estimate=50), job("long", machine="m2", estimate=70)
+    for one, expected in ((long, []), (short, ["short"])):
+        assert names(choose([one], room=room, in_use={}, weights={}, reservations=kept, now=NOW)) == expected
+
+
+def test_a_slot_that_is_given_back_in_time_is_not_kept_empty() -> None:
+    """In a storm of restores a slot of the vault stood empty for each one that waited for its machine."""
+    room = {GLOBAL: MANY, ("machine", "busy"): Room(0, 0, 1), ("vault", "v"): Room(1, 1, 2)}
+    ends = [Holder(NOW + timedelta(minutes=4), 1)]
+    [kept] = reserve(
+        [job("next", machine="busy")], room=room, holders={("machine", "busy"): ends, ("vault", "v"): ends}, now=NOW
+    )
+    assert kept == Reservation("next", NOW + timedelta(minutes=4), {GLOBAL: 1})
+    other = job("other", machine="m1", estimate=900)
+    assert names(choose([other], room=room, in_use={}, weights={}, reservations=[kept], now=NOW)) == ["other"]
+
+
 def test_classes_are_ordered_and_priority_never_crosses_them() -> None:
     scheduled = [rank_of(JobKind.BACKUP, Trigger.SCHEDULE, priority=priority) for priority in (4, 0, -4)]
     order = [rank_of(JobKind.RESTORE, Trigger.DEMAND), rank_of(JobKind.BACKUP, Trigger.DEMAND), *scheduled]

@@ -8,6 +8,22 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from shared.contracts.collect import (
+    AskCondemned,
+    AskDoomedPoints,
+    AskUnsettled,
+    Condemn,
+    CondemnedPack,
+    CondemnedPacks,
+    Deleted,
+    Doom,
+    Doomed,
+    DoomedPoints,
+    Expired,
+    PointIds,
+    Settled,
+    UnsettledPoints,
+)
 from shared.contracts.work import Claim, Fence, Renew
 from shared.errors import SkyharborError
 from workers.session.tower import TowerClient
@@ -92,3 +108,29 @@ def test_a_tower_that_is_not_there_is_unreachable() -> None:
     client = TowerClient("http://127.0.0.1:1", "t")
     assert code_of(client) == "server-unreachable"
     client.close()
+
+
+def test_what_the_tower_says_to_a_collector_is_read_as_the_contract_has_it(
+    tower: TowerClient, answers: Answers
+) -> None:
+    answers.body = b'{"packs":[["packs/d/00/00",7,true,false]],"more":true}'
+    page = tower.condemned(AskCondemned(fence=FENCE))
+    assert page == CondemnedPacks(packs=(CondemnedPack("packs/d/00/00", 7, True, False),), more=True)
+    answers.body = b'{"packs":["packs/d/00/00"]}'
+    assert tower.doom(Doom(fence=FENCE, packs=("packs/d/00/00",))) == Doomed(packs=("packs/d/00/00",))
+    answers.body = b'{"points":[["m","i","p"],["m","i","q",true]],"waiting":2}'
+    points = (PointIds("m", "i", "p"), PointIds("m", "i", "q", fence=True))
+    assert tower.doom_points(AskDoomedPoints(fence=FENCE)) == DoomedPoints(points=points, waiting=2)
+    assert tower.unsettled(AskUnsettled(fence=FENCE)) == UnsettledPoints(points=points)
+
+
+def test_what_needs_no_answer_takes_any_body_of_a_success(tower: TowerClient, answers: Answers) -> None:
+    answers.body = b"{}"
+    tower.condemn(Condemn(fence=FENCE))
+    tower.deleted(Deleted(fence=FENCE, packs=()))
+    tower.expired(Expired(fence=FENCE, points=()))
+    tower.settled(Settled(fence=FENCE))
+    answers.status, answers.body = 409, b'{"code":"conflict","detail":"there is a point"}'
+    with pytest.raises(SkyharborError) as caught:
+        tower.settled(Settled(fence=FENCE, fenced=("p",)))
+    assert caught.value.code == "conflict"

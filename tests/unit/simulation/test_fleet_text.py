@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.domain.slots import Scope
-from orchestrator.simulation.fleet import Outage, Spread
+from orchestrator.simulation.fleet import Outage, Restores, Spread, Verifies
 from orchestrator.simulation.fleet_text import parse_fleet
 from shared.errors import SkyharborError
 from tests.unit.simulation.fleets import EASY, SMALL
@@ -23,6 +23,27 @@ def mistakes(document: str) -> list[tuple[int, str]]:
 def changed(old: str, new: str, document: str = EASY) -> str:
     assert document.count(old) == 1
     return document.replace(old, new)
+
+
+WISHES = """
+restores:
+  - {name: everyday, items: web, per_day: 12.5, share: {from: 1%, to: 10%}}
+  - {name: flood, vault: cellar, at: 50h, count: 20, within: 8h}
+verifies:
+  - {items: web, part: 10%, every: 7d, share: 5%}
+outages: [{what: workers/site, from: 1h, until: 2h}]
+"""
+
+
+def test_what_people_ask_for_is_read() -> None:
+    fleet = parse_fleet(EASY + WISHES)
+    assert fleet.restores == (
+        Restores(name="everyday", group="web", per_day=12.5, share=Spread(0.01, 0.1)),
+        Restores(name="flood", vault="cellar", at=50 * 3600, count=20, within=8 * 3600),
+    )
+    verifies = Verifies(name="verifies-1", group="web", part=0.1, every=7 * 86400, share=Spread(0.05, 0.05))
+    assert fleet.verifies == (verifies,)
+    assert fleet.outages == (Outage("workers/site", 3600, 7200),)
 
 
 def test_a_fleet_says_what_it_means() -> None:
@@ -70,6 +91,13 @@ def test_a_mistake_is_told_with_its_line(old: str, new: str, line: int, said: st
         ("outages: [{what: tower, from: 3h}]", "an outage is"),
         ("outages: [{what: tower, from: 3h, until: 2h}]", "until has to be later"),
         ("outages: [{what: oslo, from: 3h, until: 4h}]", "'oslo' cannot fail here"),
+        ("outages: [{what: workers/night, from: 3h, until: 4h}]", "there is no kind of workers 'night'"),
+        ("restores: [{name: all}]", "restores come per_day: N, or at: TIME"),
+        ("restores: [{per_day: 3, at: 2h, count: 4}]", "restores come per_day: N, or at: TIME"),
+        ("restores: [{items: db, per_day: 3}]", "there is no group of items 'db'"),
+        ("restores: [{name: a, per_day: 3}, {name: a, per_day: 4}]", "two kinds of restores named 'a'"),
+        ("verifies: [{part: 3%}]", "verifies need part:"),
+        ("verifies: [{part: 300%, every: 1d}]", "'300%' is not a share"),
         ("begin: maybe", "'maybe' is not one of empty, protected"),
         ("step: 0s", "a step is 1s to 60s"),
         ("days: 400", "between 1 and 366"),

@@ -1,0 +1,196 @@
+"""A granted unit beside a collector: what it asks the tower before it works, and a collection from end to end.
+
+The whole way of a worker, with a vault in a folder, a keyring and the tower in memory.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from shared.clock import SystemClock
+from shared.contracts.collect import GivenUp
+from shared.contracts.work import (
+    BackupDone,
+    BackupInstruction,
+    CollectDone,
+    CollectedMachine,
+    CollectInstruction,
+    Failed,
+    Fence,
+    FilesSource,
+    Granted,
+    Instruction,
+    ItemRef,
+    MachineRef,
+    Outcome,
+    ShardDone,
+    ShardInstruction,
+    VaultRef,
+)
+from shared.crypto.domain_keys import DomainKeys
+from shared.crypto.keyring import Keyring
+from shared.model.backup import BackupType
+from shared.storage.local import LocalStore
+from shared.vault import layout
+from shared.vault.layout import PointName
+from shared.vault.manifest import read_pack_list
+from shared.vault.vault import create_vault, open_vault
+from shared.vault.writer import PointWriter
+from tests.support.collecting_tower import CollectingTower
+from tests.support.uncontrolled import Uncontrolled
+from workers.crew.messages import BackupWork
+from workers.engine.crew import ReadingCrew, ReadingThreads
+from workers.engine.ports import CollectionDesk, Source
+from workers.engine.reading import FileReading
+from workers.engine.shard_messages import ShardOrder, open_report, seal_order
+from workers.engine.span import EVERYTHING
+from workers.session.throttles import Throttles
+from workers.sources.files import FilesAdapter
+from workers.tasks.flight import Hangar, Ties, fly
+
+DEK = b"d" * 32
+KEYS = DomainKeys.derive(DEK)
+
+
+class Worker:
+    """One worker with a keyring, and a tree to protect in a vault that is a folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.folder = str(root / "vault")
+        self.store = LocalStore.create(self.folder)
+        create_vault(self.store, name="v")
+        self.vault = open_vault(self.store)
+        self.ref = VaultRef(id=self.vault.id, name="v", url=f"file://{self.folder}")
+        self.tower = CollectingTower()
+        self.tree = root / "tree"
+        self.tree.mkdir()
+        (self.tree / "file").write_bytes(b"what is protected " * 1000)
+        keyring = Keyring(str(root / "keys"))
+        keyring.put("machine", DEK)
+
+        def muster(work: BackupWork, writer: PointWriter) -> ReadingCrew:
+            return ReadingThreads(FileReading(FilesAdapter(work.source), KEYS, writer, SystemClock()), count=1)
+
+        def open_source(source: FilesSource, leave_out: Sequence[str]) -> Source:
+            return FilesAdapter(source, leave_out=leave_out)
+
+        def no_writers(*_: object) -> object:
+            raise AssertionError("nothing is restored here")
+
+        self.hangar = Hangar(
+            keyring=keyring,
+            cache=str(root / "cache"),
+            open_source=open_source,
+            clock=SystemClock(),
+            muster_readers=muster,
+            muster_writers=no_writers,  # type: ignore[arg-type]
+            throttle=Throttles(str(root / "bandwidth"), clock=SystemClock()).of,
+        )
+
+    def instruction(self, point: str) -> BackupInstruction:
+        return BackupInstruction(
+            point_id=point,
+            machine=MachineRef(id="machine", name="m"),
+            item=ItemRef(id="item", name="i"),
+            vault=self.ref,
+            source=FilesSource(paths=(str(self.tree),)),
+            type=BackupType.FULL,
+        )
+
+    def collecting(self, *machines: str) -> CollectInstruction:
+        known = tuple(CollectedMachine(machine=MachineRef(id=one, name=one)) for one in machines)
+        return CollectInstruction(vault=self.ref, machines=known, again=True)
+
+    def fly(
+        self, instruction: Instruction, *, condemned: bool = False, unit: int = 0, desk: CollectionDesk | None = None
+    ) -> Outcome | None:
+        fence = Fence(job_id="job", unit=unit, epoch=1, claim_id="claim")
+        granted = Granted(
+            fence=fence,
+            attempt=1,
+            lease=30,
+            renew_every=10,
+            stop_after=20,
+            instruction=instruction,
+            condemned=condemned,
+        )
+        return fly(granted, Uncontrolled(), self.hangar, Ties(desk=desk or self.tower.desk()))
+
+    def packs_of(self, point: str) -> set[str]:
+        return {pack.name for pack in read_pack_list(self.vault, PointName("machine", "item", point), KEYS)}
+
+    def condemn(self, packs: set[str]) -> None:
+        self.tower.desk().condemn([GivenUp(name, 1) for name in packs], ())
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Worker:
+    worker = Worker(tmp_path)
+    assert isinstance(worker.fly(worker.instruction("point-1")), BackupDone)
+    return worker
+
+
+def test_a_backup_that_is_told_of_condemned_packs_does_not_rely_on_them(worker: Worker) -> None:
+    condemned = worker.packs_of("point-1")
+    worker.condemn(condemned)
+    done = worker.fly(worker.instruction("point-2"), condemned=True)
+    assert isinstance(done, BackupDone)
+    assert not worker.packs_of("point-2") & condemned
+
+
+def test_a_backup_that_is_told_of_none_does_not_ask(worker: Worker) -> None:
+    asked: list[str] = []
+    worker.tower.hook = asked.append
+    assert isinstance(worker.fly(worker.instruction("point-2")), BackupDone)
+    assert asked == []
+    assert worker.packs_of("point-2") & worker.packs_of("point-1")
+
+
+def test_a_backup_that_cannot_ask_has_not_begun(worker: Worker) -> None:
+    before = {info.name for info in worker.store.list()}
+    stale = worker.tower.desk()
+    worker.tower.desk()
+    assert worker.fly(worker.instruction("point-2"), condemned=True, desk=stale) is None
+    assert {info.name for info in worker.store.list()} == before
+
+
+def test_a_shard_that_is_told_of_condemned_packs_does_not_rely_on_them(worker: Worker) -> None:
+    condemned = worker.packs_of("point-1")
+    worker.condemn(condemned)
+    backup = worker.instruction("point-2")
+    fence = Fence(job_id="job", unit=1, epoch=1, claim_id="claim")
+    payload = seal_order(ShardOrder(backup=backup, span=EVERYTHING), keys=KEYS, fence=fence)
+    done = worker.fly(ShardInstruction(backup=backup, payload=payload), condemned=True, unit=1)
+    assert isinstance(done, ShardDone)
+    part = open_report(done.result, keys=KEYS, fence=fence).part
+    assert part.packs
+    assert not {pack.name for pack in part.packs} & condemned
+
+
+def test_a_collection_deletes_from_the_folder_what_nobody_needs(worker: Worker) -> None:
+    (worker.tree / "file").write_bytes(os.urandom(100_000))
+    assert isinstance(worker.fly(worker.instruction("point-2")), BackupDone)
+    only_first = worker.packs_of("point-1") - worker.packs_of("point-2")
+    worker.store.delete("points/machine/item/point-1")
+    done = worker.fly(worker.collecting("machine"))
+    assert isinstance(done, CollectDone)
+    assert (done.stats.packs_deleted, done.warnings) == (len(only_first), ())
+    assert {info.name for info in worker.store.list(layout.PACKS)} == worker.packs_of("point-2")
+
+
+def test_a_collection_without_any_key_fails_nothing_and_deletes_nothing(worker: Worker) -> None:
+    before = {info.name for info in worker.store.list()}
+    done = worker.fly(worker.collecting("stranger"))
+    assert isinstance(done, CollectDone)
+    assert [notice.code for notice in done.warnings] == ["key-missing", "machine-unknown"]
+    assert {info.name for info in worker.store.list()} == before
+
+
+def test_a_collection_in_another_vault_than_was_meant_fails(worker: Worker) -> None:
+    ref = VaultRef(id="0198f000-0000-7000-8000-000000000abc", name="v", url=worker.ref.url)
+    done = worker.fly(CollectInstruction(vault=ref, machines=()))
+    assert done == Failed(code="vault-swapped", message=done.message if isinstance(done, Failed) else "")
