@@ -16,7 +16,7 @@ from typing import Any, NoReturn, Self, cast
 
 from orchestrator.domain.admission import Candidate, Holder, Needs
 from orchestrator.domain.inventory import Named
-from orchestrator.domain.job_states import JobState
+from orchestrator.domain.job_states import JobState, PointState
 from orchestrator.domain.jobs import Ending, Job, NewJob
 from orchestrator.domain.policy import PolicySpec
 from orchestrator.domain.retry import FINISH_BY
@@ -155,6 +155,7 @@ class NewestPoint:
     item: Named
     machine: Named
     vault: Named
+    state: PointState = PointState.SEALED  # nothing expires in a simulation
 
 
 class MemoryPoints(_Absent):
@@ -166,10 +167,13 @@ class MemoryPoints(_Absent):
     def newest(self, item_id: str) -> NewestPoint | None:
         """Return the item's newest point."""
         item = self._world.items[item_id]
-        if item.newest_point_at is None:
-            return None
+        return None if item.newest_point_at is None else self.share(f"{item.id}@{item.newest_point_at:%Y%m%dT%H%M%S}")
+
+    def share(self, point_id: str) -> NewestPoint:
+        """Return a point by its id, which names its item."""
+        item = self._world.items[point_id.rpartition("@")[0]]
         named = (Named(name, name) for name in (item.id, item.machine_id, item.vault_id))
-        return NewestPoint(f"{item.id}@{item.newest_point_at:%Y%m%dT%H%M%S}", *named)
+        return NewestPoint(point_id, *named)
 
 
 class MemoryJobs(_Absent):
