@@ -172,8 +172,8 @@ class MemoryPoints(_Absent):
     def share(self, point_id: str) -> NewestPoint:
         """Return a point by its id, which names its item."""
         item = self._world.items[point_id.rpartition("@")[0]]
-        named = (Named(name, name) for name in (item.id, item.machine_id, item.vault_id))
-        return NewestPoint(point_id, *named)
+        named, machine, vault = (Named(name, name) for name in (item.id, item.machine_id, item.vault_id))
+        return NewestPoint(point_id, named, machine, vault)
 
 
 class MemoryJobs(_Absent):
