@@ -16,7 +16,7 @@ from typing import Any, NoReturn, Self, cast
 
 from orchestrator.domain.admission import Candidate, Holder, Needs
 from orchestrator.domain.inventory import AuditLine, Named
-from orchestrator.domain.job_states import JobState
+from orchestrator.domain.job_states import JobState, PointState
 from orchestrator.domain.jobs import Ending, Job, NewJob
 from orchestrator.domain.policy import PolicySpec
 from orchestrator.domain.retry import FINISH_BY
@@ -156,6 +156,7 @@ class NewestPoint:
     item: Named
     machine: Named
     vault: Named
+    state: PointState = PointState.SEALED  # nothing expires in a simulation
 
 
 class MemoryPoints(_Absent):
@@ -167,10 +168,13 @@ class MemoryPoints(_Absent):
     def newest(self, item_id: str) -> NewestPoint | None:
         """Return the item's newest point."""
         item = self._world.items[item_id]
-        if item.newest_point_at is None:
-            return None
-        named = (Named(name, name) for name in (item.id, item.machine_id, item.vault_id))
-        return NewestPoint(f"{item.id}@{item.newest_point_at:%Y%m%dT%H%M%S}", *named)
+        return None if item.newest_point_at is None else self.share(f"{item.id}@{item.newest_point_at:%Y%m%dT%H%M%S}")
+
+    def share(self, point_id: str) -> NewestPoint:
+        """Return a point by its id, which names its item."""
+        item = self._world.items[point_id.rpartition("@")[0]]
+        named, machine, vault = (Named(name, name) for name in (item.id, item.machine_id, item.vault_id))
+        return NewestPoint(point_id, named, machine, vault)
 
 
 class MemoryJobs(_Absent):

@@ -215,7 +215,7 @@ def test_a_frozen_process_is_not_healthy_and_is_again_when_it_goes_on(served: Se
     for name in names:
         wait_for(lambda name=name: health(served, name) == (0, "healthy"), f"{name} to be healthy again", seconds=40)  # type: ignore[misc]
     assert said == {
-        "loops-1": "hangs: dispatcher, leader, planner, relay, rescuer, sweeper",
+        "loops-1": "hangs: dispatcher, expirer, leader, planner, relay, rescuer, sweeper",
         "auditor-1": "hangs: auditor",
         "worker-1": "hangs: idle poll, lease keeper" if "idle" in said["worker-1"] else "hangs: lease keeper",
     }

@@ -57,7 +57,7 @@ def apply(
         session.out.document(done)
         return
     for one in done["items"]:
-        session.out.text(f"{one['item']}: {formats.count(len(one['points']))} points expire")
+        session.out.text(f"{one['item']}: points that expire: {formats.count(len(one['points']))}")
     if not done["items"]:
         session.out.text("every point is kept")
 
@@ -72,11 +72,11 @@ def _ask(session: Session, going: list[Mapping[str, Any]]) -> None:
     if not sys.stdin.isatty() or session.out.json:
         raise SkyharborError(
             "bad-request",
-            f"{len(going)} points would expire and nobody can be asked",
+            f"points that would expire: {len(going)}, and nobody can be asked",
             hint="Look with 'skyharbor retention plan', then say --yes.",
         )
     _table(session.out, going)
-    if not typer.confirm(f"Let {len(going)} points expire?", err=True):
+    if not typer.confirm(f"Points that would expire: {len(going)}. Let them?", err=True):
         raise typer.Abort
 
 

@@ -61,7 +61,7 @@ def test_nothing_expires_unasked(planned: World, monkeypatch: pytest.MonkeyPatch
     assert planned.run("retention", "apply", "--item", "etc").code == 2
     assert planned.server.seen("POST /retention/apply") == []
     ran = planned.run("retention", "apply", "--item", "etc", "--yes")
-    assert (ran.code, ran.out) == (0, "etc: 1 points expire\n")
+    assert (ran.code, ran.out) == (0, "etc: points that expire: 1\n")
     assert [request.body for request in planned.server.seen("POST /retention/apply")] == [{"item": "etc"}]
 
 
