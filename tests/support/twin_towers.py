@@ -243,7 +243,14 @@ class TwinTowers:
     # what can be seen
 
     def reasons(self) -> tuple[Mapping[object, int], Mapping[object, int]]:
-        """Return how many jobs wait for what: as the database's tower says, and as the simulator counts it."""
+        """Return how many jobs wait for what: as the database's tower says, and as the simulator counts it.
+
+        The dispatcher admits before it explains, and who admits counts first what was given back.
+        """
+        with self.plane.uow() as uow:
+            assert uow.admission.enter()
+            uow.admission.count_returns()
+            uow.commit()
         with self.plane.uow() as uow:
             explain_waits(uow)
         rows = self.plane.sql(
