@@ -20,7 +20,7 @@ from orchestrator.use_cases.request_collect import request_collect
 from orchestrator.use_cases.request_restore import request_restore
 from orchestrator.use_cases.request_verify import request_verify
 from orchestrator.use_cases.rescue import rescue
-from shared.contracts.work import BackupInstruction, Failed, Granted, VerifyDone
+from shared.contracts.work import BackupInstruction, Doorbell, Failed, Granted, VerifyDone
 from shared.errors import SkyharborError
 from shared.model.backup import BackupType, JobKind, VerifyStats
 from tests.support.collecting import Collector, collector, expire, generation
@@ -374,6 +374,23 @@ def test_a_claim_that_waited_for_a_condemnation_knows_it(plane: ControlPlane) ->
     assert granted.condemned
     assert plane.sql("SELECT generation FROM unit WHERE job_id = :id", id=granted.fence.job_id) == [(2,)]
     assert collect.doom("a") == ("a",)
+
+
+def test_a_claim_that_waits_for_its_job_does_not_hold_up_a_condemnation(plane: ControlPlane) -> None:
+    collect = collector(plane)
+    job = plane.backup()
+    plane.admit()
+    doorbell = Doorbell(job_id=job.id, epoch=plane.job(job.id).epoch, unit=0)
+    with ThreadPoolExecutor(1) as pool, plane.uow() as uow:
+        uow.jobs.lock(job.id)
+        waiting = pool.submit(plane.claim, doorbell)
+        waits_for_a_lock(plane)
+        collect.condemn("a")
+        uow.commit()
+        granted = waiting.result(timeout=10)
+    assert granted is not None
+    assert granted.condemned
+    assert plane.sql("SELECT generation FROM unit WHERE job_id = :id", id=job.id) == [(2,)]
 
 
 def test_two_claims_of_one_vault_do_not_wait_for_each_other(plane: ControlPlane) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import text
 
+from orchestrator.domain.inventory import AuditLine
 from orchestrator.domain.job_states import JobState
 from orchestrator.use_cases.audit_log import check_audit, count_unsealed, list_audit, seal_audit
 from orchestrator.use_cases.slots import get_slots, remove_slots
@@ -53,6 +54,19 @@ def test_whoever_tells_a_line_waits_for_nobody_who_has_not_committed_his(plane: 
         assert actions(plane) == ["vault.create"]
         slow.commit()
     assert actions(plane) == ["vault.create", "slow"]
+
+
+def test_lines_that_are_told_together_are_of_one_moment_and_keep_their_order(plane: ControlPlane) -> None:
+    lines = [AuditLine("test", "told", str(number), {"number": number}) for number in range(300)]
+    with plane.uow() as uow:
+        uow.audit.append_all(lines)
+        uow.audit.append_all([])
+        uow.commit()
+    with plane.uow() as uow:
+        assert check_audit(uow) is None
+        told = list_audit(uow, limit=500)
+    assert [AuditLine(line.actor, line.action, line.target, line.detail) for line in told] == lines
+    assert len({line.at for line in told}) == 1
 
 
 def test_a_line_whose_transaction_is_undone_is_told_by_nobody(plane: ControlPlane) -> None:

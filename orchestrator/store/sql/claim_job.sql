@@ -49,7 +49,8 @@ WITH me AS MATERIALIZED (
     INSERT INTO audit_unsealed (actor, action, target, detail)
     SELECT 'worker:' || :worker, 'job.claim', id, jsonb_build_object('attempt', attempt, 'epoch', epoch) FROM taken
 )
-SELECT taken.*, coalesce(i.name, '') AS item, v.name AS vault, coalesce(current.condemned, false) AS condemned, CAST(:worker AS text) AS worker, NULL AS progress, me.name IS NOT NULL AS known,
+SELECT taken.*, coalesce(i.name, '') AS item, v.name AS vault, coalesce(current.condemned, false) AS condemned,
+       CAST(:worker AS text) AS worker, NULL AS progress, me.name IS NOT NULL AS known,
        (SELECT count(*) FROM worker w
         WHERE w.name <> :worker AND w.last_seen_at > clock_timestamp() - make_interval(secs => :lease)) AS helpers
 FROM (SELECT 1) one
