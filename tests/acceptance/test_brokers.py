@@ -256,6 +256,10 @@ def answers_of_the_api(served: Served) -> dict[str, bytes]:
 
 def test_no_page_no_answer_and_no_log_tells_a_secret(fleet: Fleet, broker: Broker, tmp_path: Path) -> None:
     served = served_of(fleet)
+    served.extra["SKYHARBOR_TASK_EVENTS"] = "1"  # Flower shall know all that it can
+    for name in ("loops-1", "worker-1"):
+        served.stop(name)
+        served.start(name)
     tree = make_tree(tmp_path / "src", files=4)
     (tree / "secret.txt").write_text(MARKER)
     fleet.protect("data", tree)
