@@ -63,6 +63,8 @@ def _rows(stack: Stack, folder: Path) -> Iterator[Measured]:
     for name, seconds in _cpu(stack).items():
         yield Measured(f"CPU time of a job: {name}", (seconds - used[name]) * 1000 / BUSY_JOBS, "ms")
     calm, flushed = (_drained(stack, points, flush=flush) for flush in (False, True))
+    # Without those who ask: they are on the same cores, and the API is busy with them.
+    yield Measured(f"{BUSY_JOBS} jobs that were accepted before, to completed", BUSY_JOBS / calm, "jobs/s")
     yield Measured(f"added by a flush of the broker, {BUSY_JOBS} jobs queued", flushed - calm, "s", at_most=30)
     yield Measured("control plane's memory (api + loops)", _memory(stack) / (1 << 20), "MiB", at_most=400)
 
