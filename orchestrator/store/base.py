@@ -1,8 +1,7 @@
 """What all row classes share: the open connection and three ways to run a statement.
 
 Rule of the file: statements come from ``sql/<name>.sql`` or are short reads written beside their use; parameters
-are bound,
-never pasted.
+are bound, never pasted.
 """
 
 from __future__ import annotations

@@ -17,11 +17,6 @@ from shared.errors import SkyharborError
 class CollectingRows(Rows):
     """What of vaults is on its way out."""
 
-    def oldest_writer(self, vault_id: str) -> int | None:
-        """Return the generation of the oldest writer."""
-        row = self._one(statement("oldest_writer"), vault_id=vault_id)
-        return None if row is None else row["generation"]
-
     def ripe_through(self, vault_id: str) -> int:
         """Return the oldest writer's generation or, without any, the present one."""
         row = self._one(statement("oldest_writer"), vault_id=vault_id)
@@ -263,7 +258,7 @@ class CollectingRows(Rows):
             condemned=Amount(row["condemned_packs"], row["condemned_bytes"]),
             doomed=Amount(row["doomed_packs"], int(row["doomed_bytes"])),
             unsettled=row["unsettled"],
-            oldest_writer=self.oldest_writer(vault_id),
+            oldest_writer=self._oldest_writer(vault_id),
             last=_last(row),
         )
 
@@ -286,6 +281,11 @@ class CollectingRows(Rows):
             packs=packs,
             bytes=size,
         )
+
+    def _oldest_writer(self, vault_id: str) -> int | None:
+        """Return the generation of the oldest writer."""
+        row = self._one(statement("oldest_writer"), vault_id=vault_id)
+        return None if row is None else row["generation"]
 
 
 def _amount(rows: Iterable[RowMapping]) -> Amount:

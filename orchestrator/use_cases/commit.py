@@ -15,8 +15,7 @@ def commit(uow: UnitOfWork, *, message: Commit) -> None:
     """Move the job to committing and renew the lease. Idempotent.
 
     ``stale-claim`` when the fence is not current; ``cancelled`` (same status) when a person has asked to stop: the
-    worker
-    seals nothing and reports ``Cancelled``.
+    worker seals nothing and reports ``Cancelled``.
     """
     if message.fence.unit != 0:
         raise SkyharborError("stale-claim", "only the lead of a job seals its point")

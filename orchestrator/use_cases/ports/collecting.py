@@ -44,17 +44,11 @@ class Retention(Protocol):
 class Collecting(Protocol):
     """A vault's generation, its condemned packs, and its points on their way out."""
 
-    def oldest_writer(self, vault_id: str) -> int | None:
-        """Return the generation of the oldest backup that may rely on, or seal, what it knew; None without any.
-
-        Those that had leave to seal and ended without a point count until they are settled.
-        """
-        ...
-
     def ripe_through(self, vault_id: str) -> int:
         """Return the newest generation at which something may have been given up that can go now.
 
-        That of the oldest writer or, without any, the present one: what is given up after this look waits for the next.
+        That of the oldest backup that may rely on, or seal, what it knew (one that had leave to seal and ended without
+        a point counts until it is settled) or, without any, the present one: what is given up after this look waits.
         """
         ...
 
