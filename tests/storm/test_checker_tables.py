@@ -342,6 +342,20 @@ def test_anything_that_a_stale_message_changes_is_found(tower: Tower, statement:
     assert len(changed(before, after, "complete")) == 1
 
 
+def test_a_point_that_retention_lets_go_meanwhile_is_not_the_messages_doing(tower: Tower) -> None:
+    job = tower.completed
+    with look(tower.dsn) as db:
+        before = picture(db, job)
+    tower.plant(
+        "UPDATE recovery_point SET state = 'expiring', expiring_at = clock_timestamp(), expiring_generation = 1,"
+        f" expiry_reason = 'no rule keeps it' WHERE job_id = '{job}'"
+    )
+    with look(tower.dsn) as db:
+        after = picture(db, job)
+    assert after["recovery_point"]
+    assert changed(before, after, "complete") == []
+
+
 def test_a_short_canary_is_refused() -> None:
     with pytest.raises(AssertionError):
         Canaries({"short": b"tiny"})
