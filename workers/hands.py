@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from shared.contracts.work import FilesSource
+from shared.contracts.sources import FilesSource
 from shared.telemetry.logging import configure_logging
 from workers.crew.hand import serve
 from workers.engine.ports import Source

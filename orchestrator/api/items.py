@@ -25,7 +25,7 @@ from orchestrator.use_cases.items import (
     with_next_fires,
 )
 from orchestrator.use_cases.ports import UnitOfWork
-from shared.contracts.work import ExcludeRules
+from shared.contracts.sources import ExcludeRules
 from shared.model.backup import BackupType
 
 routes = APIRouter(tags=["items"])

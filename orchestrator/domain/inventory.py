@@ -11,7 +11,7 @@ from datetime import datetime
 
 from orchestrator.domain.job_states import PointState
 from orchestrator.domain.policy import RetentionSpec
-from shared.contracts.work import ExcludeRules
+from shared.contracts.sources import ExcludeRules
 from shared.model.backup import BackupType
 from shared.model.bandwidth import UNLIMITED, BandwidthPlan
 

@@ -15,7 +15,7 @@ from orchestrator.domain.paging import Page, PageRequest, decode_cursor
 from orchestrator.domain.policy import RetentionSpec
 from orchestrator.store.base import RowMapping, Rows, inline, statement, to_json
 from orchestrator.store.paging import cut
-from shared.contracts.work import ExcludeRules
+from shared.contracts.sources import ExcludeRules
 from shared.errors import SkyharborError
 from shared.model.backup import BackupType
 

@@ -12,13 +12,13 @@ from orchestrator.domain.inventory import RecoveryPoint, Vault
 from orchestrator.domain.jobs import Job
 from orchestrator.domain.work import LEASE_SECONDS, RENEW_EVERY_SECONDS, STOP_AFTER_SECONDS
 from orchestrator.use_cases.ports import UnitOfWork
+from shared.contracts.sources import FilesSource
 from shared.contracts.work import (
     BackupInstruction,
     Claim,
     CollectedMachine,
     CollectInstruction,
     Fence,
-    FilesSource,
     Granted,
     Instruction,
     ItemRef,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from shared.contracts.work import FilesSource
+from shared.contracts.sources import FilesSource
 
 
 class SurveyQuestion(msgspec.Struct, frozen=True, kw_only=True):

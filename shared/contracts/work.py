@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import msgspec
 
+from shared.contracts.sources import SourceSpec
 from shared.model.backup import (
     BackupStats,
     BackupType,
@@ -75,27 +76,6 @@ class ItemRef(msgspec.Struct, frozen=True, kw_only=True):
     name: str
 
 
-class ExcludeRules(msgspec.Struct, frozen=True, kw_only=True):
-    """What is left out for what it is, whatever it is called; ``workers.sources.rules`` says what each rule means.
-
-    ``if_present`` are plain file names, ``larger_than`` is in bytes. The defaults leave nothing out.
-    """
-
-    caches: bool = False
-    if_present: tuple[str, ...] = ()
-    nodump: bool = False
-    larger_than: int | None = None
-    one_file_system: bool = False
-
-
-class FilesSource(msgspec.Struct, frozen=True, kw_only=True, tag="files", tag_field="workload"):
-    """Paths on the machine: absolute, no trailing slash. Excludes are glob patterns (see the files source)."""
-
-    paths: tuple[str, ...]
-    excludes: tuple[str, ...] = ()
-    rules: ExcludeRules = ExcludeRules()
-
-
 class BackupInstruction(msgspec.Struct, frozen=True, kw_only=True, tag="backup", tag_field="kind"):
     """Make one recovery point.
 
@@ -108,7 +88,7 @@ class BackupInstruction(msgspec.Struct, frozen=True, kw_only=True, tag="backup",
     machine: MachineRef
     item: ItemRef
     vault: VaultRef
-    source: FilesSource
+    source: SourceSpec
     type: BackupType
     reference: str | None = None
     policy_version: str | None = None
@@ -127,13 +107,17 @@ class PointRef(msgspec.Struct, frozen=True, kw_only=True):
 class RestoreInstruction(msgspec.Struct, frozen=True, kw_only=True, tag="restore", tag_field="kind"):
     """Bring a point back. Empty ``paths`` means everything; paths are as they were on the source, absolute.
 
-    Every entry lands at ``target`` joined with its original absolute path.
+    Every entry of a tree of files lands at ``target`` joined with its original absolute path; what other workloads make
+    of the target is their lander's. ``source`` is the item's description as it is now, where it still has one:
+    ``target`` may be the URL of the share itself. ``options`` are the workload's own, such as ``format`` or ``until``.
     """
 
     point: PointRef
     target: str
     paths: tuple[str, ...] = ()
     conflict: ConflictRule = ConflictRule.SKIP
+    source: SourceSpec | None = None
+    options: dict[str, str] = {}
 
 
 class VerifyInstruction(msgspec.Struct, frozen=True, kw_only=True, tag="verify", tag_field="kind"):

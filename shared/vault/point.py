@@ -17,7 +17,8 @@ class PointBody(msgspec.Struct, frozen=True, kw_only=True):
     ``chunks_new`` and ``chunks_reused`` with what it really did (the manifest's own size cannot be inside itself
     and is left out). ``files`` and ``bytes`` count everything in the point, whatever was transferred. Times are
     RFC 3339 in UTC. ``users`` and ``groups`` give the names that the source had for the numeric owners in its entries,
-    as far as it had any: text of the number to name.
+    as far as it had any: text of the number to name. ``workload`` says what the tree is of, and ``state`` is what the
+    source's next session has to know about this point (decision 14).
     """
 
     machine_name: str
@@ -37,6 +38,8 @@ class PointBody(msgspec.Struct, frozen=True, kw_only=True):
     policy_version: str | None = None
     users: dict[str, str] = {}
     groups: dict[str, str] = {}
+    workload: str = "files"
+    state: dict[str, str] = {}
 
 
 class Sealed(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,7 +14,8 @@ import time
 from pathlib import Path
 
 from shared.clock import SystemClock
-from shared.contracts.work import BackupInstruction, Fence, FilesSource, ItemRef, MachineRef, VaultRef
+from shared.contracts.sources import FilesSource
+from shared.contracts.work import BackupInstruction, Fence, ItemRef, MachineRef, VaultRef
 from shared.crypto.domain_keys import DomainKeys, new_dek
 from shared.model.backup import BackupType
 from shared.model.ids import new_id

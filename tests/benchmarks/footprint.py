@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from shared.clock import SystemClock
-from shared.contracts.work import FilesSource
+from shared.contracts.sources import FilesSource
 from shared.storage.open import create_store
 from tests.benchmarks.measure import stored
 from tests.unit.engine.rig import Rig

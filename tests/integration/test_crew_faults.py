@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.contracts.work import FilesSource
+from shared.contracts.sources import FilesSource
 from shared.errors import REGISTRY, SkyharborError
 from shared.model.backup import ConflictRule
 from shared.vault.entry import EntryKind

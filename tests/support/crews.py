@@ -11,7 +11,7 @@ import threading
 from contextlib import contextmanager
 
 from shared.clock import SystemClock
-from shared.contracts.work import FilesSource
+from shared.contracts.sources import FilesSource
 from shared.crypto.domain_keys import DomainKeys
 from shared.model.backup import ConflictRule
 from shared.model.bandwidth import BandwidthPlan

@@ -25,7 +25,7 @@ import msgspec
 from typing_extensions import Buffer
 
 from shared.clock import SystemClock
-from shared.contracts.work import FilesSource
+from shared.contracts.sources import FilesSource
 from shared.crypto.domain_keys import DomainKeys
 from shared.errors import SkyharborError
 from shared.storage.throttle import Throttle

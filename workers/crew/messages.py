@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from shared.contracts.work import FilesSource
+from shared.contracts.sources import FilesSource
 from shared.model.backup import ConflictRule, Notice
 from shared.model.bandwidth import BandwidthPlan
 from shared.vault.entry import Entry

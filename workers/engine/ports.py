@@ -5,14 +5,17 @@ Rule of the file: Protocols and the values that cross them; no behaviour.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum, StrEnum
 from typing import NamedTuple, Protocol
 
 from shared.contracts.collect import CondemnedPacks, DoomedPoints, GivenUp, UnsettledPoints
+from shared.contracts.sources import SourceSpec
 from shared.contracts.work import Progress, Shards
 from shared.model.backup import Notice
 from shared.vault.entry import Entry
+from shared.vault.point import PointBody
+from shared.vault.reader import PointReader
 from workers.engine.span import EVERYTHING, Span
 
 
@@ -119,6 +122,14 @@ class OpenedFile(Protocol):
     entry: Entry
     """The file as it was at the last ``look``, with its xattrs and flags; never with content."""
 
+    def changes(self) -> list[tuple[int, int]] | None:
+        """Return the (offset, length) of what can differ from the session's reference, in order; None: anything.
+
+        Only for sources that are cut into blocks: offsets and lengths are multiples of the source's ``block``, but for
+        the end of the file. ``data`` and ``next_data`` then tell only of what is inside of these ranges.
+        """
+        ...
+
     def look(self) -> bool:
         """Look at the attributes again and return whether nothing has changed since the last look."""
         ...
@@ -153,7 +164,12 @@ class Haste(Enum):
 
 
 class Source(Protocol):
-    """What is protected, as a tree of entries."""
+    """What is protected, as a tree of entries that may be read at will."""
+
+    @property
+    def block(self) -> int:
+        """Into how large pieces files are cut, from the first byte on; 0: by content. Bytes, a power of two."""
+        ...
 
     @property
     def excluded(self) -> int:
@@ -195,6 +211,109 @@ class Source(Protocol):
     def names_of_owners(self, uids: Iterable[int], gids: Iterable[int]) -> tuple[dict[str, str], dict[str, str]]:
         """Return the names of users and groups where the source has any, by the decimal text of their number."""
         ...
+
+
+class Pushed(Protocol):
+    """A node that a stream brings. Its content must be read, or left, before the next one is asked for."""
+
+    entry: Entry
+    """The node without content and size: the engine fills these in as they come. Files only have content."""
+
+    def read_into(self, buffer: memoryview) -> int:
+        """Fill the beginning of ``buffer`` and return how many bytes came; 0 at the end of the node."""
+        ...
+
+
+class Kept(NamedTuple):
+    """Everything that the reference has at or below this path is in the new point as it is there."""
+
+    under: bytes
+
+
+class StreamSource(Protocol):
+    """What is protected, as its server sends it: once, in whatever order, every path at most once."""
+
+    def stream(self, reference: PointReader | None) -> Iterator[Pushed | Kept | Notice]:
+        """Yield all nodes. Raises ``source-failed`` when the stream breaks off: then there is no point. One thread.
+
+        ``reference`` is the point to compare with; ``Kept`` is only for those that are given one.
+        """
+        ...
+
+
+class Session(Protocol):
+    """The hold of one backup on its source: a point in time, from its beginning until it is let go of.
+
+    Held by the lead, used by one thread. Whatever it leaves in the source is undone by ``close``, by the guard when the
+    worker dies, and by the item's next session when the machine did (decision 14).
+    """
+
+    @property
+    def reading(self) -> bytes | StreamSource:
+        """How the source is read: a description by which hands and shards open a ``Source``, or a stream."""
+        ...
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """What is protected, as paths of the tree: absolute, for people and for telling blindness from trouble."""
+        ...
+
+    @property
+    def state(self) -> Mapping[str, str]:
+        """What the item's next session has to know about the point; asked right before it is sealed."""
+        ...
+
+    def notices(self) -> Sequence[Notice]:
+        """Return what has to be said of the session as a whole, so far; asked right before the point is sealed."""
+        ...
+
+    def confirm(self) -> None:
+        """Raise ``source-failed`` unless all that was read is of one point in time. Asked right before sealing."""
+        ...
+
+    def sealed(self) -> None:
+        """Take note that the point exists. Failing here takes nothing from the point: say so in the log only."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the source; without ``sealed`` as if nothing had ever begun. Idempotent; never raises."""
+        ...
+
+
+class Guard(Protocol):
+    """Undoes what a dead worker has left behind: a process of its own, which outlives the worker (decision 14).
+
+    Kinds of deeds are registered in ``workers.guard``. A deed must be safe to do twice, and when there is nothing to undo.
+    """
+
+    def arm(self, kind: str, details: Mapping[str, str], *, within: float | None = None) -> int:
+        """Have a deed done when this worker dies, or after so many seconds; told before anything is made.
+
+        Returns its number. The guard has it when this returns.
+        """
+        ...
+
+    def disarm(self, number: int) -> None:
+        """Nothing is left to undo. Idempotent."""
+        ...
+
+
+class SessionOrder(NamedTuple):
+    """What a session is opened for.
+
+    ``reference`` is the point to compare with: what it says about itself, its ``state`` above all; None for a full.
+    ``leave_out`` are absolute folders that must never be entered. ``folder`` is one of this worker for what has to be
+    kept between the item's backups, and may be lost: it exists. ``check`` raises ``Stop`` when the unit must end.
+    """
+
+    spec: SourceSpec
+    item_id: str
+    point_id: str
+    reference: PointBody | None
+    leave_out: Sequence[str]
+    folder: str
+    guard: Guard
+    check: Callable[[], None]
 
 
 class Leg(NamedTuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 
-from shared.contracts.work import FilesSource
+from shared.contracts.sources import FilesSource
 from shared.model.backup import Notice
 from shared.vault.entry import Entry
 from workers.engine.notices import shown, unreadable

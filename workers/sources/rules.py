@@ -31,7 +31,7 @@ import stat
 from bisect import bisect_left
 from collections.abc import Sequence
 
-from shared.contracts.work import FilesSource
+from shared.contracts.sources import FilesSource
 from shared.vault.node_flags import NodeFlag
 from workers.engine.node_flags import read_flags
 from workers.engine.notices import unreadable

@@ -15,12 +15,12 @@ from typing import assert_never
 import structlog
 
 from shared.clock import Clock
+from shared.contracts.sources import FilesSource
 from shared.contracts.work import (
     BackupInstruction,
     Cancelled,
     CollectInstruction,
     Failed,
-    FilesSource,
     Granted,
     Outcome,
     PointRef,

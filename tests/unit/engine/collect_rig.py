@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from shared.clock import SystemClock
+from shared.contracts.sources import FilesSource
 from shared.contracts.work import (
     BackupDone,
     BackupInstruction,
@@ -12,7 +13,6 @@ from shared.contracts.work import (
     CollectedMachine,
     CollectInstruction,
     Fence,
-    FilesSource,
     ItemRef,
     MachineRef,
     VaultRef,

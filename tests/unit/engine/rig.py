@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from shared.clock import SystemClock
+from shared.contracts.sources import ExcludeRules, FilesSource
 from shared.contracts.work import (
     BackupDone,
     BackupInstruction,
-    ExcludeRules,
     Fence,
-    FilesSource,
     ItemRef,
     MachineRef,
     Progress,

@@ -7,8 +7,8 @@ import sysconfig
 import pytest
 
 from shared.clock import SystemClock
+from shared.contracts.sources import ExcludeRules, FilesSource
 from shared.contracts.survey import SurveyQuestion
-from shared.contracts.work import ExcludeRules, FilesSource
 from shared.errors import SkyharborError
 from tests.support.trees import Node, plant
 from tests.unit.engine.rig import Rig

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from shared.contracts.work import FilesSource
+from shared.contracts.sources import FilesSource
 from shared.model.backup import ConflictRule
 from tests.support.compare import differences
 from tests.support.trees import Node, plant, settle

@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from shared.contracts.work import BackupInstruction, FilesSource, ItemRef, MachineRef, VaultRef
+from shared.contracts.sources import FilesSource
+from shared.contracts.work import BackupInstruction, ItemRef, MachineRef, VaultRef
 from shared.errors import SkyharborError
 from shared.model.backup import BackupType
 from shared.model.ids import new_id

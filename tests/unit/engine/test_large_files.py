@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from shared.clock import SystemClock
-from shared.contracts.work import FilesSource
+from shared.contracts.sources import FilesSource
 from shared.crypto.domain_keys import DomainKeys
 from tests.support.crews import scanned
 from tests.support.trees import Node, plant

@@ -6,7 +6,8 @@ import random
 import msgspec
 import pytest
 
-from shared.contracts.work import ExcludeRules, Fence, FilesSource
+from shared.contracts.sources import ExcludeRules, FilesSource
+from shared.contracts.work import Fence
 from shared.errors import SkyharborError
 from shared.model.backup import BackupType, Notice
 from tests.support.compare import differences

@@ -8,7 +8,7 @@ import tempfile
 
 import pytest
 
-from shared.contracts.work import FilesSource
+from shared.contracts.sources import FilesSource
 from shared.errors import SkyharborError
 from tests.support.trees import Node, nasty, plant
 from tests.unit.engine.rig import Recorder, Rig

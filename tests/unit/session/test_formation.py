@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
+from shared.contracts.sources import FilesSource
 from shared.contracts.work import (
     BackupInstruction,
     Claim,
     Fence,
-    FilesSource,
     Granted,
     Outcome,
     Renewed,

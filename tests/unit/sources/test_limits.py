@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from shared.contracts.work import FilesSource
+from shared.contracts.sources import FilesSource
 from shared.errors import SkyharborError
 from shared.model.backup import Notice
 from tests.support.trees import Node, plant

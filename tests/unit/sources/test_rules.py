@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from shared.contracts.work import ExcludeRules, FilesSource
+from shared.contracts.sources import ExcludeRules, FilesSource
 from shared.errors import SkyharborError
 from shared.model.backup import Notice
 from tests.support.trees import IS_ROOT, Node, plant, settle

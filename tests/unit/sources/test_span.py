@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from shared.contracts.work import FilesSource
+from shared.contracts.sources import FilesSource
 from shared.model.backup import Notice
 from shared.vault.entry import sort_key
 from tests.support.trees import IS_ROOT, Node, nasty, plant

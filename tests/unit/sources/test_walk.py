@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from shared.contracts.work import FilesSource
+from shared.contracts.sources import FilesSource
 from shared.errors import SkyharborError
 from shared.model.backup import Notice
 from shared.vault.entry import sort_key

@@ -13,6 +13,7 @@ import pytest
 
 from shared.clock import SystemClock
 from shared.contracts.collect import GivenUp
+from shared.contracts.sources import FilesSource
 from shared.contracts.work import (
     BackupDone,
     BackupInstruction,
@@ -21,7 +22,6 @@ from shared.contracts.work import (
     CollectInstruction,
     Failed,
     Fence,
-    FilesSource,
     Granted,
     Instruction,
     ItemRef,
