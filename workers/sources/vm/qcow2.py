@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 from array import array
 from typing import Final
 
@@ -159,5 +160,6 @@ def _refcounts_for(clusters: int) -> tuple[int, int]:
 
 def _big_endian(values: array[int]) -> bytes:
     turned = array(values.typecode, values)
-    turned.byteswap()
+    if sys.byteorder == "little":
+        turned.byteswap()
     return turned.tobytes()

@@ -106,7 +106,7 @@ class RunningSession:
         self._arm_release(bitmaps=())
 
     def sealed(self) -> None:
-        """Take note of the point: ``close`` leaves its bitmap, and removes those that no backup will ask for any more."""
+        """Take note of the point: ``close`` leaves its bitmap, and removes those that nobody will ask for any more."""
         self._sealed = True
 
     def close(self) -> None:
