@@ -11,9 +11,9 @@ from shared.contracts.sources import VmSource
 from shared.model.backup import BackupType
 from shared.vault.entry import Entry
 from shared.vault.point import PointBody
-from workers.engine.ports import Found, Session, SessionOrder
+from workers.engine.ports import Found, Session, SessionOrder, Source
 from workers.engine.seen import entry_of
-from workers.sources.vm.adapter import VmAdapter
+from workers.sources.opening import open_source
 from workers.sources.vm.release import DEEDS
 
 
@@ -79,7 +79,7 @@ def body_of(session: Session) -> PointBody:
     )
 
 
-def entries_of(source: VmAdapter) -> dict[str, Entry]:
+def entries_of(source: Source) -> dict[str, Entry]:
     found = [one for one in source.scan() if isinstance(one, Found)]
     return {
         path.decode(): entry_of(path, info) for one in found for path, info in zip(one.paths, one.stats, strict=True)
@@ -89,12 +89,12 @@ def entries_of(source: VmAdapter) -> dict[str, Entry]:
 def pull(session: Session, copies: Mapping[str, str]) -> int:
     """Bring copies of disks (name to path) up to the session's point; return how many bytes were read for that."""
     assert isinstance(session.reading, bytes)
-    source = VmAdapter(session.reading)
+    source = open_source(session.reading)
     entries = entries_of(source)
     return sum(_pull(source, entries[name], path) for name, path in copies.items())
 
 
-def _pull(source: VmAdapter, entry: Entry, path: str) -> int:
+def _pull(source: Source, entry: Entry, path: str) -> int:
     read = 0
     opened = source.open(entry)
     fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)

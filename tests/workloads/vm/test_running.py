@@ -3,12 +3,14 @@
 import json
 import os
 
+import msgspec
 import pytest
 
 from shared.contracts.sources import VmSource
 from shared.errors import SkyharborError
 from tests.workloads.vm.guest import Guest, make_image, need, short_folder
 from tests.workloads.vm.rig import Watch, body_of, order, pull, same
+from workers.sources.vm.description import VmReading
 from workers.sources.vm.nbd import NbdClient
 from workers.sources.vm.running import RunningSession
 from workers.sources.vm.wire import Address
@@ -276,9 +278,7 @@ def test_a_raw_disk_has_its_bitmap_for_as_long_as_the_guest_runs(folder):
 
 def test_the_papers_say_what_the_disks_were(guest):
     session = opened(guest, "p1")
-    from workers.sources.vm.description import decode
-
-    papers = json.loads(decode(session.reading).files[0].content)
+    papers = json.loads(msgspec.msgpack.decode(session.reading, type=VmReading).files[0].content)
     session.close()
     assert papers["disks"] == [
         {

@@ -17,7 +17,7 @@ from workers.engine.ports import Found, Haste, OpenedFile, Survey, Unreadable
 from workers.engine.seen import entry_of
 from workers.engine.span import EVERYTHING, Span
 from workers.sources.vm.connections import Connections
-from workers.sources.vm.description import DiskReading, FileReading, decode
+from workers.sources.vm.description import DiskReading, FileReading, VmReading
 from workers.sources.vm.opened_disk import OpenedExport, OpenedImage
 
 _MODE = stat.S_IFREG | 0o600
@@ -45,8 +45,7 @@ class VmAdapter:
 
     excluded = 0
 
-    def __init__(self, reading: bytes) -> None:
-        told = decode(reading)
+    def __init__(self, told: VmReading) -> None:
         self.block = told.block
         self._disks = {disk.name.encode(): disk for disk in told.disks}
         self._files = {file.name.encode(): _content(file) for file in told.files}
@@ -54,7 +53,7 @@ class VmAdapter:
         for number, file in enumerate(told.files):
             content = self._files[file.name.encode()]
             self._nodes[file.name.encode()] = _Node(len(content), _SMALL + number, file.time_ns, file.time_ns)
-        self._connections = {path: Connections(disk) for path, disk in self._disks.items() if not disk.file}
+        self._connections = {path: Connections(disk, told.block) for path, disk in self._disks.items() if not disk.file}
 
     def scan(self, span: Span = EVERYTHING) -> Iterator[Found | Notice]:
         """Yield all files of the span (see the port)."""

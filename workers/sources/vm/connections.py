@@ -11,6 +11,7 @@ from collections import deque
 
 from workers.sources.vm.description import DiskReading
 from workers.sources.vm.nbd import ALLOCATION, DIRTY, NbdClient, dirty_context
+from workers.sources.vm.ranges import Ranges, widened
 
 _IDLE = 4
 
@@ -18,11 +19,12 @@ _IDLE = 4
 class Connections:
     """To one export. Any thread. Methods raise OSError."""
 
-    def __init__(self, disk: DiskReading) -> None:
+    def __init__(self, disk: DiskReading, block: int) -> None:
         self._disk = disk
+        self._block = block
         self._idle: deque[NbdClient] = deque()
         self._lock = threading.Lock()
-        self._changes: list[tuple[int, int]] | None = None
+        self._changes: Ranges | None = None
         weakref.finalize(self, _close_all, self._idle)
 
     def take(self) -> NbdClient:
@@ -39,8 +41,8 @@ class Connections:
         else:
             client.close()
 
-    def changes(self) -> list[tuple[int, int]] | None:
-        """Return the (offset, length) of what the bitmap has, None when there is none. Asked of the server once."""
+    def changes(self) -> Ranges | None:
+        """Return the blocks that the bitmap has something of, None when there is none. Asked of the server once."""
         if not self._disk.bitmap:
             return None
         with self._lock:
@@ -48,7 +50,8 @@ class Connections:
                 client = self.take()
                 try:
                     extents = client.extents(dirty_context(self._disk.bitmap), 0, client.size)
-                    self._changes = [(one.offset, one.length) for one in extents if one.flags & DIRTY]
+                    dirty = ((one.offset, one.length) for one in extents if one.flags & DIRTY)
+                    self._changes = widened(dirty, self._block, client.size)
                 except BaseException:
                     client.close()
                     raise

@@ -1,6 +1,6 @@
 """By what description hands and shards on this machine open the very same point in time of a virtual machine.
 
-Rule of the file: values, and their encoding.
+Rule of the file: values, and how they become bytes.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from typing import Final
 
 import msgspec
 
-from shared.errors import SkyharborError
 from workers.sources.vm.wire import Address
 
 LEAST_BLOCK: Final = 256 * 1024
@@ -55,14 +54,6 @@ class VmReading(msgspec.Struct, frozen=True, kw_only=True, tag="vm", tag_field="
 def encode(reading: VmReading) -> bytes:
     """Return the description's bytes."""
     return msgspec.msgpack.encode(reading)
-
-
-def decode(data: bytes) -> VmReading:
-    """Return the description. Raises ``source-failed`` for anything else."""
-    try:
-        return msgspec.msgpack.decode(data, type=VmReading)
-    except msgspec.MsgspecError as error:
-        raise SkyharborError("source-failed", f"this describes no virtual machine: {error}") from error
 
 
 def block_for(largest: int) -> int:

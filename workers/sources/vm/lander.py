@@ -38,7 +38,13 @@ _BAD_OBJECT = frozenset({"object-damaged", "object-missing"})
 Write = Callable[[int, memoryview], None]
 
 
-def restore_machine(reader: PointReader, instruction: RestoreInstruction, control: Control) -> RestoreDone:
+def restore_machine(
+    reader: PointReader,
+    instruction: RestoreInstruction,
+    *,
+    control: Control,
+    folder: str,  # noqa: ARG001
+) -> RestoreDone:
     """Bring disks and papers back into the folder ``target``, which is made when it is missing.
 
     The option ``format`` is ``raw`` (sparse, the default) or ``qcow2``. Raises ``bad-request`` for another one,
@@ -48,13 +54,13 @@ def restore_machine(reader: PointReader, instruction: RestoreInstruction, contro
     if image_format not in FORMATS:
         raise SkyharborError("bad-request", f"no disk can be restored as {image_format!r}: raw or qcow2")
     selection = Selection(reader, instruction.paths)
-    folder = _open_target(instruction.target)
+    target = _open_target(instruction.target)
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="vm-restore")
     try:
-        return _Run(reader, folder, instruction.conflict, image_format, control, pool).fly(selection)
+        return _Run(reader, target, instruction.conflict, image_format, control, pool).fly(selection)
     finally:
         pool.shutdown(cancel_futures=True)
-        os.close(folder)
+        os.close(target)
 
 
 class _Run:

@@ -33,7 +33,7 @@ class OpenedDisk(ABC):
         self._changed: Ranges | None = None
 
     def changes(self) -> Ranges | None:
-        """Return which blocks can have changed (see the port)."""
+        """Return which blocks can have changed (see the port); ``data`` tells of all, for who has no use for that."""
         return self._changed
 
     def look(self) -> bool:
@@ -54,17 +54,11 @@ class OpenedDisk(ABC):
     def data(self, begin: int, end: int) -> Ranges:
         """Return the blocks with data between two offsets, cut to them (see the port)."""
         end = min(end, self.entry.size)
-        wanted = within(self._changed, begin, end) if self._changed is not None else [(begin, end - begin)]
-        found: Ranges = []
-        for offset, length in wanted:
-            if length <= 0:
-                continue
-            first = offset - offset % self._block
-            last = min(-(-(offset + length) // self._block) * self._block, self.entry.size)
-            found += within(
-                widened(self._with_data(first, last), self._block, self.entry.size), offset, offset + length
-            )
-        return found
+        if begin >= end:
+            return []
+        first = begin - begin % self._block
+        last = min(-(-end // self._block) * self._block, self.entry.size)
+        return within(widened(self._with_data(first, last), self._block, self.entry.size), begin, end)
 
     def read(self, size: int, offset: int) -> bytes:
         """Return up to ``size`` bytes (see the port)."""
@@ -96,11 +90,10 @@ class OpenedExport(OpenedDisk):
         self._connections = connections
         self._client: NbdClient | None = None
         try:
-            changes = [] if disk.unchanged else connections.changes()
+            self._changed = [] if disk.unchanged else connections.changes()
             self._client = connections.take()
         except OSError as error:
             raise self._failed(error) from error
-        self._changed = widened(changes, block, entry.size) if changes is not None else None
 
     def read_into(self, buffer: memoryview, offset: int) -> int:
         """Fill the buffer as far as the disk goes (see the port)."""
