@@ -133,7 +133,7 @@ class Guest:
     def bitmaps(self) -> set[str]:
         with self.qmp() as qmp:
             nodes = qmp.execute("query-named-block-nodes", {"flat": True})
-        return {bitmap["name"] for node in nodes for bitmap in node.get("dirty-bitmaps", ())}
+        return {bitmap["name"] for node in nodes for bitmap in node.get("dirty-bitmaps", ()) if "name" in bitmap}
 
     def leftovers(self) -> list[str]:
         """Return whatever of ours is in there, but for bitmaps; and scratch folders."""

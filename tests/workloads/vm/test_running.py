@@ -8,8 +8,12 @@ import pytest
 
 from shared.contracts.sources import VmSource
 from shared.errors import SkyharborError
+from tests.support.uncontrolled import Uncontrolled
+from tests.unit.engine.rig import Recorder
+from tests.workloads.vm.flights import Field
 from tests.workloads.vm.guest import Guest, make_image, need, short_folder
 from tests.workloads.vm.rig import Watch, body_of, order, pull, same
+from workers.engine.ports import Stop
 from workers.sources.vm.description import VmReading
 from workers.sources.vm.nbd import NbdClient
 from workers.sources.vm.running import RunningSession
@@ -312,3 +316,54 @@ def small_disk(folder):
         pytest.skip("only root can mount a small file system")
     yield path
     subprocess.run(["umount", "-l", path], check=True)
+
+
+def test_of_a_huge_disk_only_what_was_changed_is_read(folder):
+    guest = Guest(folder, [(make_image(f"{folder}/huge.qcow2", 64 << 30), "qcow2")])
+    try:
+        guest.oracle(0, 64 << 30)
+        guest.write(0, 0, 1, 64 << 20)
+        item = Field(VmSource(qmp=guest.socket))
+        first = item.backup()
+        for number in range(20):
+            guest.write(0, (number * 3 << 30) + (1 << 20), 2 + number, 1 << 20)
+        second = item.backup()
+        assert first.stats.bytes_read - (64 << 20) < 1000  # the papers
+        assert second.stats.bytes_read - (20 << 20) < 1000
+        assert second.stats.bytes_scanned > 64 << 30
+        item.restore(f"{folder}/back", "/disk0.raw")
+        assert same(guest.oracles[0].path, f"{folder}/back/disk0.raw")
+    finally:
+        guest.kill()
+
+
+def test_a_backup_that_is_cancelled_leaves_nothing(guest):
+    guest.write(0, 0, 1, 64 << 20)
+    item = Field(VmSource(qmp=guest.socket))
+    item.backup()
+    before = guest.bitmaps()
+    guest.write(0, 0, 2, 64 << 20)
+    with pytest.raises(Stop):
+        item.backup(control=Recorder(stop_after=3))
+    assert (guest.leftovers(), guest.bitmaps(), item.guard.armed) == ([], before, {})
+    item.backup()
+    item.restore(f"{guest.folder}/back")
+    assert same(guest.oracles[0].path, f"{guest.folder}/back/disk0.raw")
+
+
+def test_a_guest_that_ends_during_the_backup_gives_no_point(guest):
+    guest.write(0, 0, 1, 8 << 20)
+    item = Field(VmSource(qmp=guest.socket))
+
+    class Killing(Uncontrolled):
+        def commit(self):
+            raise AssertionError("it must not come to that")
+
+        def check(self):
+            if any(name.startswith(".sky-") for name in os.listdir(guest.folder)):
+                guest.kill()
+
+    with pytest.raises(SkyharborError) as raised:
+        item.backup(control=Killing())
+    assert raised.value.code == "source-failed"
+    assert item.rig.points() == []

@@ -18,7 +18,12 @@ from workers.sources.vm.wire import Address, Wire
 
 _READ = 64 * 1024
 _MOST = 1024 * 1024
+_SYNC_PATIENCE = 5.0  # seconds: it answers at once, or is not there
 _RESET = b"\xff"  # makes the agent forget half a message of somebody before us
+
+
+class NoAgent(QmpFailed):
+    """Nobody answers: whatever was to be done was not even asked for."""
 
 
 class Agent:
@@ -27,10 +32,6 @@ class Agent:
     def __init__(self, path: str, *, patience: float = 10.0) -> None:
         self._path = path
         self._patience = patience
-
-    def ping(self) -> None:
-        """Find out whether the agent is there."""
-        self._call("guest-ping")
 
     def freeze(self) -> int:
         """Bring the guest's file systems to rest and return how many there are."""
@@ -41,41 +42,62 @@ class Agent:
         return int(self._call("guest-fsfreeze-thaw"))
 
     def _call(self, command: str) -> Any:
-        until = time.monotonic() + self._patience
         try:
-            wire = Wire.connect(Address(unix=self._path), patience=self._patience)
-            try:
-                return self._ask(wire, command, until)
-            finally:
-                wire.close()
+            wire = Wire.connect(Address(unix=self._path), patience=_SYNC_PATIENCE)
+        except OSError as error:
+            raise NoAgent(f"there is no agent of the guest: {error}") from error
+        try:
+            answers = _Answers(wire)
+            self._sync(wire, answers)
+            wire.send(json.dumps({"execute": command}).encode(), b"\n")
+            return self._answer(answers, command)
         except QmpFailed:
             raise
         except OSError as error:
             raise QmpFailed(f"the guest's agent does not answer: {error}") from error
+        finally:
+            wire.close()
 
-    def _ask(self, wire: Wire, command: str, until: float) -> Any:
-        # Whatever was said to an earlier client is passed over: the answer to this number is ours.
+    def _sync(self, wire: Wire, answers: _Answers) -> None:
+        """Pass over whatever was said to an earlier client."""
         number = secrets.randbelow(1 << 31)
-        sync = {"execute": "guest-sync-delimited", "arguments": {"id": number}}
-        wire.send(_RESET, json.dumps(sync).encode(), b"\n", json.dumps({"execute": command}).encode(), b"\n")
-        buffer, synced = b"", False
-        while len(buffer) < _MOST:
-            line, found, rest = buffer.partition(b"\n")
-            if not found:
-                left = until - time.monotonic()
-                if left <= 0 or not (data := wire.receive_some(_READ, within=left)):
-                    raise TimeoutError("no answer in time")
-                buffer += data
-                continue
-            buffer = rest
-            answer = _parsed(line)
-            if not synced:
-                synced = answer.get("return") == number
-            elif "error" in answer:
+        try:
+            order = {"execute": "guest-sync-delimited", "arguments": {"id": number}}
+            wire.send(_RESET, json.dumps(order).encode(), b"\n")
+            until = time.monotonic() + _SYNC_PATIENCE
+            while answers.next(until).get("return") != number:
+                pass
+        except OSError as error:
+            raise NoAgent(f"the guest's agent does not answer: {error}") from error
+
+    def _answer(self, answers: _Answers, command: str) -> Any:
+        until = time.monotonic() + self._patience
+        while True:
+            answer = answers.next(until)
+            if "error" in answer:
                 raise QmpFailed(f"{command}: {answer['error'].get('desc')}", str(answer["error"].get("class", "")))
-            elif "return" in answer:
+            if "return" in answer:
                 return answer["return"]
-        raise QmpFailed("the guest's agent says more than makes sense")
+
+
+class _Answers:
+    """The lines that come, whole."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self._held = b""
+
+    def next(self, until: float) -> dict[str, Any]:
+        """Return the next line; an empty one for what is no answer. OSError when none comes in time."""
+        while b"\n" not in self._held:
+            left = until - time.monotonic()
+            if left <= 0 or not (data := self._wire.receive_some(_READ, within=left)):
+                raise TimeoutError("no answer in time")
+            self._held += data
+            if len(self._held) > _MOST:
+                raise TimeoutError("it says more than makes sense")
+        line, _, self._held = self._held.partition(b"\n")
+        return _parsed(line)
 
 
 def _parsed(line: bytes) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def disks_of(qmp: Qmp) -> list[Disk]:
 
 def has_devices(qmp: Qmp) -> bool:
     """Tell whether this is a guest; a storage daemon has no devices."""
-    return "query-block" in _commands(qmp)
+    return "query-status" in _commands(qmp)
 
 
 def has_filter(qmp: Qmp) -> bool:

@@ -22,7 +22,7 @@ from shared.model.backup import Notice
 from workers.engine.notices import reason
 from workers.engine.ports import SessionOrder
 from workers.sources.vm import release as releasing
-from workers.sources.vm.agent import Agent
+from workers.sources.vm.agent import Agent, NoAgent
 from workers.sources.vm.chain import DiskState, VmState, bitmap_since, names_for, state_of, to_text
 from workers.sources.vm.description import DiskReading, FileReading, VmReading, block_for, encode
 from workers.sources.vm.hypervisor import Disk, disks_of, has_filter, refuse_unsafe_iothreads
@@ -39,7 +39,6 @@ log = structlog.get_logger()
 _FROZEN_AT_MOST = 90.0  # seconds: the guard thaws after that, whatever this process is doing
 _HALTED_AT_MOST = 20.0
 _FREEZE_PATIENCE = 60.0
-_PING_PATIENCE = 5.0
 _PROBE = 4096
 
 
@@ -201,16 +200,20 @@ class RunningSession:
             return
         agent = Agent(self._spec.agent, patience=_FREEZE_PATIENCE)
         deed = self._order.guard.arm(releasing.THAW, {"agent": self._spec.agent}, within=_FROZEN_AT_MOST)
+        asked = True
         try:
             try:
                 agent.freeze()
             except QmpFailed as error:
-                self._notices.append(
-                    Notice("/", "guest-not-frozen", f"its file systems were not brought to rest: {error}")
-                )
+                asked = not isinstance(error, NoAgent)
+                message = f"the guest's file systems were not brought to rest: {error}"
+                self._notices.append(Notice("/", "guest-not-frozen", message))
             yield
         finally:
-            self._thaw(agent, deed)
+            if asked:
+                self._thaw(agent, deed)
+            else:
+                self._order.guard.disarm(deed)
 
     def _thaw(self, agent: Agent, deed: int) -> None:
         try:
