@@ -61,9 +61,9 @@ class VmAdapter:
         if paths:
             yield Found(paths, [self._nodes[path] for path in paths])
 
-    def survey(self, most: int) -> Survey:  # noqa: ARG002 - there is one folder
-        """List the one folder that there is (see the port)."""
-        return Survey([(b"", len(self._nodes))], cut_off=False)
+    def survey(self, most: int) -> Survey:  # noqa: ARG002 - there are never many
+        """List the files, as one entry each: a session's sockets are of this machine, whose hands share one disk."""
+        return Survey([(path, 1) for path in sorted(self._nodes, key=sort_key)], cut_off=False)
 
     def complete(self, entry: Entry) -> Entry:
         """Return the node: there are only files, and they have nothing besides."""

@@ -60,6 +60,7 @@ class RunningSession:
         try:
             with Qmp.connect(spec.qmp) as qmp:
                 self._open(qmp)
+            order.check()  # not before: nobody may keep us while we hold the monitor
         except BaseException as error:
             self.close()
             if isinstance(error, OSError):
@@ -149,7 +150,6 @@ class RunningSession:
         self._scratch = Scratch(self._folder, owner=qmp.peer_uid())
         moment = Moment(qmp, self._held, self._scratch, filtered=has_filter(qmp))
         moment.prepare()
-        self._order.check()
         taken_ns = self._take(qmp, moment)
         moment.serve()
         self._describe(qmp, found, taken_ns)
