@@ -13,7 +13,7 @@ import secrets
 import time
 from typing import Any
 
-from workers.sources.vm.qmp import QmpFailed
+from workers.sources.vm.qmp import QemuGone, QmpFailed
 from workers.sources.vm.wire import Address, Wire
 
 _READ = 64 * 1024
@@ -23,7 +23,7 @@ _RESET = b"\xff"  # makes the agent forget half a message of somebody before us
 
 
 class NoAgent(QmpFailed):
-    """Nobody answers: whatever was to be done was not even asked for."""
+    """It is silent: whatever was to be done was not even asked for."""
 
 
 class Agent:
@@ -44,8 +44,10 @@ class Agent:
     def _call(self, command: str) -> Any:
         try:
             wire = Wire.connect(Address(unix=self._path), patience=_SYNC_PATIENCE)
+        except (ConnectionRefusedError, FileNotFoundError) as error:
+            raise QemuGone(f"{self._path}: {error.strerror}") from error
         except OSError as error:
-            raise NoAgent(f"there is no agent of the guest: {error}") from error
+            raise NoAgent(f"{self._path}: {error}") from error
         try:
             answers = _Answers(wire)
             self._sync(wire, answers)

@@ -32,6 +32,10 @@ class QmpFailed(OSError):
         self.kind = kind
 
 
+class QemuGone(QmpFailed):
+    """There is nobody at the socket: with QEMU all that was made in it has ended."""
+
+
 class Qmp:
     """One connection. Used by one thread."""
 
@@ -48,6 +52,8 @@ class Qmp:
         """Connect and agree on the protocol. ``patience`` is seconds per answer, also for somebody else to hang up."""
         try:
             wire = Wire.connect(Address(unix=path), patience=patience)
+        except (ConnectionRefusedError, FileNotFoundError) as error:
+            raise QemuGone(f"{path}: {error.strerror}") from error
         except OSError as error:
             raise QmpFailed(f"{path}: {error.strerror or error}") from error
         client = cls(wire, patience=patience)

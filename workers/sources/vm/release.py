@@ -12,18 +12,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import structlog
-
 from workers.sources.vm.agent import Agent
 from workers.sources.vm.hypervisor import disks_of
-from workers.sources.vm.qmp import Qmp, QmpFailed
-
-log = structlog.get_logger()
+from workers.sources.vm.qmp import QemuGone, Qmp, QmpFailed
 
 RELEASE = "vm-release"
 THAW = "vm-thaw"
@@ -62,22 +57,22 @@ def drop_bitmaps(qmp: Qmp, names: set[str]) -> None:
 def undo_session(details: Mapping[str, str]) -> None:
     """Release a session whose worker is dead: deed ``vm-release``. Raises OSError when QEMU is not to be reached."""
     folder = details["folder"]
-    if os.path.exists(details["qmp"]):
-        with contextlib.suppress(ConnectionRefusedError), Qmp.connect(details["qmp"]) as qmp:
-            problems = release(qmp, details["tag"], bitmaps=json.loads(details["bitmaps"]))
-            if problems:
-                log.warning("vm-release-incomplete", problems=problems)
+    with contextlib.suppress(QemuGone), Qmp.connect(details["qmp"]) as qmp:
+        problems = release(qmp, details["tag"], bitmaps=json.loads(details["bitmaps"]))
+        if problems:
+            raise QmpFailed("; ".join(problems))  # the guard tries again
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def thaw_guest(details: Mapping[str, str]) -> None:
     """Let a guest's file systems go on: deed ``vm-thaw``. Raises OSError when the agent is not to be reached."""
-    Agent(details["agent"]).thaw()
+    with contextlib.suppress(QemuGone):
+        Agent(details["agent"]).thaw()
 
 
 def resume_guest(details: Mapping[str, str]) -> None:
     """Let a guest run on that was halted for a moment: deed ``vm-resume``. Raises OSError as above."""
-    with Qmp.connect(details["qmp"]) as qmp:
+    with contextlib.suppress(QemuGone), Qmp.connect(details["qmp"]) as qmp:
         if qmp.execute("query-status")["status"] == "paused":
             qmp.execute("cont")
 

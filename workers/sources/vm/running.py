@@ -30,7 +30,7 @@ from workers.sources.vm.moment import Held, Moment
 from workers.sources.vm.names import bitmap_of, bitmaps_of, frozen, is_frozen, item_tag, new_session_tag
 from workers.sources.vm.nbd import NbdClient
 from workers.sources.vm.papers import firmware_file, papers_of
-from workers.sources.vm.qmp import Qmp, QmpFailed
+from workers.sources.vm.qmp import QemuGone, Qmp, QmpFailed
 from workers.sources.vm.scratch import Scratch, base_folder, folder_name, remove_leftovers
 from workers.sources.vm.wire import Address
 
@@ -119,6 +119,8 @@ class RunningSession:
                 problems = releasing.release(qmp, self._tag, bitmaps=() if self._sealed else self._own_bitmaps())
                 if self._sealed and not problems:
                     releasing.drop_bitmaps(qmp, self._ours(qmp) - {self._bitmap, *self._kept})
+        except QemuGone:
+            problems = []
         except OSError as error:
             problems = [str(error)]
         if problems:
@@ -205,7 +207,7 @@ class RunningSession:
             try:
                 agent.freeze()
             except QmpFailed as error:
-                asked = not isinstance(error, NoAgent)
+                asked = not isinstance(error, NoAgent | QemuGone)
                 message = f"the guest's file systems were not brought to rest: {error}"
                 self._notices.append(Notice("/", "guest-not-frozen", message))
             yield
