@@ -11,8 +11,9 @@ import sys
 
 from shared.telemetry.logging import configure_logging
 from workers.guarding.watch import Deed, Watch
+from workers.sources.vm import release as vm
 
-DEEDS: dict[str, Deed] = {}
+DEEDS: dict[str, Deed] = {**vm.DEEDS}
 """By kind, what undoes what a session may leave behind."""
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from pydantic import AfterValidator, Field
 
-from orchestrator.api.edge import Received, Text
+from orchestrator.api.edge import OptionalText, Received, Text
 from shared.contracts.sources import SourceSpec, spec_from
 
 
@@ -65,7 +65,20 @@ class FilesSource(Received):
     rules: Annotated[Rules, Field(default_factory=Rules)]
 
 
-SourceIn = FilesSource
+class VmSource(Received):
+    """A virtual machine: the images of one that is off, or the QMP socket of one that runs, or a libvirt domain."""
+
+    workload: Literal["vm"]
+    disks: Annotated[list[Text], Field(default_factory=list)]
+    qmp: OptionalText = ""
+    agent: OptionalText = ""
+    libvirt: OptionalText = ""
+    domain: OptionalText = ""
+    freeze: bool = True
+    scratch: OptionalText = ""
+
+
+SourceIn = Annotated[FilesSource | VmSource, Field(discriminator="workload")]
 """Whatever may be protected; ``workload`` tells which it is."""
 
 

@@ -7,10 +7,11 @@ is there is not asked: it may be mounted, or started, later.
 from __future__ import annotations
 
 from orchestrator.domain.names import check_file_name, check_path, check_text
-from shared.contracts.sources import FilesSource, SourceSpec, workload_of
+from shared.contracts.sources import FilesSource, SourceSpec, VmSource, workload_of
 from shared.errors import SkyharborError
 
 MOST_PATHS = 1000
+MOST_DISKS = 64
 
 
 def checked(spec: SourceSpec) -> SourceSpec:
@@ -18,6 +19,8 @@ def checked(spec: SourceSpec) -> SourceSpec:
     match spec:
         case FilesSource():
             return _files(spec)
+        case VmSource():
+            return _vm(spec)
         case _:
             raise SkyharborError("bad-request", f"{workload_of(spec)!r} is no workload that this version knows")
 
@@ -38,4 +41,31 @@ def _files(spec: FilesSource) -> FilesSource:
         paths=tuple(dict.fromkeys(check_path(path, field="source") for path in spec.paths)),
         excludes=tuple(check_text(pattern, field="source") for pattern in spec.excludes),
         rules=rules,
+    )
+
+
+def _vm(spec: VmSource) -> VmSource:
+    if spec.libvirt or spec.domain:
+        raise SkyharborError(
+            "bad-request",
+            "libvirt domains cannot be protected by this version: give the QMP socket of a machine that runs, or the"
+            " images of one that is off",
+            field="source",
+        )
+    if bool(spec.disks) == bool(spec.qmp):
+        raise SkyharborError(
+            "bad-request", "give either images (disks) or the QMP socket of a machine that runs (qmp)", field="source"
+        )
+    if len(spec.disks) > MOST_DISKS:
+        raise SkyharborError("bad-request", f"give at most {MOST_DISKS} images", field="source")
+    if not spec.qmp and (spec.agent or spec.scratch):
+        raise SkyharborError(
+            "bad-request", "an agent's socket and a scratch folder are of use only beside a QMP socket", field="source"
+        )
+    return VmSource(
+        disks=tuple(dict.fromkeys(check_path(path, field="source") for path in spec.disks)),
+        qmp=check_path(spec.qmp, field="source") if spec.qmp else "",
+        agent=check_path(spec.agent, field="source") if spec.agent else "",
+        freeze=spec.freeze,
+        scratch=check_path(spec.scratch, field="source") if spec.scratch else "",
     )
