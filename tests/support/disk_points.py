@@ -45,9 +45,7 @@ def disk_entry(writer: PointWriter, keys: DomainKeys, name: str, image: Path, *,
                 _store(writer, waiting)
                 waiting = []
     _store(writer, waiting)
-    return Entry(
-        name.encode(), EntryKind.FILE, 0o600, 0, 0, size, 1, 1, 1, 1, b"".join(ids), holes=tuple(holes)
-    )
+    return Entry(name.encode(), EntryKind.FILE, 0o600, 0, 0, size, 1, 1, 1, 1, b"".join(ids), holes=tuple(holes))
 
 
 def _store(writer: PointWriter, waiting: list[tuple[bytes, bytes]]) -> None:
@@ -67,9 +65,7 @@ def seal_disks(
     """Seal a point with these images under their names, and a description of the machine beside them."""
     name = PointName(machine_id, "item", new_id())
     index = ChunkIndex.load(vault, machine_id, keys, cache_dir=None)
-    writer = PointWriter(
-        vault, keys, index, machine_id=machine_id, item_id="item", point_id=name.point_id, slots=slots
-    )
+    writer = PointWriter(vault, keys, index, machine_id=machine_id, item_id="item", point_id=name.point_id, slots=slots)
     entries = [disk_entry(writer, keys, disk, image, block=block) for disk, image in images.items()]
     entries.append(Entry(b"machine.json", EntryKind.FILE, 0o600, 0, 0, 0, 1, 1, 1, 2))
     for entry in sorted(entries, key=lambda one: sort_key(one.path)):

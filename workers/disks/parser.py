@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -140,8 +140,8 @@ class Parser:
             if not isinstance(answer, Need):
                 self._judge(answer)
                 return answer
-            clock.spoke()
-            self._serve(answer, clock)
+            with clock.stopped():
+                self._serve(answer)
 
     def _receive(self, clock: _Clock) -> Answer:
         try:
@@ -174,20 +174,17 @@ class Parser:
         poll.register(line, select.POLLIN)
         while True:
             self._check()
-            if poll.poll(_TICK * 1000):
-                return
             why = clock.overdue()
             if why:
                 self._lost(why)
+            if poll.poll(_TICK * 1000):
+                return
 
-    def _serve(self, need: Need, clock: _Clock) -> None:
+    def _serve(self, need: Need) -> None:
         if not 0 <= need.disk < len(self._disks) or not 0 < need.length <= MOST_NEEDED or need.offset < 0:
             self._lost("it wants what cannot be")
         data = self._disks[need.disk].read(need.offset, need.length)
         self._send_bytes(data)
-        why = clock.overdue()
-        if why:
-            self._lost(why)
 
     def _judge(self, answer: Answer) -> None:
         try:
@@ -236,9 +233,13 @@ class _Clock:
         self._began = self._spoke = time.monotonic()
         self._cpu = self._used()
 
-    def spoke(self) -> None:
-        """Take note that something came."""
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Take note that a question came, and do not count the time that it takes us to answer."""
+        stopped = time.monotonic()
+        yield
         self._spoke = time.monotonic()
+        self._began += self._spoke - stopped
 
     def overdue(self) -> str:
         """Say what takes too long, nothing while all is well."""
