@@ -17,7 +17,7 @@ PACKAGES = {
     "mkfs.ext4": "e2fsprogs", "mkfs.xfs": "xfsprogs", "mkntfs": "ntfs-3g", "ntfs-3g": "ntfs-3g", "mkfs.vfat": "dosfstools",
     "mcopy": "mtools", "sfdisk": "fdisk", "pvcreate": "lvm2", "mkfs.exfat": "exfatprogs", "fsck.exfat": "exfatprogs",
     "mkfs.btrfs": "btrfs-progs", "cryptsetup": "cryptsetup-bin", "mdadm": "mdadm", "mkswap": "util-linux",
-    "fsfreeze": "util-linux", "chattr": "e2fsprogs", "losetup": "mount", "dumpe2fs": "e2fsprogs", "mattrib": "mtools",
+    "fsfreeze": "util-linux", "chattr": "e2fsprogs", "losetup": "mount", "vgcreate": "lvm2", "vgchange": "lvm2", "vgcfgbackup": "lvm2", "vgcfgrestore": "lvm2", "dumpe2fs": "e2fsprogs", "mattrib": "mtools",
 }  # fmt: skip
 
 
