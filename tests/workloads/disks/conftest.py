@@ -13,12 +13,21 @@ from pathlib import Path
 import pytest
 
 _PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-PACKAGES = {
-    "mkfs.ext4": "e2fsprogs", "mkfs.xfs": "xfsprogs", "mkntfs": "ntfs-3g", "ntfs-3g": "ntfs-3g", "mkfs.vfat": "dosfstools",
-    "mcopy": "mtools", "sfdisk": "fdisk", "pvcreate": "lvm2", "mkfs.exfat": "exfatprogs", "fsck.exfat": "exfatprogs",
-    "mkfs.btrfs": "btrfs-progs", "cryptsetup": "cryptsetup-bin", "mdadm": "mdadm", "mkswap": "util-linux",
-    "fsfreeze": "util-linux", "chattr": "e2fsprogs", "losetup": "mount", "vgcreate": "lvm2", "vgchange": "lvm2", "vgcfgbackup": "lvm2", "vgcfgrestore": "lvm2", "dumpe2fs": "e2fsprogs", "mattrib": "mtools",
-}  # fmt: skip
+_PACKAGES = {
+    "e2fsprogs": "mkfs.ext4 dumpe2fs chattr",
+    "xfsprogs": "mkfs.xfs",
+    "ntfs-3g": "mkntfs ntfs-3g",
+    "dosfstools": "mkfs.vfat",
+    "mtools": "mcopy mattrib",
+    "fdisk": "sfdisk",
+    "lvm2": "pvcreate vgcreate vgchange vgcfgbackup vgcfgrestore",
+    "exfatprogs": "mkfs.exfat fsck.exfat",
+    "btrfs-progs": "mkfs.btrfs",
+    "cryptsetup-bin": "cryptsetup",
+    "util-linux": "mkswap fsfreeze",
+    "mount": "losetup",
+}
+PACKAGES = {name: package for package, names in _PACKAGES.items() for name in names.split()}
 
 
 def program(name: str) -> str:

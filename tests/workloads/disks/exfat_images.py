@@ -1,4 +1,4 @@
-"""Fills an image that ``mkfs.exfat`` made: this kernel cannot, so it is done by the specification and ``fsck.exfat`` judges.
+"""Fills an image that ``mkfs.exfat`` made, by the specification: not every kernel can. ``fsck.exfat`` judges it.
 
 Only what tests need: files and folders below the root, each in a chain or in one run of clusters.
 """
@@ -67,10 +67,12 @@ class ExFatImage:
         date, time = (2021 - 1980) << 9 | 3 << 5 | 4, 5 << 11 | 6 << 5 | 4
         zone = 0x80 | 4  # one hour ahead of UTC
         head = struct.pack(
-            "<BBHHHHHHHHHBBBBB7x", 0x85, 1 + len(parts), 0, attributes, 0, time, date, time, date, time, date, 0, 50, zone, zone, zone
+            "<BBHHHHHHHHHBBBBB7x", 0x85, 1 + len(parts), 0, attributes, 0, time, date, time, date, time, date, 0, 50,
+            zone, zone, zone,
         )  # fmt: skip
         stream = struct.pack(
-            "<BBBBHHQIIQ", 0xC0, 1 | 2 * straight, 0, len(name), _name_hash(name), 0, size if valid is None else valid, 0, first, size
+            "<BBBBHHQIIQ", 0xC0, 1 | 2 * straight, 0, len(name), _name_hash(name), 0,
+            size if valid is None else valid, 0, first, size,
         )  # fmt: skip
         entries = bytearray(head + stream + b"".join(b"\xc1\0" + part for part in parts))
         struct.pack_into("<H", entries, 2, _checksum(entries))

@@ -1,4 +1,4 @@
-"""Images that are made without a mount: FAT, exFAT, NTFS, ext by its own tool, XFS of version 4; and second opinions."""
+"""Images made without a mount: FAT, exFAT, NTFS, ext by its own tool, XFS of version 4; and second opinions."""
 
 from __future__ import annotations
 
@@ -138,7 +138,8 @@ def test_exfat_as_its_own_checker_and_the_sleuth_kit_see_it(tmp_path: Path) -> N
     run("mkfs.exfat", "-c", "4096", image)
     random_ = random.Random(3)
     wanted = {
-        b"straight": random_.randbytes(50_000), b"chained": random_.randbytes(30_001), b"in pieces": random_.randbytes(20_000),
+        b"straight": random_.randbytes(50_000), b"chained": random_.randbytes(30_001),
+        b"in pieces": random_.randbytes(20_000),
         b"folder/a name that needs more than one entry \xc3\xbc": b"inside", b"empty": b"",
         b"short of valid": random_.randbytes(5000) + bytes(15_000),
     }  # fmt: skip
@@ -154,15 +155,17 @@ def test_exfat_as_its_own_checker_and_the_sleuth_kit_see_it(tmp_path: Path) -> N
     assert "clean" in run("fsck.exfat", "-n", image)
     got = read(image)
     assert our_files(got) == wanted
-    assert our_files(got) == second_opinion(image)
+    theirs = second_opinion(image)
+    # The Sleuth Kit shows what lies behind the valid length; the specification has zeros there.
+    theirs[b"short of valid"] = theirs[b"short of valid"][:5000] + bytes(15_000)
+    assert theirs == wanted
     assert got[b"straight"]["mtime"] == 1_614_830_768_500_000_000  # 2021-03-04 05:06:08.5 in a zone one hour ahead
 
 
 def test_ntfs_agrees_with_what_was_put_in_and_with_the_sleuth_kit(tree: Path, tmp_path: Path) -> None:
     pytest.importorskip("pyfsntfs", reason="libfsntfs-python is not installed (the extra disks)")
     image = blank(tmp_path / "image", 200 * MIB)
-    subprocess.run([__import__("shutil").which("mkntfs", path="/usr/sbin:/sbin") or "mkntfs", "-q", "-F", "-f", str(image)],
-                   check=True, capture_output=True)  # fmt: skip
+    run("mkntfs", "-q", "-F", "-f", image)
     with ntfs_mounted(image, tmp_path / "mounted", "streams_interface=xattr", "compression") as point:
         subprocess.run(["cp", "-r", "--preserve=timestamps", f"{tree}/.", str(point)], check=True)
         os.setxattr(point / "empty", "user.a stream", b"of its own")

@@ -58,8 +58,8 @@ def unix_tree(folder: Path, *, privileged: bool) -> None:
     new.write_text("after 2106")
     os.utime(old, ns=(0, -1_234_567_890))
     os.utime(new, ns=(0, 4_500_000_000_123_456_789))
-    os.chmod(folder / "empty", 0o4751)
-    os.chmod(folder / "docs", 0o2770)
+    os.chmod(folder / "empty", 0o4751)  # noqa: S103
+    os.chmod(folder / "docs", 0o2770)  # noqa: S103
     if privileged:
         os.mknod(folder / "chr", 0o640 | stat.S_IFCHR, os.makedev(5, 300))
         os.mknod(folder / "blk", 0o640 | stat.S_IFBLK, os.makedev(259, 70_000))
