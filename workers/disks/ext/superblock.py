@@ -104,10 +104,12 @@ def inode_table(volume: Volume, sb: Superblock, group: int) -> int:
     meta, place = divmod(group, per_block)
     if sb.incompatible & _META_BG and meta >= sb.first_meta_group:
         first = meta * per_block
-        block = sb.first_block + first * sb.blocks_per_group + _has_superblock(sb, first)
+        # With clusters the first group begins at block 0 even where the superblock is in block 1.
+        late = sb.block_size == OFFSET and meta == 0 and sb.first_block == 0
+        block = sb.first_block + first * sb.blocks_per_group + _has_superblock(sb, first) + late
         at = block * sb.block_size + place * sb.descriptor_size
     else:
-        at = (sb.first_block + 1) * sb.block_size + row
+        at = (OFFSET // sb.block_size + 1) * sb.block_size + row
     data = read_exactly(volume, at, sb.descriptor_size)
     block = struct.unpack_from("<I", data, 8)[0]
     if sb.descriptor_size >= 64:
