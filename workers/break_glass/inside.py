@@ -5,7 +5,6 @@ Rule of the file: it decides what a path means; reading disks and restoring out 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -16,14 +15,12 @@ from shared.errors import SkyharborError
 from shared.model.backup import MAX_NOTICES, ConflictRule, RestoreStats
 from shared.vault.entry import Entry, EntryKind
 from shared.vault.reader import PointReader
-from workers.disks.browser import Area, Browser, Found, disks_of, is_inside
+from workers.disks.browser import MACHINE, Area, Browser, Found, disks_of
 from workers.disks.parser import UNREADABLE
-from workers.disks.restoring import restore_out_of_disks
+from workers.disks.restoring import restore_out_of_disks, split
 from workers.engine.notices import shown
 from workers.engine.ports import Control
 from workers.engine.restore import restore_point
-
-_MACHINE = "vm"
 
 
 class Inside(NamedTuple):
@@ -37,18 +34,18 @@ class Inside(NamedTuple):
 Outcome = Inside | SkyharborError
 
 
-def leads_inside(reader: PointReader, path: bytes) -> bool:
-    """Tell whether a path, as entries have it, leads into a disk of the point."""
-    return is_inside(path) and reader.body.workload == _MACHINE
-
-
 def parts_of_disks(reader: PointReader) -> Iterator[Outcome]:
-    """Yield the parts of all disks of a machine's point; nothing for other points."""
-    if reader.body.workload != _MACHINE:
+    """Yield the parts of all disks of a machine's point, or why they cannot be had; nothing for other points."""
+    if reader.body.workload != MACHINE:
         return
     disks = disks_of(reader)
-    if disks:
-        yield from inside_of(reader, [b"disk%d" % number for number in sorted(disks)])
+    try:
+        if disks:
+            yield from inside_of(reader, [b"disk%d" % number for number in sorted(disks)])
+    except SkyharborError as error:
+        if error.code != UNREADABLE:
+            raise
+        yield error
 
 
 def inside_of(reader: PointReader, paths: Sequence[bytes]) -> Iterator[Outcome]:
@@ -74,8 +71,7 @@ def restore(
     reader: PointReader, *, target: str, paths: Sequence[str], conflict: ConflictRule, control: Control
 ) -> RestoreDone:
     """Restore paths of a point and paths inside of its disks, as they are given."""
-    inside = [path for path in paths if leads_inside(reader, os.fsencode(path).strip(b"/"))]
-    others = [path for path in paths if path not in inside]
+    inside, others = split(reader, paths)
     done = RestoreDone(stats=RestoreStats())
     if inside:
         done = restore_out_of_disks(reader, target=target, paths=inside, conflict=conflict, control=control)

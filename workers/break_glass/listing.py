@@ -51,9 +51,15 @@ def document(listed: Entry | Inside) -> dict[str, object]:
     Parts of disks have two keys more: what they hold, and why they cannot be browsed, or None.
     """
     entry = listed if isinstance(listed, Entry) else listed.entry
-    more = {} if isinstance(listed, Entry) or not listed.holds else {
-        "holds": listed.holds, "note": listed.note or None, "mtime": None,
-    }
+    more = (
+        {}
+        if isinstance(listed, Entry) or not listed.holds
+        else {
+            "holds": listed.holds,
+            "note": listed.note or None,
+            "mtime": None,
+        }
+    )
     name, _ = _TYPES[EntryKind(entry.kind)]
     return {
         "path": shown(entry.path),

@@ -115,7 +115,9 @@ def ls_command(
     wanted = [_point_path(path) for path in paths or []]
     unlocked = _unlock(store, machine, _proof(passphrase_file, key_file), out)
     damaged: list[SkyharborError] = []
-    for outcome in _listed(open_point(unlocked, item=item, point=point), wanted):
+    # Reading in a disk asks for chunks all over the point; a list of entries has a few pages to find.
+    index = _index(unlocked, out) if any(path.startswith(b"disk") for path in wanted) else None
+    for outcome in _listed(open_point(unlocked, item=item, point=point, index=index), wanted):
         if isinstance(outcome, SkyharborError):
             damaged.append(outcome)
         elif out.json:
@@ -130,7 +132,8 @@ def ls_command(
 
 def _listed(reader: PointReader, wanted: Sequence[bytes]) -> Iterator[Entry | Inside | SkyharborError]:
     """Yield the entries of a point and, where a path leads into a disk of it, what is inside."""
-    from workers.break_glass.inside import inside_of, leads_inside, parts_of_disks
+    from workers.break_glass.inside import inside_of, parts_of_disks
+    from workers.disks.browser import leads_inside
 
     inside = [path for path in wanted if leads_inside(reader, path)]
     others = [path for path in wanted if path not in inside]

@@ -36,6 +36,9 @@ from workers.disks.parser import UNREADABLE, Parser, Patience
 from workers.disks.point_file import PointFile
 from workers.engine.notices import shown
 
+MACHINE = "vm"
+"""The workload whose points have disks."""
+
 _DISK = re.compile(rb"disk(\d{1,4})\.raw")
 _INSIDE = re.compile(rb"disk(\d{1,4})(?:/|$)")
 _LOOKED_AT = 10_000  # entries of a point: one of a machine has a handful
@@ -80,9 +83,9 @@ class Stretch(NamedTuple):
     data: bytes | None
 
 
-def is_inside(path: bytes) -> bool:
-    """Tell whether a path, without its leading slash, is one of a disk's inside."""
-    return _INSIDE.match(path) is not None
+def leads_inside(reader: PointReader, path: bytes) -> bool:
+    """Tell whether a path, without its leading slash, leads into a disk of the point."""
+    return reader.body.workload == MACHINE and _INSIDE.match(path) is not None
 
 
 def disks_of(reader: PointReader) -> dict[int, Entry]:

@@ -17,7 +17,7 @@ from shared.errors import SkyharborError
 from shared.model.backup import ConflictRule, RestoreStats
 from shared.vault.entry import Entry, EntryKind, sort_key
 from shared.vault.reader import PointReader
-from workers.disks.browser import Browser, Found, Gap, Stretch
+from workers.disks.browser import Browser, Found, Gap, Stretch, leads_inside
 from workers.disks.parser import UNREADABLE
 from workers.engine.attributes import dress
 from workers.engine.file_writing import Written, raise_if_full
@@ -48,6 +48,12 @@ def restore_out_of_disks(
             return _Run(reader, browser, folders, conflict, control).fly(ways)
         finally:
             folders.close()
+
+
+def split(reader: PointReader, paths: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Part paths that lead into disks of the point from the others, for which they are just files."""
+    inside = [path for path in paths if leads_inside(reader, os.fsencode(path).strip(b"/"))]
+    return inside, [path for path in paths if path not in inside]
 
 
 def _ways(browser: Browser, path: bytes) -> list[list[Found]]:

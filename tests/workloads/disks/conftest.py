@@ -14,7 +14,7 @@ import pytest
 
 _PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 _PACKAGES = {
-    "e2fsprogs": "mkfs.ext4 dumpe2fs chattr",
+    "e2fsprogs": "mkfs.ext4 dumpe2fs debugfs chattr lsattr",
     "xfsprogs": "mkfs.xfs",
     "ntfs-3g": "mkntfs ntfs-3g",
     "dosfstools": "mkfs.vfat",

@@ -79,7 +79,7 @@ class Ext:
         kind = kind_of(inode.mode)
         node = Node(
             number, int(kind), stat.S_IMODE(inode.mode), inode.uid, inode.gid,
-            inode.size if kind in (EntryKind.FILE, EntryKind.DIRECTORY) else 0,
+            inode.size if kind == EntryKind.FILE else 0,
             inode.mtime_ns, inode.ctime_ns, inode.links, flags=inode.flags & KEPT,
         )  # fmt: skip
         if kind in (EntryKind.CHAR_DEVICE, EntryKind.BLOCK_DEVICE):
