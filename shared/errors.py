@@ -141,6 +141,8 @@ REGISTRY: dict[str, ErrorKind] = _kinds(
     ("target-invalid", "The restore target cannot be used", _C.CONFIG, 409, _X.FAILED, "Give a folder that can be made or written."),
     ("target-full", "The disk of the restore target is full", _C.CONFIG, 507, _X.FAILED, "Free space and run the same restore again; it resumes."),
     ("path-not-in-point", "The recovery point has no such path", _C.CONFIG, 404, _X.NOT_FOUND, "List the point with 'skyharbor point ls'."),
+    ("disk-unreadable", "What is in the disk cannot be read file by file", _C.CONFIG, 409, _X.FAILED,
+     "Restore the whole disk; its files are then read by the system that wrote them."),
     ("internal", "Something unexpected happened", _C.TRANSIENT, 500, _X.FAILED, "This is a defect: please report it with the log file."),
 )
 # fmt: on

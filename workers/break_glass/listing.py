@@ -8,11 +8,15 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from shared.errors import SkyharborError
 from shared.vault.entry import Entry, EntryKind
 from shared.vault.reader import PointReader
 from workers.engine.notices import shown
+
+if TYPE_CHECKING:
+    from workers.break_glass.inside import Inside
 
 _TYPES = {
     EntryKind.FILE: ("file", stat.S_IFREG),
@@ -41,8 +45,21 @@ def entries_at(reader: PointReader, paths: Sequence[bytes]) -> Iterator[Entry | 
             raise SkyharborError("path-not-in-point", shown(path))
 
 
-def document(entry: Entry) -> dict[str, object]:
-    """Return the entry as ``ls --json`` prints it; ``mode`` are the permission bits as a number."""
+def document(listed: Entry | Inside) -> dict[str, object]:
+    """Return the entry as ``ls --json`` prints it; ``mode`` are the permission bits as a number.
+
+    Parts of disks have two keys more: what they hold, and why they cannot be browsed, or None.
+    """
+    entry = listed if isinstance(listed, Entry) else listed.entry
+    more = (
+        {}
+        if isinstance(listed, Entry) or not listed.holds
+        else {
+            "holds": listed.holds,
+            "note": listed.note or None,
+            "mtime": None,
+        }
+    )
     name, _ = _TYPES[EntryKind(entry.kind)]
     return {
         "path": shown(entry.path),
@@ -53,18 +70,25 @@ def document(entry: Entry) -> dict[str, object]:
         "size": entry.size,
         "mtime": _moment(entry.mtime_ns),
         "target": entry.target.decode("utf-8", "backslashreplace") if entry.target else None,
-    }
+    } | more
 
 
-def line(entry: Entry) -> str:
+def line(listed: Entry | Inside) -> str:
     """Return the entry as one line for people."""
+    entry = listed if isinstance(listed, Entry) else listed.entry
     _, format_bits = _TYPES[EntryKind(entry.kind)]
     arrow = f" -> {entry.target.decode('utf-8', 'backslashreplace')}" if entry.target else ""
     when = (_moment(entry.mtime_ns) or "?")[:19].replace("T", " ")
     return (
         f"{stat.filemode(format_bits | entry.mode)} {entry.uid:>6} {entry.gid:>6} {entry.size:>12} {when} "
-        f"{shown(entry.path)}{arrow}"
+        f"{shown(entry.path)}{arrow}{_remark(listed)}"
     )
+
+
+def _remark(listed: Entry | Inside) -> str:
+    if isinstance(listed, Entry) or not (listed.holds or listed.note):
+        return ""
+    return f"  ({': '.join(filter(None, (listed.holds, listed.note)))})"
 
 
 def _moment(nanoseconds: int) -> str | None:

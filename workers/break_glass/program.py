@@ -10,8 +10,8 @@ import getpass
 import os
 import sys
 import time
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,13 +19,18 @@ from shared.crypto.passphrase import read_passphrase_file
 from shared.errors import ExitCode, SkyharborError
 from shared.model.backup import ConflictRule
 from shared.model.terminal import spell_out
+from shared.vault.entry import Entry
 from shared.vault.index import ChunkIndex
+from shared.vault.reader import PointReader
 from workers.break_glass import listing
 from workers.break_glass.output import Output
 from workers.break_glass.points import LATEST, list_points, open_point
 from workers.break_glass.restoring import tell, watched
 from workers.break_glass.unlock import KeyFile, Passphrase, Proof, Unlocked, unlock
 from workers.engine.ports import Stop
+
+if TYPE_CHECKING:
+    from workers.break_glass.inside import Inside
 
 Store = Annotated[str, typer.Option(metavar="URL", help="Where the vault is: file:///folder or s3://bucket/prefix.")]
 Machine = Annotated[str, typer.Option(metavar="NAME", help="Name or id of the machine.")]
@@ -105,12 +110,14 @@ def ls_command(
     point: Point = LATEST,
     json: Json = False,  # noqa: ARG001 - read by main, before anything can fail
 ) -> int:
-    """List what a recovery point holds: the nodes at PATHs and everything below them."""
+    """List what a recovery point holds: the nodes at PATHs and everything below them, also inside of disks."""
     out = _output(ctx)
     wanted = [_point_path(path) for path in paths or []]
     unlocked = _unlock(store, machine, _proof(passphrase_file, key_file), out)
     damaged: list[SkyharborError] = []
-    for outcome in listing.entries_at(open_point(unlocked, item=item, point=point), wanted):
+    # Reading in a disk asks for chunks all over the point; a list of entries has a few pages to find.
+    index = _index(unlocked, out) if any(path.startswith(b"disk") for path in wanted) else None
+    for outcome in _listed(open_point(unlocked, item=item, point=point, index=index), wanted):
         if isinstance(outcome, SkyharborError):
             damaged.append(outcome)
         elif out.json:
@@ -121,6 +128,18 @@ def ls_command(
         # At the end, after everything that can be read: who needs this program needs what is left.
         raise SkyharborError(damaged[0].code, f"the list has {len(damaged)} gaps; the first: {damaged[0].detail}")
     return ExitCode.DONE
+
+
+def _listed(reader: PointReader, wanted: Sequence[bytes]) -> Iterator[Entry | Inside | SkyharborError]:
+    """Yield the entries of a point and, where a path leads into a disk of it, what is inside."""
+    from workers.break_glass.inside import inside_of, parts_of_disks
+    from workers.disks.browser import leads_inside
+
+    inside = [path for path in wanted if leads_inside(reader, path)]
+    others = [path for path in wanted if path not in inside]
+    if others or not inside:
+        yield from listing.entries_at(reader, others)
+    yield from inside_of(reader, inside) if wanted else parts_of_disks(reader)
 
 
 def restore_command(
@@ -137,7 +156,7 @@ def restore_command(
     json: Json = False,  # noqa: ARG001 - read by main, before anything can fail
 ) -> int:
     """Restore a recovery point, or the PATHs of it, below DIR at their original absolute paths."""
-    from workers.engine.restore import restore_point
+    from workers.break_glass.inside import restore
 
     out = _output(ctx)
     wanted = [os.fsdecode(b"/" + _point_path(path)) for path in paths or []]
@@ -146,7 +165,7 @@ def restore_command(
     target = os.path.abspath(to)
     started = time.monotonic()
     with watched() as control:
-        done = restore_point(reader, target=target, paths=wanted, conflict=conflict, control=control)
+        done = restore(reader, target=target, paths=wanted, conflict=conflict, control=control)
     seconds = time.monotonic() - started
     return tell(reader, done, target=target, seconds=seconds, out=out)
 

@@ -250,7 +250,8 @@ def _line(entry: Mapping[str, object]) -> str:
     pointer = f" -> {entry['target']}" if entry.get("target") else ""
     when = formats.moment(entry.get("mtime"))
     # A name with a line end must not look like an entry of its own.
-    name = printable(f"{entry['path']}{pointer}")
+    remark = ": ".join(str(entry[key]) for key in ("holds", "note") if entry.get(key))
+    name = printable(f"{entry['path']}{pointer}" + (f"  ({remark})" if remark else ""))
     return (
         f"{entry.get('type')!s:<9} {formats.octal(entry.get('mode'))} {owner:>11} "
         f"{formats.size(entry.get('size')):>10} {when} {name}"
