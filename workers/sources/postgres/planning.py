@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import NamedTuple
 
-from workers.sources.postgres.lsn import parse_lsn
+from workers.sources.postgres.lsn import parse_lsn, segment_start
 from workers.sources.postgres.window import Window
 
 MIB = 1 << 20
@@ -82,7 +82,9 @@ def plan(reference: Window | None, server: Server, *, is_full: bool = True, limi
     chain = reference.chain(reference.newest)
     if server.log is Log.MOVED:
         return Plan(Step.INCREMENT, parent=chain[-1].name) if server.increments else Plan(Step.BASE)
-    log, size = server.flushed - parse_lsn(reference.newest.stop), reference.size
+    # A backup ends with a switch to the next segment: what is before that is padding.
+    since = segment_start(parse_lsn(reference.newest.stop), server.segment) + server.segment
+    log, size = server.flushed - since, reference.size
     if server.increments and len(chain) <= limits.increments:
         if log > max(limits.increment_floor, limits.increment_share * size):
             return Plan(Step.INCREMENT, parent=chain[-1].name, bridged=True)

@@ -29,6 +29,7 @@ SILENCE: Final = 900.0
 _PATIENCE = 0.5
 _PIECE = 1 << 20
 _GOOD = frozenset({pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK})
+_COPIES = frozenset({pq.ExecStatus.COPY_BOTH, pq.ExecStatus.COPY_OUT, pq.ExecStatus.COPY_IN})
 
 Row = tuple[str | None, ...]
 
@@ -47,6 +48,7 @@ class Replication:
     def __init__(self, access: Access, check: Callable[[], None] = lambda: None, *, silence: float = SILENCE) -> None:
         """Connect. Raises ``source-failed``, also for a server that is too old."""
         self._check, self._silence = check, silence
+        self._copying = False
         self.place = access.place
         self._connection = pq.PGconn.connect(access.replication().encode())
         if self._connection.status != pq.ConnStatus.OK:
@@ -115,7 +117,9 @@ class Replication:
         result = self.result()
         if result is None:
             raise failed(f"{self.place} ended its answer too early")
-        return self._must(result, frozenset({status}))
+        self._must(result, frozenset({status}))
+        self._copying = status in _COPIES
+        return result
 
     # ── copies ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -129,6 +133,7 @@ class Replication:
             elif size == 0:
                 self._wait()
             elif size == -1:
+                self._copying = False
                 return
             else:
                 raise self._gone()
@@ -144,12 +149,14 @@ class Replication:
     def end_copy(self) -> None:
         """Say that nothing more is to come from here, and read the other side to its end. Raises ``Refusal``."""
         try:
-            self._connection.put_copy_end()
-            self._connection.flush()
+            if self._copying:
+                self._connection.put_copy_end()
+                self._connection.flush()
         except psycopg.Error as error:
             raise self._gone() from error
+        self._copying = False
         while (result := self.result()) is not None:
-            if result.status in (pq.ExecStatus.COPY_BOTH, pq.ExecStatus.COPY_OUT):
+            if result.status in _COPIES:
                 for _ in self.messages():
                     pass
             else:
