@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from pydantic import AfterValidator, Field
 
-from orchestrator.api.edge import Received, Text
+from orchestrator.api.edge import OptionalText, Received, Text
 from shared.contracts.sources import SourceSpec, spec_from
 
 
@@ -65,7 +65,17 @@ class FilesSource(Received):
     rules: Annotated[Rules, Field(default_factory=Rules)]
 
 
-SourceIn = FilesSource
+class PostgresSource(Received):
+    """A PostgreSQL cluster: a DSN without a password, and databases that are dumped besides; ``*`` for all."""
+
+    workload: Literal["postgres"]
+    dsn: Text
+    credentials_file: OptionalText = ""
+    dumps: Annotated[list[Text], Field(default_factory=list)]
+    physical: bool = True
+
+
+SourceIn = Annotated[FilesSource | PostgresSource, Field(discriminator="workload")]
 """Whatever may be protected; ``workload`` tells which it is."""
 
 

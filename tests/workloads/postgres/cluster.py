@@ -136,17 +136,14 @@ class Cluster:
             load.kill()
             load.wait()
 
-    def check(self, *, verify: bool = True) -> None:
-        """Have PostgreSQL itself look at the restored files (before the start: ``verify``) or at the running cluster."""
-        if verify:
-            run(self.program("pg_verifybackup"), self.data, *self._verify_options())
-        else:
-            options = ["--all", "--install-missing", "--heapallindexed"]
-            run(self.program("pg_amcheck"), "-h", self.sockets, "-p", str(self.port), "-U", "postgres", *options)
+    def verify(self) -> None:
+        """Have PostgreSQL compare the files with their manifest, and read the log that they need; before the start."""
+        run(self.program("pg_verifybackup"), self.data)
 
-    def _verify_options(self) -> list[str]:
-        ignored = ("postgresql.conf", "pg_hba.conf", "pg_ident.conf")
-        return [f"-i{name}" for name in ignored] if not os.path.exists(self.data + "/base") else []
+    def check(self) -> None:
+        """Have PostgreSQL look into every table and index of the running cluster."""
+        options = ["--all", "--install-missing", "--heapallindexed"]
+        run(self.program("pg_amcheck"), "-h", self.sockets, "-p", str(self.port), "-U", "postgres", *options)
 
     def _until(self, ready: Any) -> None:
         deadline = time.monotonic() + _SECONDS

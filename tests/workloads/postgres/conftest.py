@@ -20,7 +20,7 @@ def place() -> Iterator[str]:
     """A folder that belongs to whom clusters run as, with a short path that everybody may enter."""
     top = tempfile.mkdtemp(prefix="pg-")
     try:
-        os.chmod(top, 0o755)
+        os.chmod(top, 0o755)  # noqa: S103
         folder = os.path.join(top, "c")
         os.mkdir(folder)
         if os.geteuid() == 0:

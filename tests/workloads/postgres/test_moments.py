@@ -10,12 +10,15 @@ from shared.errors import SkyharborError
 from shared.model.backup import BackupType
 from tests.workloads.postgres.cluster import Cluster
 from tests.workloads.postgres.rig import PgRig
+from workers.sources.postgres.planning import Limits
+
+SEGMENT = 16 << 20
 
 
 def _started(restored: Cluster) -> Cluster:
-    restored.check()
+    restored.verify()
     restored.start()
-    restored.check(verify=False)
+    restored.check()
     return restored
 
 
@@ -107,9 +110,9 @@ def test_every_point_restores_alone_though_later_ones_carry_only_the_log(cluster
     for _ in range(3):
         cluster.pgbench("-n", "-t", "20")
         sums.append(cluster.sums())
-        rig.backup()
-    assert rig.read < 40 << 20  # segments of the log and little else
-    rig.restore(restored.data, rig.points[1])
+        done = rig.backup()
+    assert done.stats.bytes_read < 40 << 20  # segments of the log and little else
+    rig.restore(restored.data, point=rig.points[1])
     assert _started(restored).sums() == sums[1]
 
 
@@ -117,7 +120,7 @@ def test_a_new_base_that_the_log_made_necessary_leaves_no_hole_in_the_window(
     cluster: Cluster, restored: Cluster
 ) -> None:
     rig = PgRig(cluster.dsn)
-    rig.limits = type(rig.limits)(increments=0, base_share=0, base_floor=0)
+    rig.limits = Limits(increments=0, base_share=0, base_floor=-SEGMENT)
     rig.backup()
     begins = rig.window().begins
     cluster.pgbench("-n", "-t", "50")
@@ -129,7 +132,7 @@ def test_a_new_base_that_the_log_made_necessary_leaves_no_hole_in_the_window(
     rig.restore(restored.data, until=moment)
     assert _started(restored).sums() == sums
     restored.stop()
-    rig.limits = type(rig.limits)()
+    rig.limits = None
     rig.backup()
     assert [one.name for one in rig.window().backups] == ["2"]
     names = {entry.path.split(b"/")[1] for entry in rig.reader().entries(b"base") if b"/" in entry.path}

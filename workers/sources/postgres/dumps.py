@@ -18,7 +18,9 @@ from typing import Final
 
 import psycopg
 
-from workers.engine.ports import Pushed
+from shared.model.backup import Notice
+from shared.vault.reader import PointReader
+from workers.engine.ports import Kept, Pushed
 from workers.sources.postgres import programs
 from workers.sources.postgres.access import Access
 from workers.sources.postgres.nodes import Folder, Pieces
@@ -47,6 +49,17 @@ def dump_nodes(access: Access, databases: Sequence[str], check: Callable[[], Non
     conninfo, secret = access.for_program("postgres")
     argv = [pg_dumpall, "--globals-only", "--no-role-passwords", "--no-password", f"--dbname={conninfo}"]
     yield Pieces(FOLDER + b"/globals.sql", output(argv, secret, check))
+
+
+class DumpStream:
+    """Dumps alone, as a stream: every point has them whole."""
+
+    def __init__(self, access: Access, databases: Sequence[str], check: Callable[[], None]) -> None:
+        self._access, self._databases, self._check = access, databases, check
+
+    def stream(self, reference: PointReader | None) -> Iterator[Pushed | Kept | Notice]:  # noqa: ARG002
+        """See the port."""
+        yield from dump_nodes(self._access, self._databases, self._check)
 
 
 def file_name(database: str) -> bytes:

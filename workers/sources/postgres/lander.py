@@ -22,6 +22,7 @@ from shared.vault.entry import Entry, EntryKind
 from shared.vault.reader import PointReader
 from workers.engine.notices import reason
 from workers.engine.ports import Control
+from workers.engine.restore import restore_point
 from workers.sources.postgres import manifests, recovery, window
 from workers.sources.postgres.increments import PREFIX
 from workers.sources.postgres.lsn import parse_lsn, segment_of, segment_start
@@ -35,18 +36,32 @@ _AUTO, _LABEL, _MANIFEST = b"postgresql.auto.conf", b"backup_label", b"backup_ma
 _APART = frozenset(
     {_CONTROL, _AUTO, _LABEL, b"standby.signal", b"recovery.signal", b"postmaster.pid", b"tablespace_map"}
 )
-_SPACE = "tablespace:"
+_OPTIONS = frozenset({"until", "owner", "tablespaces"})
 
 Tree = dict[bytes, Entry]
 
 
-def land_cluster(reader: PointReader, instruction: RestoreInstruction, control: Control) -> RestoreDone:
-    """Restore a point of a cluster into a new or empty data directory.
+def land_cluster(
+    reader: PointReader,
+    instruction: RestoreInstruction,
+    *,
+    control: Control,
+    folder: str,  # noqa: ARG001 - nothing is needed meanwhile
+) -> RestoreDone:
+    """Restore a point of a cluster into a new or empty data directory; with paths, just these, as they are.
 
-    Options: ``until`` (``targets.choose``), ``owner`` (a user's name), ``tablespace:<number or old place>`` (its new
-    place; otherwise beside the data directory, in ``<target>.tablespaces``). Raises ``bad-request`` and
-    ``target-invalid`` before anything is written.
+    Options: ``until`` (``targets.choose``), ``owner`` (a user's name), ``tablespaces`` (lines ``number=place`` or
+    ``old place=place``; the others go beside the data directory, to ``<target>.tablespaces``). Raises ``bad-request``
+    and ``target-invalid`` before anything is written.
     """
+    if instruction.paths:
+        return restore_point(
+            reader,
+            target=instruction.target,
+            paths=instruction.paths,
+            conflict=instruction.conflict,
+            control=control,
+        )
     return _Landing(reader, instruction, control).land()
 
 
@@ -57,6 +72,9 @@ class _Landing:
             raise SkyharborError("bad-request", "this point has no physical backup; restore its dumps by their paths")
         self._window: Window = window.decode(text)
         self._reader, self._control, self._options = reader, control, instruction.options
+        if not self._options.keys() <= _OPTIONS:
+            unknown = ", ".join(sorted(self._options.keys() - _OPTIONS))
+            raise SkyharborError("bad-request", f"a restore of a cluster has no option {unknown}")
         self._target: Target = choose(self._window, self._options.get("until", ""))
         self._root = _checked_folder(instruction.target)
         self._trees = [self._tree(one.name) for one in self._window.chain(self._target.backup)]
@@ -106,7 +124,7 @@ class _Landing:
 
     def _places_of_tablespaces(self) -> dict[bytes, bytes]:
         """Return where each tablespace goes, by its number. Raises for a wrong option or a place that is in use."""
-        asked = {key.removeprefix(_SPACE): value for key, value in self._options.items() if key.startswith(_SPACE)}
+        asked = _asked_places(self._options.get("tablespaces", ""))
         places: dict[bytes, bytes] = {}
         for path, entry in self._trees[-1].items():
             if entry.kind != EntryKind.SYMLINK or not path.startswith(b"pgdata/pg_tblspc/"):
@@ -245,6 +263,14 @@ class _Landing:
                 bytes_transferred=self._reader.bytes_read,
             )
         )
+
+
+def _asked_places(text: str) -> dict[str, str]:
+    """Return the new places of tablespaces by their numbers or old places."""
+    pairs = [line.partition("=") for line in text.splitlines() if line.strip()]
+    if not all(old and new for old, _, new in pairs):
+        raise SkyharborError("bad-request", "write a tablespace as OLD=NEW, by its number or its old place")
+    return {old.rstrip("/"): new for old, _, new in pairs}
 
 
 def _checked_folder(path: str) -> bytes:

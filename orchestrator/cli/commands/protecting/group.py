@@ -8,10 +8,12 @@ from __future__ import annotations
 import typer
 
 from orchestrator.cli.commands.protecting.files import add_files
+from orchestrator.cli.commands.protecting.postgres import add_postgres
 
 
 def protecting() -> typer.Typer:
     """Return the group."""
     group = typer.Typer(help="Protect something new.")
     group.command("files")(add_files)
+    group.command("postgres")(add_postgres)
     return group
