@@ -38,7 +38,10 @@ _SETTINGS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What is to be streamed. ``before`` is the reference's window, None when nothing of it is of use."""
+    """What is to be streamed. ``before`` is the reference's window, None when nothing of it is of use.
+
+    ``hold`` has the server keep its log from this position on, right after a base backup has begun there.
+    """
 
     plan: Plan
     before: Window | None
@@ -47,6 +50,7 @@ class Order:
     slot: str
     label: str
     databases: Sequence[str]
+    hold: Callable[[int], None]
 
 
 class ClusterStream:
@@ -63,6 +67,7 @@ class ClusterStream:
         yield Folder(b"base")
         base = self._begin(reference)
         if base is not None:
+            self._order.hold(base.start)
             yield from base.nodes()
             if base.timeline != self._order.identity.timeline:
                 raise SkyharborError("source-failed", "the cluster changed its timeline when the backup began")

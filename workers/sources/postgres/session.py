@@ -8,8 +8,8 @@ Rule of the file: the sequence of a session; protocol, planning and the tree are
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 
 import structlog
 
@@ -21,7 +21,7 @@ from workers.sources.postgres import slot as slots
 from workers.sources.postgres import window
 from workers.sources.postgres.access import Access
 from workers.sources.postgres.cluster_stream import ClusterStream, Order
-from workers.sources.postgres.lsn import parse_lsn, segment_start
+from workers.sources.postgres.lsn import parse_lsn, segment_start, show_lsn
 from workers.sources.postgres.planning import Limits, Log, Server, plan
 from workers.sources.postgres.replication import Identity, Replication
 from workers.sources.postgres.sizes import parse_size, show_size
@@ -123,8 +123,9 @@ class ClusterSession:
         )
         is_full = self._order.reference is None or self._order.reference.type is BackupType.FULL
         made = plan(before, server, is_full=is_full, limits=limits)
-        self._hold(slot)
-        self._tell_of(slot, identity)
+        self._found = slot if slot is not None and slot.kept is not None else None
+        self._limit = connection.show("max_slot_wal_keep_size")
+        self._tell_of_lag(identity)
         self._gap, self._before = made.gap, before
         order = Order(
             plan=made,
@@ -134,6 +135,7 @@ class ClusterSession:
             slot=self._slot,
             label=f"skyharbor {self._order.point_id}",
             databases=self._spec.dumps,
+            hold=self._hold,
         )
         return ClusterStream(connection, self._access, order, self._order.check)
 
@@ -153,31 +155,36 @@ class ClusterSession:
         has = slots.still_has(self._connection, self._slot, needed, identity.timeline)
         return Log.WHOLE if has else Log.MOVED
 
-    def _hold(self, slot: slots.Slot | None) -> None:
-        """Have the server keep its log from here on."""
-        if slot is not None and slot.kept is not None:
+    def _hold(self, start: int) -> None:
+        """Have the server keep its log from here on: a slot that is made now begins at the backup's checkpoint.
+
+        Made any earlier it would keep what nobody needs, and might lose it all to a limit.
+        """
+        if self._found is not None:
             return
         details = {"dsn": self._spec.dsn, "credentials_file": self._spec.credentials_file, "slot": self._slot}
         self._armed = self._order.guard.arm(slots.DEED, details)
-        if slot is not None:
-            slots.drop(self._connection, self._slot)
-        self._made = True
-        slots.create(self._connection, self._slot)
-
-    def _tell_of(self, slot: slots.Slot | None, identity: Identity) -> None:
-        """Say what a slot may cost the server, once when it is made and whenever it keeps much."""
-        limit = self._connection.show("max_slot_wal_keep_size")
-        if self._made and limit == "-1":
+        with contextlib.closing(Replication(self._access, self._order.check)) as connection:
+            slots.drop(connection, self._slot)  # one that has lost its log
+            self._made = True
+            kept = slots.create(connection, self._slot)
+        if kept > start:
+            raise failed(f"a checkpoint came between the backup and its slot at {show_lsn(kept)}: try again")
+        if self._limit == "-1":
             said = (
                 f"the server keeps its log for slot {self._slot} without a limit: if backups stop, its disk fills up; "
                 "set max_slot_wal_keep_size to what the disk can spare"
             )
             self._notices.append(Notice("/wal", "slot-unbounded", said))
-        if slot is None or slot.kept is None:
+
+    def _tell_of_lag(self, identity: Identity) -> None:
+        """Say what the slot costs the server when it keeps much."""
+        if self._found is None or self._found.kept is None:
             return
-        lag, most = identity.flushed - slot.kept, _MUCH if limit in ("-1", "") else parse_size(limit) // 2
+        endless = self._limit in ("-1", "")
+        lag, most = identity.flushed - self._found.kept, _MUCH if endless else parse_size(self._limit) // 2
         if lag > most:
-            allowed = "no limit" if limit in ("-1", "") else f"a limit of {limit}"
+            allowed = "no limit" if endless else f"a limit of {self._limit}"
             said = f"slot {self._slot} kept {show_size(lag)} of the server's log, with {allowed}; back up more often"
             self._notices.append(Notice("/wal", "slot-lag", said))
 
@@ -206,9 +213,5 @@ class ClusterSession:
             slots.advance(self._connection, self._slot, parse_lsn(made.log_ends), made.timeline)
 
     def _drop(self) -> None:
-        connection = Replication(self._access)
-        try:
+        with contextlib.closing(Replication(self._access)) as connection:
             slots.drop(connection, self._slot)
-        finally:
-            with suppress(SkyharborError):
-                connection.close()

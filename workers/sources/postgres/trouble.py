@@ -27,6 +27,14 @@ _HINTS = (
         "Raise max_wal_senders (with wal_level = replica) and restart the server; a backup takes one connection.",
     ),
     ("all replication slots are in use", "Raise max_replication_slots and restart, or drop a slot that nobody uses."),
+    (
+        "has already been removed",
+        "Raise max_slot_wal_keep_size: the server threw away log that is written during a backup or between two.",
+    ),
+    (
+        "terminating connection due to administrator command",
+        "The server was stopped, or its max_slot_wal_keep_size is less than the log that is written during a backup.",
+    ),
     ("wal_level", "Set wal_level = replica in postgresql.conf and restart the server."),
     (
         "is active for pid",

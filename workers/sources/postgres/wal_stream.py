@@ -64,6 +64,7 @@ class WalStream:
                 pass
             at += self._segment
         if self.ends is None or self.ended is None or self._received < self.ends:
+            self._connection.end_copy()  # raises what the server has to say about it
             raise failed(f"{self._connection.place} stopped sending its log at {show_lsn(self._received)}")
         self._marks.end()
         self._connection.end_copy()
