@@ -61,7 +61,7 @@ def make(place: str) -> Iterator[Make]:
 def cluster(make: Make, major: int) -> Cluster:
     """A cluster of either version, with pgbench's tables, running; with summaries of its log where there are any."""
     summaries = {"summarize_wal": "on"} if major >= 17 else {}
-    made = make(major, **summaries).create().start()
+    made = make(major, track_commit_timestamp="on", **summaries).create().start()
     made.pgbench("-i", "-q", "-s", "2")
     return made
 

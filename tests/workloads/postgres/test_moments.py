@@ -10,7 +10,9 @@ from shared.errors import SkyharborError
 from shared.model.backup import BackupType
 from tests.workloads.postgres.cluster import Cluster
 from tests.workloads.postgres.rig import PgRig
+from workers.sources.postgres.lsn import parse_lsn
 from workers.sources.postgres.planning import Limits
+from workers.sources.postgres.window import show_time
 
 SEGMENT = 16 << 20
 
@@ -149,3 +151,21 @@ def test_a_full_backup_begins_a_new_window(cluster: Cluster, restored: Cluster) 
     assert rig.codes() == []
     rig.restore(restored.data)
     assert _started(restored).sums() == sums
+
+
+def test_every_restore_point_is_found_wherever_in_the_log_it_lies_and_nothing_else_is(cluster: Cluster) -> None:
+    rig = PgRig(cluster.dsn)
+    rig.backup()
+    told = {}
+    with cluster.under_load():
+        for number in range(200):
+            # Of other lengths, so that they lie across pages in every possible way.
+            cluster.sql(f"INSERT INTO pgbench_history (filler) VALUES (repeat('x', {number % 21}))")  # noqa: S608
+            told[f"point {number}"] = cluster.sql(f"SELECT pg_create_restore_point('point {number}')::text")[0][0]
+    last = cluster.sql("SELECT max(pg_xact_commit_timestamp(xmin)) FROM pgbench_history")[0][0]
+    rig.backup()
+    window = rig.window()
+    found = {one.name: parse_lsn(one.position) for one in window.restore_points}
+    assert found.keys() == told.keys()
+    assert all(0 < parse_lsn(end) - found[name] < 200 for name, end in told.items())
+    assert show_time(last) <= window.last_change <= window.ends  # a session that was killed ended after it
