@@ -8,10 +8,14 @@ from __future__ import annotations
 import stat
 import time
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from shared.vault.entry import Entry, EntryKind
 from workers.sources.postgres import tar_stream
 from workers.sources.postgres.tar_stream import Member, TarStream
+
+BLOCK: Final = 1 << 20
+"""Pages stay where they are in a file, and so does the log: cut at fixed places, what did not change is known again."""
 
 _KINDS = {
     tar_stream.FILE: EntryKind.FILE,
@@ -49,6 +53,8 @@ class Text:
 class Pieces:
     """A file whose bytes come in pieces of any size from an iterator."""
 
+    block = BLOCK
+
     def __init__(self, path: bytes, pieces: Iterator[bytes | memoryview]) -> None:
         self.entry = made(path, EntryKind.FILE)
         self._pieces = pieces
@@ -72,6 +78,8 @@ class Pieces:
 
 class TarNode:
     """A member of an archive as a node of the tree. ``count`` is told how many bytes were read."""
+
+    block = BLOCK
 
     def __init__(self, path: bytes, member: Member, archive: TarStream, count: Callable[[int], None]) -> None:
         kind = _KINDS[member.kind]

@@ -125,13 +125,19 @@ class Replication:
 
     def messages(self) -> Iterator[memoryview]:
         """Yield the messages of a copy that has begun, until the server ends it. Each is valid until the next."""
-        connection = self._connection
+        connection, waited = self._connection, False
         while True:
             size, message = connection.get_copy_data(1)
             if size > 0:
+                waited = False
                 yield memoryview(message)
             elif size == 0:
-                self._wait()
+                waited = not waited
+                if waited:
+                    self._consume()  # most of the time there is more already
+                else:
+                    self._wait()
+                continue
             elif size == -1:
                 self._copying = False
                 return
@@ -180,6 +186,9 @@ class Replication:
             self._check()
             if time.monotonic() > until:
                 raise failed(f"{self.place} has said nothing for {self._silence:.0f} seconds")
+        self._consume()
+
+    def _consume(self) -> None:
         try:
             self._connection.consume_input()
         except psycopg.Error as error:
