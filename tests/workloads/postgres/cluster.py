@@ -13,7 +13,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -78,7 +78,7 @@ class Cluster:
             argv += ["-c", f"{name}={value}"]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(argv, stdout=log, stderr=log, preexec_fn=_die_with_us, **_as_nobody())
-        self._until(lambda: not self.sql("SELECT pg_is_in_recovery()")[0][0])
+        self.until(lambda: not self.sql("SELECT pg_is_in_recovery()")[0][0])
         return self
 
     def stop(self, how: signal.Signals = signal.SIGQUIT) -> None:
@@ -130,7 +130,7 @@ class Cluster:
             argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=_die_with_us, **_as_nobody()
         )
         try:
-            self._until(lambda: self.sql("SELECT count(*) FROM pgbench_history")[0][0] > before)
+            self.until(lambda: self.sql("SELECT count(*) FROM pgbench_history")[0][0] > before)
             yield load
         finally:
             load.kill()
@@ -145,7 +145,8 @@ class Cluster:
         options = ["--all", "--install-missing", "--heapallindexed"]
         run(self.program("pg_amcheck"), "-h", self.sockets, "-p", str(self.port), "-U", "postgres", *options)
 
-    def _until(self, ready: Any) -> None:
+    def until(self, ready: Callable[[], Any]) -> None:
+        """Wait until something is so; fails with the server's log when it never is."""
         deadline = time.monotonic() + _SECONDS
         while True:
             with contextlib.suppress(psycopg.OperationalError):
