@@ -8,12 +8,20 @@ from __future__ import annotations
 import signal
 import socket
 import sys
+from collections.abc import Mapping
 
 from shared.telemetry.logging import configure_logging
 from workers.guarding.watch import Deed, Watch
 from workers.sources.vm import release as vm
 
-DEEDS: dict[str, Deed] = {**vm.DEEDS}
+
+def _drop_slot(details: Mapping[str, str]) -> None:
+    from workers.sources.postgres.slot import drop_left_slot  # needs a client library that not every worker has
+
+    drop_left_slot(details)
+
+
+DEEDS: dict[str, Deed] = {**vm.DEEDS, "postgres-drop-slot": _drop_slot}
 """By kind, what undoes what a session may leave behind."""
 
 

@@ -78,7 +78,17 @@ class VmSource(Received):
     scratch: OptionalText = ""
 
 
-SourceIn = Annotated[FilesSource | VmSource, Field(discriminator="workload")]
+class PostgresSource(Received):
+    """A PostgreSQL cluster: a DSN without a password, and databases that are dumped besides; ``*`` for all."""
+
+    workload: Literal["postgres"]
+    dsn: Text
+    credentials_file: OptionalText = ""
+    dumps: Annotated[list[Text], Field(default_factory=list)]
+    physical: bool = True
+
+
+SourceIn = Annotated[FilesSource | VmSource | PostgresSource, Field(discriminator="workload")]
 """Whatever may be protected; ``workload`` tells which it is."""
 
 

@@ -6,12 +6,17 @@ is there is not asked: it may be mounted, or started, later.
 
 from __future__ import annotations
 
+import re
+
 from orchestrator.domain.names import check_file_name, check_path, check_text
-from shared.contracts.sources import FilesSource, SourceSpec, VmSource, workload_of
+from shared.contracts.sources import FilesSource, PostgresSource, SourceSpec, VmSource, workload_of
 from shared.errors import SkyharborError
 
 MOST_PATHS = 1000
 MOST_DISKS = 64
+MOST_DATABASES = 100
+
+_PASSWORD = re.compile(r"\bpassword\s*=|^\w+://[^/@]*:[^/@]+@", re.IGNORECASE)
 
 
 def checked(spec: SourceSpec) -> SourceSpec:
@@ -21,6 +26,8 @@ def checked(spec: SourceSpec) -> SourceSpec:
             return _files(spec)
         case VmSource():
             return _vm(spec)
+        case PostgresSource():
+            return _postgres(spec)
         case _:
             raise SkyharborError("bad-request", f"{workload_of(spec)!r} is no workload that this version knows")
 
@@ -68,4 +75,26 @@ def _vm(spec: VmSource) -> VmSource:
         agent=check_path(spec.agent, field="source") if spec.agent else "",
         freeze=spec.freeze,
         scratch=check_path(spec.scratch, field="source") if spec.scratch else "",
+    )
+
+
+def _postgres(spec: PostgresSource) -> PostgresSource:
+    check_text(spec.dsn, field="source")
+    if not spec.dsn.strip():
+        raise SkyharborError(
+            "bad-request", "give a DSN, such as 'host=db.example port=5432 user=backup'", field="source"
+        )
+    if _PASSWORD.search(spec.dsn):
+        hint = "Put it into a file of the worker's machine (password=…, mode 0600); name that with --credentials-file."
+        raise SkyharborError("bad-request", "a DSN must not have a password in it", field="source", hint=hint)
+    if len(spec.dumps) > MOST_DATABASES or not all(spec.dumps):
+        raise SkyharborError("bad-request", f"give at most {MOST_DATABASES} names of databases", field="source")
+    if not spec.physical and not spec.dumps:
+        raise SkyharborError("bad-request", "without a physical backup, name databases to dump, or *", field="source")
+    file = spec.credentials_file
+    return PostgresSource(
+        dsn=spec.dsn.strip(),
+        credentials_file=check_path(file, field="source") if file else "",
+        dumps=tuple(dict.fromkeys(check_text(name, field="source", longest=63) for name in spec.dumps)),
+        physical=spec.physical,
     )

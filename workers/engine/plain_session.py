@@ -8,13 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from shared.model.backup import Notice
+from workers.engine.ports import StreamSource
 
 
 class PlainSession:
     """The engine's ``Session`` over a description of what to read."""
 
-    def __init__(self, reading: bytes, *, paths: Sequence[str], state: Mapping[str, str] | None = None) -> None:
-        self.reading = reading
+    def __init__(
+        self, reading: bytes | StreamSource, *, paths: Sequence[str], state: Mapping[str, str] | None = None
+    ) -> None:
+        self.reading: bytes | StreamSource = reading
         self.paths = tuple(paths)
         self.state: Mapping[str, str] = state or {}
 

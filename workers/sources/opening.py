@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import msgspec
 
-from shared.contracts.sources import FilesSource, VmSource, workload_of
+from shared.contracts.sources import FilesSource, PostgresSource, VmSource, workload_of
 from shared.errors import SkyharborError
 from workers.engine.plain_session import PlainSession
 from workers.engine.ports import Lander, Session, SessionOrder, Source
 from workers.sources.files import FilesAdapter, FilesReading
+from workers.sources.postgres.lander import land_cluster
 from workers.sources.vm.adapter import VmAdapter
 from workers.sources.vm.description import VmReading
 from workers.sources.vm.lander import restore_machine
@@ -20,7 +21,7 @@ from workers.sources.vm.opening import open_vm
 Reading = FilesReading | VmReading
 """Whatever a session may say about how its source is read."""
 
-LANDERS: dict[str, Lander] = {"vm": restore_machine}
+LANDERS: dict[str, Lander] = {"vm": restore_machine, "postgres": land_cluster}
 """What brings points of a workload back, by its name; the tree as it is where there is none."""
 
 
@@ -35,6 +36,8 @@ def open_session(order: SessionOrder) -> Session:
             return PlainSession(described(reading), paths=order.spec.paths)
         case VmSource():
             return open_vm(order, order.spec)
+        case PostgresSource():
+            return _postgres(order)
         case _:
             raise SkyharborError("bad-request", f"this worker does not know the workload {workload_of(order.spec)!r}")
 
@@ -52,3 +55,12 @@ def open_source(reading: bytes) -> Source:
 def described(reading: Reading) -> bytes:
     """Return the description by which hands and shards open a source."""
     return msgspec.msgpack.encode(reading)
+
+
+def _postgres(order: SessionOrder) -> Session:
+    try:
+        from workers.sources.postgres.opening import open_postgres
+    except ImportError as error:
+        hint = "Install Skyharbor on the worker with the extra 'postgres'."
+        raise SkyharborError("source-failed", f"this worker cannot talk to PostgreSQL: {error}", hint=hint) from error
+    return open_postgres(order)

@@ -88,6 +88,13 @@ def restore(
         str | None,
         typer.Option(metavar="TIME", help="Of a database: the moment to come back to, a restore point's name, latest."),
     ] = None,
+    tablespace: Annotated[
+        list[str] | None,
+        typer.Option(metavar="OLD=NEW", help="Of a PostgreSQL cluster: where a tablespace goes; may be repeated."),
+    ] = None,
+    owner: Annotated[
+        str | None, typer.Option(metavar="USER", help="Of a PostgreSQL cluster: whom its files are to belong to.")
+    ] = None,
     wait: Wait = False,
     plan: Annotated[bool, typer.Option("--plan", help="Only say what would be restored; write nothing.")] = False,
     passphrase_file: PassphraseFile = None,
@@ -109,7 +116,9 @@ def restore(
         "target": to if "://" in to else os.path.abspath(to),
         "paths": paths,
         "conflict": conflict.value,
-        "options": {name: value for name, value in (("format", disk_format), ("until", until)) if value is not None},
+        "options": _given(
+            format=disk_format, until=until, owner=owner, tablespaces="\n".join(tablespace) if tablespace else None
+        ),
     }
     start(session, request, wait=wait, key=idempotency_key)
 
@@ -133,6 +142,10 @@ def break_glass(ctx: typer.Context) -> None:
     from orchestrator.cli.break_glass import exec_break_glass
 
     exec_break_glass(ctx.args, as_json=Session.of(ctx).out.json)
+
+
+def _given(**options: str | None) -> dict[str, str]:
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _need_item(point: str, item: str | None) -> None:

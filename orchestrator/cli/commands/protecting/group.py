@@ -8,6 +8,7 @@ from __future__ import annotations
 import typer
 
 from orchestrator.cli.commands.protecting.files import add_files
+from orchestrator.cli.commands.protecting.postgres import add_postgres
 from orchestrator.cli.commands.protecting.vm import add_vm
 
 
@@ -16,4 +17,5 @@ def protecting() -> typer.Typer:
     group = typer.Typer(help="Protect something new.")
     group.command("files")(add_files)
     group.command("vm")(add_vm)
+    group.command("postgres")(add_postgres)
     return group
