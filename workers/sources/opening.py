@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import msgspec
 
-from shared.contracts.sources import FilesSource, workload_of
+from shared.contracts.sources import FilesSource, MysqlSource, SqliteSource, workload_of
 from shared.errors import SkyharborError
 from workers.engine.plain_session import PlainSession
 from workers.engine.ports import Lander, Session, SessionOrder, Source
 from workers.sources.files import FilesAdapter, FilesReading
+from workers.sources.mysql.landing import land_mysql
+from workers.sources.mysql.session import open_mysql
+from workers.sources.sqlite.session import open_sqlite
 
 Reading = FilesReading
 """Whatever a session may say about how its source is read."""
 
-LANDERS: dict[str, Lander] = {}
+LANDERS: dict[str, Lander] = {"mysql": land_mysql}
 """What brings points of a workload back, by its name; the tree as it is where there is none."""
 
 
@@ -29,6 +32,10 @@ def open_session(order: SessionOrder) -> Session:
         case FilesSource():
             reading = FilesReading(source=order.spec, leave_out=tuple(order.leave_out))
             return PlainSession(described(reading), paths=order.spec.paths)
+        case MysqlSource():
+            return open_mysql(order, order.spec)
+        case SqliteSource():
+            return open_sqlite(order, order.spec)
         case _:
             raise SkyharborError("bad-request", f"this worker does not know the workload {workload_of(order.spec)!r}")
 

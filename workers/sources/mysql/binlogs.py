@@ -53,9 +53,7 @@ def proof_of(folder: str, place: Place) -> str:
     return hashlib.sha256(bytes(head) + bytes(tail)).hexdigest()
 
 
-def parts_between(
-    folder: str, names: Sequence[str], since: Place | None, to: Place, stack: ExitStack
-) -> list[Part]:
+def parts_between(folder: str, names: Sequence[str], since: Place | None, to: Place, stack: ExitStack) -> list[Part]:
     """Open what lies between two places; with no ``since``, the file of ``to`` from its beginning.
 
     Raises ``Gap`` when a file is gone, ``source-failed`` when one cannot be read.

@@ -1,7 +1,7 @@
 """What a physical point is made of: a full backup, increments on top of it, and the log of changes between them.
 
-It is written into the point twice: as ``info.json`` in its tree, for whoever restores, and as the state by which the next
-session finds its place.
+It is written into the point twice: as ``info.json`` in its tree, for whoever restores, and as the state by which the
+next session finds its place.
 
 Times: when the server was as a step has it is only known between two moments, ``not_before`` and ``not_after``, in
 seconds since the epoch.

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import selectors
-import shutil
 import subprocess
 import tempfile
 import time
@@ -49,18 +48,6 @@ def _quoted(value: str) -> str:
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def program(*names: str, package: str) -> str:
-    """Return the path of the first of these programs that there is. Raises ``source-failed`` with what to install."""
-    for name in names:
-        if found := shutil.which(name):
-            return found
-    raise SkyharborError(
-        "source-failed",
-        f"this worker's machine has no {names[0]}",
-        hint=f"Install the package {package} of the server's series on the machine where the worker runs.",
-    )
-
-
 class Child:
     """A program under way. ``close`` in any case: it ends the program when it has not ended by itself."""
 
@@ -94,6 +81,8 @@ class Child:
                 # Times in what is said are UTC, and words are English.
                 env={"PATH": os.environ.get("PATH", os.defpath), "TZ": "UTC", "LC_ALL": "C"},
             )
+            if self.process.stdin is not None:
+                os.set_blocking(self.process.stdin.fileno(), False)
         except OSError as error:
             self._said.close()
             raise SkyharborError("source-failed", f"{self._name} cannot be started: {error.strerror}") from error
@@ -111,8 +100,8 @@ class Child:
         try:
             while left:
                 self._wait_for(source, selectors.EVENT_WRITE)
-                # No more than a pipe takes at once after it has said that there is room.
-                left = left[os.write(source.fileno(), left[:4096]) :]
+                with suppress(BlockingIOError):
+                    left = left[os.write(source.fileno(), left) :]
         except BrokenPipeError:
             return False
         return True

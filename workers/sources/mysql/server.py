@@ -5,16 +5,17 @@ Rule of the file: questions only; every one has a timeout, and every refusal bec
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, Final
-
-import pymysql
 
 from shared.errors import SkyharborError
 from workers.sources.mysql.endpoint import Endpoint
+from workers.sources.mysql.programs import series_of
 
 _CONNECTING: Final = 10
 _ANSWERING: Final = 60
@@ -57,11 +58,6 @@ class Facts:
         return series_of(self.version)
 
 
-def series_of(version: str) -> str:
-    """Return the first two numbers of a version."""
-    return ".".join(version.split("-")[0].split(".")[:2])
-
-
 class Server:
     """A server that can be asked."""
 
@@ -73,7 +69,8 @@ class Server:
         now = time.time()
         version, hostname, datadir, log_bin = self._ask("SELECT @@version, @@hostname, @@datadir, @@log_bin")[0]
         told = {str(name): str(value) for name, value in self._ask("SHOW GLOBAL VARIABLES")}
-        status = dict(self._ask("SHOW GLOBAL STATUS WHERE Variable_name IN ('Uptime', 'Innodb_lsn_current')"))
+        asked = "SHOW GLOBAL STATUS WHERE Variable_name IN ('Uptime', 'Innodb_lsn_current')"
+        status = {str(name): int(value) for name, value in self._ask(asked)}
         is_mariadb = "mariadb" in str(version).lower()
         encrypted = told.get("encrypt_binlog") == "ON"
         return Facts(
@@ -81,8 +78,8 @@ class Server:
             is_mariadb=is_mariadb,
             hostname=str(hostname),
             datadir=str(datadir),
-            lsn=int(status.get("Innodb_lsn_current", 0)),
-            started_before=now - int(status.get("Uptime", 0)),
+            lsn=status.get("Innodb_lsn_current", 0),
+            started_before=now - status.get("Uptime", 0),
             binlog=told.get("log_bin_basename", "") if int(log_bin) and not encrypted else "",
             no_binlog="" if int(log_bin) and not encrypted else "it is encrypted" if encrypted else "log_bin is off",
             variables={name: told[name] for name in _KEPT if name in told},
@@ -99,9 +96,9 @@ class Server:
     def tables_besides_innodb(self) -> list[str]:
         """Return tables of people that InnoDB does not keep."""
         rows = self._ask(
-            "SELECT CONCAT(TABLE_SCHEMA, '.', TABLE_NAME) FROM information_schema.TABLES WHERE TABLE_TYPE = 'BASE TABLE' "
-            "AND ENGINE IS NOT NULL AND ENGINE NOT IN ('InnoDB', 'MEMORY') AND TABLE_SCHEMA NOT IN "
-            "('information_schema', 'performance_schema', 'sys', 'mysql') ORDER BY 1"
+            "SELECT CONCAT(TABLE_SCHEMA, '.', TABLE_NAME) FROM information_schema.TABLES "
+            "WHERE TABLE_TYPE = 'BASE TABLE' AND ENGINE IS NOT NULL AND ENGINE NOT IN ('InnoDB', 'MEMORY') "
+            "AND TABLE_SCHEMA NOT IN ('information_schema', 'performance_schema', 'sys', 'mysql') ORDER BY 1"
         )
         return [str(row[0]) for row in rows]
 
@@ -110,13 +107,13 @@ class Server:
         return [str(row[0]) for row in self._ask("SHOW BINARY LOGS")]
 
     def _ask(self, question: str) -> Sequence[Sequence[Any]]:
-        place = self._endpoint
+        place, pymysql = self._endpoint, _driver()
         try:
             with (
                 closing(
                     pymysql.connect(
                         user=place.user,
-                        password=place.password,
+                        password=place.password.encode(),  # as text it would be taken for Latin-1
                         host=place.host,
                         port=place.port,
                         unix_socket=place.socket or None,
@@ -129,7 +126,7 @@ class Server:
                 connection.cursor() as cursor,
             ):
                 cursor.execute(question)
-                return cursor.fetchall()
+                return list(cursor.fetchall())
         except (pymysql.MySQLError, OSError, RuntimeError) as error:
             raise self._refused(error) from error
 
@@ -154,3 +151,14 @@ class Server:
             f"the server at {where} does not answer: {words}",
             hint="Check that it runs, and the host, port or socket of the item's DSN.",
         )
+
+
+def _driver() -> ModuleType:
+    try:
+        return importlib.import_module("pymysql")
+    except ImportError as error:
+        raise SkyharborError(
+            "source-failed",
+            "this worker lacks what it needs to ask a MariaDB or MySQL server",
+            hint="Install skyharbor with its extra 'mysql': pip install 'skyharbor[mysql]'.",
+        ) from error
