@@ -121,8 +121,8 @@ class MariaDb:
     def checksums(self) -> dict[str, Any]:
         """What every table of people holds."""
         tables = self.ask(
-            "SELECT CONCAT('`', TABLE_SCHEMA, '`.`', TABLE_NAME, '`') FROM information_schema.TABLES WHERE TABLE_TYPE = "
-            "'BASE TABLE' AND TABLE_SCHEMA NOT IN ('mysql', 'sys', 'information_schema', 'performance_schema')"
+            "SELECT CONCAT('`', TABLE_SCHEMA, '`.`', TABLE_NAME, '`') FROM information_schema.TABLES "
+            "WHERE TABLE_TYPE = 'BASE TABLE' AND TABLE_SCHEMA NOT IN ('mysql', 'sys', 'information_schema', 'performance_schema')"
         )
         return {str(name): self.ask(f"CHECKSUM TABLE {name} EXTENDED")[0][1] for (name,) in tables}
 

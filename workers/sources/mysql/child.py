@@ -30,9 +30,9 @@ class OptionFile:
     """An option file in memory; ``arguments`` go first in a program's command line."""
 
     def __init__(self, options: Mapping[str, str], *, group: str = "client") -> None:
+        lines = [f"[{group}]", *(f"{key}={_quoted(value)}" for key, value in options.items())]
         self.fd = os.memfd_create("options", os.MFD_CLOEXEC)
         os.fchmod(self.fd, 0o600)  # programs of MariaDB ignore what others may write
-        lines = [f"[{group}]", *(f"{key}={_quoted(value)}" for key, value in options.items())]
         os.write(self.fd, "\n".join([*lines, ""]).encode())
         self.arguments = (f"--defaults-file=/proc/self/fd/{self.fd}",)
 

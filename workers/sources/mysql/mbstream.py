@@ -132,11 +132,9 @@ class MbstreamReader:
         if not 0 < length <= _LONGEST_PATH:
             raise self._damaged(f"a path of {length} bytes")
         path = self._exactly(length)
-        # Some files come as "./name".
-        tidy = path.removeprefix(b"./")
-        if not is_safe(tidy):
+        if not is_safe(path):
             raise self._damaged(f"the path {path!r} leads outside")
-        return tidy
+        return path
 
     def _exactly(self, size: int, *, at_end_too: bool = False) -> bytes:
         piece = self._room[:size]

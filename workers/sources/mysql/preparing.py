@@ -18,6 +18,8 @@ _PATIENCE: Final = 6 * 3600.0
 _MEMORY: Final = 256 * 1024 * 1024
 _NOT_DATA: Final = ("xtrabackup_", "mariadb_backup_")
 """How files begin that mariabackup leaves for itself."""
+_ELSEWHERE: Final = ".isl"
+"""Files that say where outside of the data folder a table is: there, the original server may be using it."""
 
 
 def program_of(info: Info, *names: str, package: str, tells: bool = True) -> str:
@@ -61,9 +63,10 @@ def prepare(mariabackup: str, work: str, chain: Sequence[Step], *, check: Check)
     for step in chain:
         more = [] if step.is_full else [f"--incremental-dir={os.path.join(work, step.name)}"]
         _run([mariabackup, "--prepare", f"--use-memory={_MEMORY}", f"--target-dir={data}", *more], work, check)
-    for name in os.listdir(data):
-        if name.startswith(_NOT_DATA):
-            os.unlink(os.path.join(data, name))
+    for at, _, files in os.walk(data):
+        for name in files:
+            if name.startswith(_NOT_DATA) if at == data else name.endswith(_ELSEWHERE):
+                os.unlink(os.path.join(at, name))
     return data
 
 
