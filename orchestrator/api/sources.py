@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from pydantic import AfterValidator, Field
 
-from orchestrator.api.edge import Received, Text
+from orchestrator.api.edge import OptionalText, Received, Text
 from shared.contracts.sources import SourceSpec, spec_from
 
 
@@ -65,7 +65,23 @@ class FilesSource(Received):
     rules: Annotated[Rules, Field(default_factory=Rules)]
 
 
-SourceIn = FilesSource
+class MysqlSource(Received):
+    """A MariaDB or MySQL server: a DSN without a password. ``dump``: a logical dump instead of a physical backup."""
+
+    workload: Literal["mysql"]
+    dsn: Text
+    credentials_file: OptionalText = ""
+    dump: bool = False
+
+
+class SqliteSource(Received):
+    """SQLite databases, by their absolute paths on the machine."""
+
+    workload: Literal["sqlite"]
+    paths: Annotated[list[Text], Field(min_length=1)]
+
+
+SourceIn = Annotated[FilesSource | MysqlSource | SqliteSource, Field(discriminator="workload")]
 """Whatever may be protected; ``workload`` tells which it is."""
 
 

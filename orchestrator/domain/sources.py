@@ -6,11 +6,14 @@ is there is not asked: it may be mounted, or started, later.
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from orchestrator.domain.names import check_file_name, check_path, check_text
-from shared.contracts.sources import FilesSource, SourceSpec, workload_of
+from shared.contracts.sources import FilesSource, MysqlSource, SourceSpec, SqliteSource, workload_of
 from shared.errors import SkyharborError
 
 MOST_PATHS = 1000
+_MYSQL = "Write mysql://user@host:port or mysql://user@localhost?socket=/path."
 
 
 def checked(spec: SourceSpec) -> SourceSpec:
@@ -18,6 +21,10 @@ def checked(spec: SourceSpec) -> SourceSpec:
     match spec:
         case FilesSource():
             return _files(spec)
+        case MysqlSource():
+            return _mysql(spec)
+        case SqliteSource():
+            return _sqlite(spec)
         case _:
             raise SkyharborError("bad-request", f"{workload_of(spec)!r} is no workload that this version knows")
 
@@ -39,3 +46,29 @@ def _files(spec: FilesSource) -> FilesSource:
         excludes=tuple(check_text(pattern, field="source") for pattern in spec.excludes),
         rules=rules,
     )
+
+
+def _mysql(spec: MysqlSource) -> MysqlSource:
+    dsn = check_text(spec.dsn.strip(), field="source")
+    try:
+        url = urlsplit(dsn)
+        has_password, _ = url.password is not None, url.port
+    except ValueError as error:
+        raise SkyharborError("bad-request", f"the DSN is not right: {error}", field="source", hint=_MYSQL) from error
+    if has_password:
+        hint = (
+            "Put it into a file of the worker's machine (password=..., mode 0600); name that with --credentials-file."
+        )
+        raise SkyharborError("bad-request", "a DSN must not have a password in it", field="source", hint=hint)
+    if url.scheme not in ("mysql", "mariadb") or not url.netloc or url.path not in ("", "/"):
+        raise SkyharborError("bad-request", "a DSN names a server, and nothing else", field="source", hint=_MYSQL)
+    if url.query and not url.query.startswith("socket=/"):
+        raise SkyharborError("bad-request", "a DSN has no options but a socket", field="source", hint=_MYSQL)
+    file = spec.credentials_file
+    return MysqlSource(dsn=dsn, credentials_file=check_path(file, field="source") if file else "", dump=spec.dump)
+
+
+def _sqlite(spec: SqliteSource) -> SqliteSource:
+    if not 1 <= len(spec.paths) <= MOST_PATHS:
+        raise SkyharborError("bad-request", f"give 1 to {MOST_PATHS} databases", field="source")
+    return SqliteSource(paths=tuple(dict.fromkeys(check_path(path, field="source") for path in spec.paths)))

@@ -27,6 +27,7 @@ needs_mariadb = pytest.mark.skipif(
 )
 
 _PATIENCE = 60.0
+_REDO = "16M"  # nobody has to wait until more of it is written out
 
 
 @dataclass
@@ -59,6 +60,7 @@ class MariaDb:
                 f"--pid-file={self.folder}/pid",
                 "--skip-networking",
                 "--innodb-buffer-pool-size=64M",
+                f"--innodb-log-file-size={_REDO}",
                 *self.options,
                 *more,
             ],
@@ -122,7 +124,8 @@ class MariaDb:
         """What every table of people holds."""
         tables = self.ask(
             "SELECT CONCAT('`', TABLE_SCHEMA, '`.`', TABLE_NAME, '`') FROM information_schema.TABLES "
-            "WHERE TABLE_TYPE = 'BASE TABLE' AND TABLE_SCHEMA NOT IN ('mysql', 'sys', 'information_schema', 'performance_schema')"
+            "WHERE TABLE_TYPE = 'BASE TABLE' "
+            "AND TABLE_SCHEMA NOT IN ('mysql', 'sys', 'information_schema', 'performance_schema')"
         )
         return {str(name): self.ask(f"CHECKSUM TABLE {name} EXTENDED")[0][1] for (name,) in tables}
 
@@ -168,6 +171,7 @@ def mariadb(*options: str, binlog: bool = True) -> Iterator[MariaDb]:
                 f"--datadir={data}",
                 "--auth-root-authentication-method=normal",
                 "--skip-test-db",
+                f"--innodb-log-file-size={_REDO}",
                 *as_user,
             ],
             check=True,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum, StrEnum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from shared.contracts.collect import CondemnedPacks, DoomedPoints, GivenUp, UnsettledPoints
 from shared.contracts.sources import SourceSpec
@@ -229,6 +229,14 @@ class Pushed(Protocol):
     def read_into(self, buffer: memoryview) -> int:
         """Fill the beginning of ``buffer`` and return how many bytes came; 0 at the end of the node."""
         ...
+
+
+@runtime_checkable
+class PushedInBlocks(Pushed, Protocol):
+    """A node that is cut into blocks of so many bytes instead of by content: what changes in it does not shift."""
+
+    @property
+    def block(self) -> int: ...  # noqa: D102
 
 
 class Kept(NamedTuple):

@@ -15,6 +15,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from typing import Final
 
+from typing_extensions import Buffer
+
 from shared.crypto.domain_keys import DomainKeys
 from shared.errors import SkyharborError
 from shared.model.backup import Notice
@@ -23,7 +25,7 @@ from shared.vault.reader import PointReader
 from shared.vault.writer import PointWriter
 from workers.engine.chunker import Cutter
 from workers.engine.notices import Notices, shown
-from workers.engine.ports import Kept, Pushed, Stop, StopReason, StreamSource
+from workers.engine.ports import Kept, Pushed, PushedInBlocks, Stop, StopReason, StreamSource
 from workers.engine.pulse import Pulse
 from workers.engine.tally import Change, Tally
 
@@ -95,6 +97,8 @@ class StreamFlow:
                 self._small.add(taken, bytes(head[:held]))
                 if self._small.size >= _SEGMENT:
                     self._store_small()
+        elif isinstance(node, PushedInBlocks):
+            self._cut_in_blocks(taken, _Feed(head, node), node.block)
         else:
             self._cut(taken, _Feed(head, node))
         self.tally.bytes_read += taken.entry.size
@@ -114,6 +118,20 @@ class StreamFlow:
             self._pulse.beat(self.tally)
         entry.size = feed.size
 
+    def _cut_in_blocks(self, taken: _Node, feed: _Feed, block: int) -> None:
+        """Cut a file at fixed places; what was read into a buffer is stored out of it, without a copy."""
+        while True:
+            room = memoryview(bytearray(max(block, _SEGMENT - _SEGMENT % block)))
+            held = 0
+            while held < len(room) and (got := feed.fill(room[held:])):
+                held += got
+            if held:
+                taken.stored.append(self._store([room[at : min(at + block, held)] for at in range(0, held, block)]))
+                self._pulse.beat(self.tally)
+            if held < len(room):
+                break
+        taken.entry.size = feed.size
+
     def _store_small(self) -> None:
         small, self._small = self._small, _SmallFiles()
         if small.nodes:
@@ -121,7 +139,7 @@ class StreamFlow:
             for place, node in enumerate(small.nodes):
                 node.stored, node.place = [call], place
 
-    def _store(self, chunks: Sequence[bytes], *, effort: int = _FOR_LARGE) -> Ids:
+    def _store(self, chunks: Sequence[Buffer], *, effort: int = _FOR_LARGE) -> Ids:
         while not self._room.acquire(timeout=Pulse.PATIENCE):
             self._pulse.beat(self.tally)
         call = self._executor.submit(self._stored, chunks, effort)
@@ -132,7 +150,7 @@ class StreamFlow:
             done.result()
         return call
 
-    def _stored(self, chunks: Sequence[bytes], effort: int) -> list[bytes]:
+    def _stored(self, chunks: Sequence[Buffer], effort: int) -> list[bytes]:
         if self._stopping:
             raise Stop(StopReason.LOST)
         ids = [self._keys.chunk_id(chunk) for chunk in chunks]

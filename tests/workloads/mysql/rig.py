@@ -26,7 +26,7 @@ from workers.sources.mysql.chain import STATE, Info, decoded
 from workers.sources.opening import LANDERS, open_session, open_source
 
 RIGHTS = "RELOAD, PROCESS, LOCK TABLES, BINLOG MONITOR"
-PASSWORD = 'p w#"\\\'$ö'
+PASSWORD = "p w#\"\\'$ö"
 
 
 @dataclass

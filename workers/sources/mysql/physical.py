@@ -138,7 +138,8 @@ class PhysicalStream:
                     content: Bytes = file
                     if path in reports.REPORTS:
                         content = told[path] = Remembering(file)
-                    folders, node = self._tree.file(name.encode() + b"/" + path, content)
+                    made = self._tree.tablespace if _is_tablespace(path) else self._tree.file
+                    folders, node = made(name.encode() + b"/" + path, content)
                     yield from folders
                     yield node
                     size += node.size
@@ -228,6 +229,10 @@ class PhysicalStream:
         if self._elsewhere:
             words = "tables with a DATA DIRECTORY of their own come back inside of the data folder: "
             yield Notice(self._site.facts.datadir, "moved-tables", words + named(self._elsewhere))
+
+
+def _is_tablespace(path: bytes) -> bool:
+    return path.endswith(b".ibd") or (b"/" not in path and path.startswith((b"ibdata", b"undo")))
 
 
 def named(names: Collection[str]) -> str:

@@ -40,6 +40,12 @@ class Node:
         return got
 
 
+class Tablespace(Node):
+    """The engine's ``PushedInBlocks``: pages are changed where they are, and what follows them is not shifted."""
+
+    block = 65536
+
+
 class Text:
     """Bytes in memory."""
 
@@ -103,6 +109,11 @@ class Tree:
         folders = [self._node(folder, EntryKind.DIRECTORY, Text(b"")) for folder in above if folder not in self._made]
         self._made.update(above)
         return folders, self._node(path, EntryKind.FILE, content)
+
+    def tablespace(self, path: bytes, content: Bytes) -> tuple[list[Node], Node]:
+        """Return the folders to push first, and a file that is made of pages."""
+        folders, node = self.file(path, content)
+        return folders, Tablespace(node.entry, content)
 
     def keep(self, folder: bytes) -> None:
         """The point has this folder already; those above it are still to be made."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 from shared.errors import SkyharborError
 from shared.model.backup import Notice
@@ -20,9 +21,14 @@ from workers.engine.xattrs import path_node, read_xattrs
 from workers.sources.sqlite.copying import Check, Copy, NotCopied, copy_database
 from workers.sources.sqlite.fingerprint import fingerprint
 
+_BLOCK: Final = 65536
+"""The largest page that a database can have. A commit changes pages wherever they are, and shifts nothing."""
+
 
 class PushedCopy:
-    """The engine's ``Pushed`` over a copy; entry and content are of one and the same database."""
+    """The engine's ``PushedInBlocks`` over a copy; entry and content are of one and the same database."""
+
+    block = _BLOCK
 
     def __init__(self, entry: Entry, copy: Copy) -> None:
         self.entry = entry

@@ -8,10 +8,14 @@ from __future__ import annotations
 import typer
 
 from orchestrator.cli.commands.protecting.files import add_files
+from orchestrator.cli.commands.protecting.mysql import add_mysql
+from orchestrator.cli.commands.protecting.sqlite import add_sqlite
 
 
 def protecting() -> typer.Typer:
     """Return the group."""
     group = typer.Typer(help="Protect something new.")
     group.command("files")(add_files)
+    group.command("mysql")(add_mysql)
+    group.command("sqlite")(add_sqlite)
     return group
