@@ -14,12 +14,13 @@ from workers.engine.ports import Lander, Session, SessionOrder, Source
 from workers.sources.files import FilesAdapter, FilesReading
 from workers.sources.mysql.landing import land_mysql
 from workers.sources.mysql.session import open_mysql
+from workers.sources.sqlite.landing import land_sqlite
 from workers.sources.sqlite.session import open_sqlite
 
 Reading = FilesReading
 """Whatever a session may say about how its source is read."""
 
-LANDERS: dict[str, Lander] = {"mysql": land_mysql}
+LANDERS: dict[str, Lander] = {"mysql": land_mysql, "sqlite": land_sqlite}
 """What brings points of a workload back, by its name; the tree as it is where there is none."""
 
 

@@ -38,6 +38,12 @@ _OPTIONS: Final = (
     "--max-allowed-packet=1G",
 )
 
+_ACCOUNTS: Final = (
+    "--system=users",
+    "--insert-ignore",  # a server that takes them back has some of them already
+    "--skip-dump-date",
+)
+
 
 def dump_program(facts: Facts) -> str:
     """Return the path of the program. Raises ``source-failed`` where there is none."""
@@ -64,7 +70,7 @@ class DumpStream:
         names = Server(self._endpoint).databases()
         wanted = [(b"dump/" + file_name(name) + b".sql", [*_OPTIONS, "--databases", "--", name]) for name in names]
         if self._facts.is_mariadb:
-            wanted.append((b"users.sql", ["--system=users", "--skip-dump-date"]))
+            wanted.append((b"users.sql", [*_ACCOUNTS]))
         else:
             self.notices.append(Notice(self._endpoint.place, "no-accounts", "accounts of MySQL are not in the point"))
         for path, arguments in wanted:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Collection, Generator, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -204,11 +204,11 @@ class PhysicalStream:
     ) -> tuple[Sequence[Part], int, Info | None]:
         """Return the new parts, the first step that they lead on from, and of what the parts are kept."""
         folder, names = self._site.binlogs, Server(self._site.endpoint).binlogs()
-        if before is not None and before.last.binlog is not None and self._plan.log_goes_on:
-            try:
-                return parts_between(folder, names, before.last.binlog, to, stack), before.replay_from, before
-            except Gap:
-                self.notices.append(gap_notice(self._site.facts.binlog))
+        if before is not None and before.last.binlog is not None:
+            with suppress(Gap):
+                if self._plan.log_goes_on:
+                    return parts_between(folder, names, before.last.binlog, to, stack), before.replay_from, before
+            self.notices.append(gap_notice(self._site.facts.binlog))
         try:
             return parts_between(folder, names, None, to, stack), len(info.steps) - 1, None
         except Gap:
