@@ -107,6 +107,17 @@ def test_a_cancelled_backup_leaves_no_program_no_lock_and_no_file(item: ServerRi
     item.backup()
 
 
+def test_a_stream_that_nobody_reads_to_its_end_ends_with_its_session(item: ServerRig) -> None:
+    session = item.doors(lambda: None).open_session(None)
+    assert not isinstance(session.reading, bytes)
+    stream = session.reading.stream(None)
+    left = [next(stream) for _ in range(3)]
+    assert mariabackups()
+    session.close()
+    assert (mariabackups(), len(left)) == ([], 3)
+    assert is_free(item.server)
+
+
 def test_a_killed_worker_takes_its_program_and_all_locks_with_it(item: ServerRig, db: MariaDb) -> None:
     """It is killed while mariabackup holds the server's locks: that is when others would have to wait."""
     holding = db.connect()

@@ -63,6 +63,12 @@ class DumpStream:
         self._program = program
         self._folder = folder
         self._check = check
+        self._child: Child | None = None
+
+    def close(self) -> None:
+        """End the program of a dump that nobody reads any more."""
+        if self._child is not None:
+            self._child.close()
 
     def stream(self, reference: PointReader | None) -> Iterator[Pushed | Kept | Notice]:  # noqa: ARG002 - all is sent
         """Yield a file for every database, and one for the accounts (see the port)."""
@@ -82,7 +88,7 @@ class DumpStream:
                 yield node
 
     def _dump(self, arguments: list[str], options: OptionFile, stack: ExitStack) -> _Dump:
-        child = Child(
+        child = self._child = Child(
             [self._program, *options.arguments, *arguments],
             check=self._check,
             folder=self._folder,

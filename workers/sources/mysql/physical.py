@@ -72,9 +72,15 @@ class PhysicalStream:
         self._plan = plan
         self._folder = folder
         self._check = check
+        self._child: Child | None = None
         self._tree = Tree(site.owner)
         self._locked: set[str] = set()
         self._elsewhere: set[str] = set()
+
+    def close(self) -> None:
+        """End mariabackup, wherever it is: a stream that nobody reads any more may never be asked for its end."""
+        if self._child is not None:
+            self._child.close()
 
     def stream(self, reference: PointReader | None) -> Iterator[Item]:
         """Yield the new step, what is kept of the reference, the log of changes, and ``info.json`` at last."""
@@ -112,7 +118,7 @@ class PhysicalStream:
         options = self._site.endpoint.option_file()
         with ExitStack() as stack:
             stack.callback(options.close)
-            child = Child(
+            child = self._child = Child(
                 [
                     self._site.mariabackup,
                     *options.arguments,

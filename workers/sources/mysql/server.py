@@ -6,6 +6,7 @@ Rule of the file: questions only; every one has a timeout, and every refusal bec
 from __future__ import annotations
 
 import importlib
+import os
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -46,6 +47,7 @@ class Facts:
     is_mariadb: bool
     hostname: str
     datadir: str
+    system_tablespace: str
     lsn: int
     started_before: float
     binlog: str
@@ -78,6 +80,11 @@ class Server:
             is_mariadb=is_mariadb,
             hostname=str(hostname),
             datadir=str(datadir),
+            system_tablespace=os.path.join(
+                str(datadir),
+                told.get("innodb_data_home_dir", ""),
+                told.get("innodb_data_file_path", "ibdata1").split(":")[0],
+            ),
             lsn=status.get("Innodb_lsn_current", 0),
             started_before=now - status.get("Uptime", 0),
             binlog=told.get("log_bin_basename", "") if int(log_bin) and not encrypted else "",

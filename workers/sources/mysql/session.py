@@ -53,7 +53,8 @@ class MysqlSession:
         """Nothing has to be remembered."""
 
     def close(self) -> None:
-        """The stream's program ends with the stream."""
+        """End the stream's program, if it has not ended."""
+        self.reading.close()
 
 
 def open_mysql(order: SessionOrder, source: MysqlSource) -> MysqlSession:
@@ -86,7 +87,7 @@ def _site(endpoint: Endpoint, facts: Facts) -> Site:
         )
     try:
         folder = os.stat(facts.datadir)
-        inode = os.stat(os.path.join(facts.datadir, "ibdata1")).st_ino
+        inode = os.stat(facts.system_tablespace).st_ino
         os.listdir(facts.datadir)
     except OSError as error:
         raise SkyharborError(

@@ -61,8 +61,10 @@ class Copy:
         self.trouble = trouble
 
     def close(self) -> None:
-        """Let the copy vanish."""
-        os.close(self.fd)
+        """Let the copy vanish. Idempotent."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
 
 
 def copy_database(path: str, *, folder: str, check: Check) -> Copy:

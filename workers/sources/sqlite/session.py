@@ -43,7 +43,8 @@ class SqliteSession:
         """Nothing has to be remembered."""
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Let the copy go that a stream which nobody reads any more may still have."""
+        self.reading.close()
 
 
 def open_sqlite(order: SessionOrder, source: SqliteSource) -> SqliteSession:

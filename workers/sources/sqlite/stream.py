@@ -32,12 +32,12 @@ class PushedCopy:
 
     def __init__(self, entry: Entry, copy: Copy) -> None:
         self.entry = entry
-        self._fd = copy.fd
+        self._copy = copy
         self._at = 0
 
     def read_into(self, buffer: memoryview) -> int:
         """Fill the beginning of ``buffer`` (see the port)."""
-        got = os.preadv(self._fd, [buffer], self._at)
+        got = os.preadv(self._copy.fd, [buffer], self._at)
         self._at += got
         return got
 
@@ -54,6 +54,12 @@ class SqliteStream:
         self._before = before
         self._folder = folder
         self._check = check
+        self._copy: Copy | None = None
+
+    def close(self) -> None:
+        """Let the copy go that is being read. Idempotent."""
+        if self._copy is not None:
+            self._copy.close()
 
     def stream(self, reference: PointReader | None) -> Iterator[Pushed | Kept | Notice]:
         """Yield a file for every database (see the port).
@@ -69,7 +75,7 @@ class SqliteStream:
                     taken, self.state[path] = taken + 1, self._before[path]
                     yield Kept(name)
                     continue
-                copy = copy_database(path, folder=self._folder, check=self._check)
+                copy = self._copy = copy_database(path, folder=self._folder, check=self._check)
             except (OSError, NotCopied) as error:
                 last = reason(error) if isinstance(error, OSError) else str(error)
                 yield Notice(shown(name), "unreadable", last)

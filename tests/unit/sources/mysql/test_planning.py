@@ -52,6 +52,7 @@ def facts(**changed: object) -> Facts:
         "is_mariadb": True,
         "hostname": "here",
         "datadir": "/data",
+        "system_tablespace": "/data/ibdata1",
         "lsn": 5000,
         "started_before": 10.0,
         "binlog": "",
