@@ -88,7 +88,25 @@ class PostgresSource(Received):
     physical: bool = True
 
 
-SourceIn = Annotated[FilesSource | VmSource | PostgresSource, Field(discriminator="workload")]
+class MysqlSource(Received):
+    """A MariaDB or MySQL server: a DSN without a password. ``dump``: a logical dump instead of a physical backup."""
+
+    workload: Literal["mysql"]
+    dsn: Text
+    credentials_file: OptionalText = ""
+    dump: bool = False
+
+
+class SqliteSource(Received):
+    """SQLite databases, by their absolute paths on the machine."""
+
+    workload: Literal["sqlite"]
+    paths: Annotated[list[Text], Field(min_length=1)]
+
+
+SourceIn = Annotated[
+    FilesSource | VmSource | PostgresSource | MysqlSource | SqliteSource, Field(discriminator="workload")
+]
 """Whatever may be protected; ``workload`` tells which it is."""
 
 

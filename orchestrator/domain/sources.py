@@ -7,9 +7,18 @@ is there is not asked: it may be mounted, or started, later.
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit
 
 from orchestrator.domain.names import check_file_name, check_path, check_text
-from shared.contracts.sources import FilesSource, PostgresSource, SourceSpec, VmSource, workload_of
+from shared.contracts.sources import (
+    FilesSource,
+    MysqlSource,
+    PostgresSource,
+    SourceSpec,
+    SqliteSource,
+    VmSource,
+    workload_of,
+)
 from shared.errors import SkyharborError
 
 MOST_PATHS = 1000
@@ -17,6 +26,7 @@ MOST_DISKS = 64
 MOST_DATABASES = 100
 
 _PASSWORD = re.compile(r"\bpassword\s*=|^\w+://[^/@]*:[^/@]+@", re.IGNORECASE)
+_MYSQL = "Write mysql://user@host:port or mysql://user@localhost?socket=/path."
 
 
 def checked(spec: SourceSpec) -> SourceSpec:
@@ -28,6 +38,10 @@ def checked(spec: SourceSpec) -> SourceSpec:
             return _vm(spec)
         case PostgresSource():
             return _postgres(spec)
+        case MysqlSource():
+            return _mysql(spec)
+        case SqliteSource():
+            return _sqlite(spec)
         case _:
             raise SkyharborError("bad-request", f"{workload_of(spec)!r} is no workload that this version knows")
 
@@ -98,3 +112,29 @@ def _postgres(spec: PostgresSource) -> PostgresSource:
         dumps=tuple(dict.fromkeys(check_text(name, field="source", longest=63) for name in spec.dumps)),
         physical=spec.physical,
     )
+
+
+def _mysql(spec: MysqlSource) -> MysqlSource:
+    dsn = check_text(spec.dsn.strip(), field="source")
+    try:
+        url = urlsplit(dsn)
+        has_password, _ = url.password is not None, url.port
+    except ValueError as error:
+        raise SkyharborError("bad-request", f"the DSN is not right: {error}", field="source", hint=_MYSQL) from error
+    if has_password:
+        hint = (
+            "Put it into a file of the worker's machine (password=..., mode 0600); name that with --credentials-file."
+        )
+        raise SkyharborError("bad-request", "a DSN must not have a password in it", field="source", hint=hint)
+    if url.scheme not in ("mysql", "mariadb") or not url.netloc or url.path not in ("", "/"):
+        raise SkyharborError("bad-request", "a DSN names a server, and nothing else", field="source", hint=_MYSQL)
+    if url.query and not url.query.startswith("socket=/"):
+        raise SkyharborError("bad-request", "a DSN has no options but a socket", field="source", hint=_MYSQL)
+    file = spec.credentials_file
+    return MysqlSource(dsn=dsn, credentials_file=check_path(file, field="source") if file else "", dump=spec.dump)
+
+
+def _sqlite(spec: SqliteSource) -> SqliteSource:
+    if not 1 <= len(spec.paths) <= MOST_PATHS:
+        raise SkyharborError("bad-request", f"give 1 to {MOST_PATHS} databases", field="source")
+    return SqliteSource(paths=tuple(dict.fromkeys(check_path(path, field="source") for path in spec.paths)))

@@ -1,0 +1,1 @@
+"""Whole workloads, against the real servers."""

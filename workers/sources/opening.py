@@ -7,12 +7,23 @@ from __future__ import annotations
 
 import msgspec
 
-from shared.contracts.sources import FilesSource, PostgresSource, VmSource, workload_of
+from shared.contracts.sources import (
+    FilesSource,
+    MysqlSource,
+    PostgresSource,
+    SqliteSource,
+    VmSource,
+    workload_of,
+)
 from shared.errors import SkyharborError
 from workers.engine.plain_session import PlainSession
 from workers.engine.ports import Lander, Session, SessionOrder, Source
 from workers.sources.files import FilesAdapter, FilesReading
+from workers.sources.mysql.landing import land_mysql
+from workers.sources.mysql.session import open_mysql
 from workers.sources.postgres.lander import land_cluster
+from workers.sources.sqlite.landing import land_sqlite
+from workers.sources.sqlite.session import open_sqlite
 from workers.sources.vm.adapter import VmAdapter
 from workers.sources.vm.description import VmReading
 from workers.sources.vm.lander import restore_machine
@@ -21,7 +32,12 @@ from workers.sources.vm.opening import open_vm
 Reading = FilesReading | VmReading
 """Whatever a session may say about how its source is read."""
 
-LANDERS: dict[str, Lander] = {"vm": restore_machine, "postgres": land_cluster}
+LANDERS: dict[str, Lander] = {
+    "vm": restore_machine,
+    "postgres": land_cluster,
+    "mysql": land_mysql,
+    "sqlite": land_sqlite,
+}
 """What brings points of a workload back, by its name; the tree as it is where there is none."""
 
 
@@ -38,6 +54,10 @@ def open_session(order: SessionOrder) -> Session:
             return open_vm(order, order.spec)
         case PostgresSource():
             return _postgres(order)
+        case MysqlSource():
+            return open_mysql(order, order.spec)
+        case SqliteSource():
+            return open_sqlite(order, order.spec)
         case _:
             raise SkyharborError("bad-request", f"this worker does not know the workload {workload_of(order.spec)!r}")
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 import typer
 
 from orchestrator.cli.commands.protecting.files import add_files
+from orchestrator.cli.commands.protecting.mysql import add_mysql
 from orchestrator.cli.commands.protecting.postgres import add_postgres
+from orchestrator.cli.commands.protecting.sqlite import add_sqlite
 from orchestrator.cli.commands.protecting.vm import add_vm
 
 
@@ -18,4 +20,6 @@ def protecting() -> typer.Typer:
     group.command("files")(add_files)
     group.command("vm")(add_vm)
     group.command("postgres")(add_postgres)
+    group.command("mysql")(add_mysql)
+    group.command("sqlite")(add_sqlite)
     return group

@@ -1,0 +1,1 @@
+"""The sqlite workload: databases of SQLite, each as its last committed transaction left it."""
