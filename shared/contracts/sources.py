@@ -80,11 +80,16 @@ class SqliteSource(msgspec.Struct, frozen=True, kw_only=True, tag="sqlite", tag_
 
 
 class SmbSource(msgspec.Struct, frozen=True, kw_only=True, tag="smb", tag_field="workload"):
-    """A share of an SMB server: ``smb://host[:port]/share[/folder]``. Excludes are patterns on paths in the share."""
+    """A share of an SMB server: ``smb://host[:port]/share[/folder]``. Excludes are patterns on paths in the share.
+
+    ``previous_versions``: ``newest`` reads the newest previous version that the share offers and fails without one,
+    ``none`` reads the share as it is, ``auto`` takes one that is less than an hour old and newer than the last point.
+    """
 
     url: str
     credentials_file: str = ""
     excludes: tuple[str, ...] = ()
+    previous_versions: str = "auto"
 
 
 class NfsSource(msgspec.Struct, frozen=True, kw_only=True, tag="nfs", tag_field="workload"):

@@ -1,0 +1,31 @@
+"""By what description hands and shards read the same share at the same moment.
+
+Rule of the file: values only; the password stays in its file.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from shared.contracts.sources import SmbSource
+
+
+class SmbReading(msgspec.Struct, frozen=True, kw_only=True):
+    """``moment`` is the FILETIME of the previous version that is read, 0 for the share as it is.
+
+    ``marked``: the server keeps no change time (``workers.sources.smb.marks``).
+    """
+
+    spec: SmbSource
+    moment: int = 0
+    marked: bool = True
+
+
+def packed(reading: SmbReading) -> bytes:
+    """Return it as bytes."""
+    return msgspec.msgpack.encode(reading)
+
+
+def unpacked(data: bytes) -> SmbReading:
+    """Return what ``packed`` has packed."""
+    return msgspec.msgpack.decode(data, type=SmbReading)
