@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum, StrEnum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from shared.contracts.collect import CondemnedPacks, DoomedPoints, GivenUp, UnsettledPoints
 from shared.contracts.sources import SourceSpec
@@ -210,6 +210,15 @@ class Source(Protocol):
 
     def names_of_owners(self, uids: Iterable[int], gids: Iterable[int]) -> tuple[dict[str, str], dict[str, str]]:
         """Return the names of users and groups where the source has any, by the decimal text of their number."""
+        ...
+
+
+@runtime_checkable
+class Complaining(Protocol):
+    """A ``Source`` that may lose some of what belongs to a node and still read the node."""
+
+    def complaints(self) -> Sequence[Notice]:
+        """Return, once, what could not be had of nodes that were read since the last time. Any thread."""
         ...
 
 

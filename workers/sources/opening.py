@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import msgspec
 
-from shared.contracts.sources import FilesSource, workload_of
+from shared.contracts.sources import FilesSource, SmbSource, workload_of
 from shared.errors import SkyharborError
 from workers.engine.plain_session import PlainSession
 from workers.engine.ports import Lander, Session, SessionOrder, Source
 from workers.sources.files import FilesAdapter, FilesReading
+from workers.sources.smb.lander import land as land_smb
+from workers.sources.smb.reading import SmbReading
+from workers.sources.smb.session import SmbSession
+from workers.sources.smb.source import SmbAdapter
 
-Reading = FilesReading
+Reading = FilesReading | SmbReading
 """Whatever a session may say about how its source is read."""
 
-LANDERS: dict[str, Lander] = {}
+LANDERS: dict[str, Lander] = {"smb": land_smb}
 """What brings points of a workload back, by its name; the tree as it is where there is none."""
 
 
@@ -29,14 +33,20 @@ def open_session(order: SessionOrder) -> Session:
         case FilesSource():
             reading = FilesReading(source=order.spec, leave_out=tuple(order.leave_out))
             return PlainSession(described(reading), paths=order.spec.paths)
+        case SmbSource():
+            return SmbSession(order)
         case _:
             raise SkyharborError("bad-request", f"this worker does not know the workload {workload_of(order.spec)!r}")
 
 
 def open_source(reading: bytes) -> Source:
     """Open the source that a session of this machine holds."""
-    told = msgspec.msgpack.decode(reading, type=Reading)
-    return FilesAdapter(told.source, leave_out=told.leave_out)
+    told: Reading = msgspec.msgpack.decode(reading, type=Reading)
+    match told:
+        case FilesReading():
+            return FilesAdapter(told.source, leave_out=told.leave_out)
+        case SmbReading():
+            return SmbAdapter(told)
 
 
 def described(reading: Reading) -> bytes:

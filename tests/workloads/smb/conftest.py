@@ -21,7 +21,7 @@ from workers.sources.smb.lander import land_on_share
 from workers.sources.smb.reading import SmbReading
 from workers.sources.smb.source import SmbAdapter
 
-_POINT = PointRef(
+POINT = PointRef(
     point_id="p",
     machine=MachineRef(id="m", name="m"),
     item=ItemRef(id="i", name="i"),
@@ -54,11 +54,11 @@ class Scene:
     def land(self, folder: str, *paths: str, rule=ConflictRule.SKIP, target=None, control=None, **changes):
         """Restore to a folder of the share."""
         instruction = RestoreInstruction(
-            point=_POINT, target=target or self.server.url(f"data/{folder}"), paths=paths, conflict=rule, **changes
+            point=POINT, target=target or self.server.url(f"data/{folder}"), paths=paths, conflict=rule, **changes
         )
         if "source" not in changes:
             instruction = RestoreInstruction(
-                point=_POINT,
+                point=POINT,
                 target=instruction.target,
                 paths=paths,
                 conflict=rule,

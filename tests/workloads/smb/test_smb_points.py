@@ -106,8 +106,7 @@ def test_a_stream_that_is_too_large_for_a_point_is_named(scene):
     adapter = scene.adapter(url=spec.url)
     path = f"{scene.name}/file:resource".encode()
     adapter._share.over(lambda wire: _write_stream(wire, path, b"r" * 200_000))
-    scene.backup(source=adapter)
-    (notice,) = adapter.complaints()
+    (notice,) = scene.backup(source=adapter).warnings
     assert (notice.path, notice.code, "resource" in notice.message) == (
         f"/{scene.name}/file",
         "metadata-not-kept",

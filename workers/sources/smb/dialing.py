@@ -11,7 +11,6 @@ import socket
 import threading
 import uuid
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,9 +20,9 @@ from smbprotocol.session import Session
 from smbprotocol.tree import TreeConnect
 
 from shared.clock import Clock
-from shared.errors import SkyharborError
 from workers.sources.smb.address import SmbAddress
 from workers.sources.smb.crypt import SessionKeys
+from workers.sources.smb.login import Login, Unreachable, refused
 from workers.sources.smb.wire import Terms, Wire
 
 DIAL_SECONDS = 20.0
@@ -43,31 +42,6 @@ _NO_SHARE = 0xC00000CC
 _DENIED = 0xC0000022
 
 logging.getLogger("smbprotocol").setLevel(logging.CRITICAL)  # its traces name nothing that our errors do not
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Login:
-    """Who we are to the server."""
-
-    user: str
-    password: str
-    domain: str = ""
-
-
-class Unreachable(Exception):
-    """Nobody answers there now; the text says why. Another try may succeed."""
-
-
-def login_of(credentials: dict[str, str], address: SmbAddress) -> Login:
-    """Return who to log in as. Raises ``source-failed`` when the credentials do not say."""
-    user, password = credentials.get("user", ""), credentials.get("password", "")
-    if not user or not password:
-        raise _refused(
-            address,
-            "no user and password",
-            "Name a credentials file with user= and password= (and domain=); guests are not trusted.",
-        )
-    return Login(user=user, password=password, domain=credentials.get("domain", ""))
 
 
 def dial(address: SmbAddress, login: Login, *, clock: Clock, patience: float = PATIENCE) -> tuple[Wire, float]:
@@ -99,7 +73,7 @@ def _dialed(
         raise Unreachable(f"{address.text}: {_plain(error)}") from error
     ahead = (heard[0] - clock.now()).total_seconds() if heard else 0.0
     if connection.dialect < Dialects.SMB_2_1_0 or not connection.supports_multi_credit:
-        raise _refused(address, "the server speaks no SMB 2.1 or newer", "Allow SMB 2.1 to 3.1.1 on the server.")
+        raise refused(address, "the server speaks no SMB 2.1 or newer", "Allow SMB 2.1 to 3.1.1 on the server.")
     session = _logged_in(connection, address, login)
     tree = _connected(session, address)
     return _handed_over(connection, session, tree, patience), ahead
@@ -126,23 +100,23 @@ def _logged_in(connection: Connection, address: SmbAddress, login: Login) -> Ses
         session.connect()
     except SMBResponseException as error:
         if error.status in _NO_LOGIN:
-            raise _refused(
+            raise refused(
                 address,
                 f"the server does not accept user {login.user} with this password",
                 "Check user=, password= and domain= in the credentials file on the worker's machine.",
             ) from error
         if error.status in _CANNOT_LOGIN:
-            raise _refused(
+            raise refused(
                 address, f"user {login.user}: {_CANNOT_LOGIN[error.status]}", "Ask whoever keeps the accounts."
             ) from error
         raise Unreachable(f"{address.text}: {_plain(error)}") from error
     except SMBAuthenticationError as error:
-        raise _refused(
+        raise refused(
             address, f"user {login.user} cannot log in: {_plain(error)}", "Check the credentials file."
         ) from error
     except (OSError, SMBException, ValueError) as error:
         if "guest" in str(error):
-            raise _refused(address, "the server takes us for a guest", "Name a user that the server knows.") from error
+            raise refused(address, "the server takes us for a guest", "Name a user that the server knows.") from error
         raise Unreachable(f"{address.text}: {_plain(error)}") from error
     return session
 
@@ -153,11 +127,11 @@ def _connected(session: Session, address: SmbAddress) -> TreeConnect:
         tree.connect()
     except SMBResponseException as error:
         if error.status == _NO_SHARE:
-            raise _refused(
+            raise refused(
                 address, f"the server has no share {address.share}", "List its shares with 'smbclient -L HOST'."
             ) from error
         if error.status == _DENIED:
-            raise _refused(
+            raise refused(
                 address,
                 f"this user may not use the share {address.share}",
                 "Let the user read it, at best as a backup operator.",
@@ -236,7 +210,3 @@ def _cut(connection: Connection) -> None:
 
 def _plain(error: Exception) -> str:
     return str(error).strip() or type(error).__name__
-
-
-def _refused(address: SmbAddress, detail: str, hint: str) -> SkyharborError:
-    return SkyharborError("source-failed", f"{address.text}: {detail}", hint=hint)

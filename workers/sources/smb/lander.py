@@ -12,9 +12,10 @@ from shared.errors import SkyharborError
 from shared.vault.reader import PointReader
 from workers.engine.ports import Control
 from workers.sources.shares.credentials import read_credentials
+from workers.sources.shares.home_landing import land_at_home
 from workers.sources.shares.landing import FarLanding
 from workers.sources.smb.address import smb_address
-from workers.sources.smb.dialing import login_of
+from workers.sources.smb.login import login_of
 from workers.sources.smb.share import Share
 from workers.sources.smb.target import ShareTarget
 
@@ -22,9 +23,11 @@ CREDENTIALS = "credentials-file"
 """The option that names a file for another server than the item's."""
 
 
-def is_share(target: str) -> bool:
-    """Tell whether a restore goes to a share."""
-    return target.startswith("smb://")
+def land(reader: PointReader, instruction: RestoreInstruction, *, control: Control, folder: str) -> RestoreDone:  # noqa: ARG001 - the port's signature
+    """Bring the point back (see the port): to ``smb://…`` with everything, or to a folder of this machine."""
+    if instruction.target.startswith("smb://"):
+        return land_on_share(reader, instruction, control)
+    return land_at_home(reader, instruction, control, own=True)
 
 
 def land_on_share(

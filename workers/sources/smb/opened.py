@@ -83,6 +83,10 @@ class OpenedShareFile:
             self._tell(self._path, about.complaint)
         return entry
 
+    def changes(self) -> None:
+        """Shares are not cut into blocks."""
+        return
+
     def look(self) -> bool:
         """Look at the attributes again and return whether nothing has changed since the last look."""
         now = self._again(self._looked)

@@ -10,7 +10,7 @@ import msgspec
 from shared.contracts.sources import SmbSource
 
 
-class SmbReading(msgspec.Struct, frozen=True, kw_only=True):
+class SmbReading(msgspec.Struct, frozen=True, kw_only=True, tag="smb", tag_field="reading"):
     """``moment`` is the FILETIME of the previous version that is read, 0 for the share as it is.
 
     ``marked``: the server keeps no change time (``workers.sources.smb.marks``).
@@ -19,13 +19,3 @@ class SmbReading(msgspec.Struct, frozen=True, kw_only=True):
     spec: SmbSource
     moment: int = 0
     marked: bool = True
-
-
-def packed(reading: SmbReading) -> bytes:
-    """Return it as bytes."""
-    return msgspec.msgpack.encode(reading)
-
-
-def unpacked(data: bytes) -> SmbReading:
-    """Return what ``packed`` has packed."""
-    return msgspec.msgpack.decode(data, type=SmbReading)

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 
+import msgspec
+
 from shared.clock import Clock, SystemClock
 from shared.contracts.sources import SmbSource
 from shared.errors import SkyharborError
@@ -20,7 +22,7 @@ from workers.engine.ports import SessionOrder
 from workers.sources.smb.listing import list_folder
 from workers.sources.smb.marks import keeps_change_times
 from workers.sources.smb.nodes import DIRECTORY
-from workers.sources.smb.reading import SmbReading, packed
+from workers.sources.smb.reading import SmbReading
 from workers.sources.smb.share import Share
 from workers.sources.smb.source import open_share
 from workers.sources.smb.status import Refused
@@ -85,7 +87,7 @@ class SmbSession:
     @property
     def reading(self) -> bytes:
         """How others open the same share at the same moment."""
-        return packed(SmbReading(spec=self._spec, moment=moment_of(self._version), marked=self._marked))
+        return msgspec.msgpack.encode(SmbReading(spec=self._spec, moment=moment_of(self._version), marked=self._marked))
 
     @property
     def paths(self) -> tuple[str, ...]:

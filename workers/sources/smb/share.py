@@ -18,7 +18,7 @@ from workers.engine.notices import shown
 from workers.engine.ports import Unreadable
 from workers.sources.smb import status
 from workers.sources.smb.address import SmbAddress
-from workers.sources.smb.dialing import Login, Unreachable, dial
+from workers.sources.smb.login import Login, Unreachable, refused
 from workers.sources.smb.status import Refused
 from workers.sources.smb.wire import LineLost, Wire
 
@@ -52,6 +52,12 @@ class Share:
 
     def dial(self) -> Wire:
         """Return a new wire. Raises ``source-failed`` when the server cannot be reached."""
+        try:
+            from workers.sources.smb.dialing import dial  # its library is optional, and takes its time
+        except ImportError as error:
+            raise refused(
+                self.address, f"this worker lacks {error.name}", "Install Skyharbor there with the extra 'shares'."
+            ) from error
         try:
             wire, self.ahead = dial(self.address, self._login, clock=self._clock)
         except Unreachable as error:

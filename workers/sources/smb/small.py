@@ -17,7 +17,7 @@ from typing import NamedTuple
 from shared.vault.entry import Entry
 from workers.sources.smb import messages as smb
 from workers.sources.smb import status
-from workers.sources.smb.describing import READ_ATTRIBUTES, READ_DATA, described, questions
+from workers.sources.smb.describing import READ_ATTRIBUTES, READ_DATA, described, open_request, questions
 from workers.sources.smb.marks import mark_of
 from workers.sources.smb.messages import Look
 from workers.sources.smb.nodes import REPARSE, SPARSE, stat_of

@@ -21,10 +21,11 @@ from workers.sources.shares.credentials import read_credentials
 from workers.sources.shares.survey import survey
 from workers.sources.shares.walk import Walk
 from workers.sources.smb import messages as smb
+from workers.sources.smb import status
 from workers.sources.smb.address import smb_address
 from workers.sources.smb.describing import Described, described, open_node
-from workers.sources.smb.dialing import login_of
 from workers.sources.smb.listing import SmbListing
+from workers.sources.smb.login import login_of
 from workers.sources.smb.marks import mark_of
 from workers.sources.smb.nodes import link_target, stat_of
 from workers.sources.smb.opened import OpenedShareFile
@@ -90,6 +91,8 @@ class SmbAdapter:
         try:
             return self._share.over(lambda wire: self._completed(wire, entry, options))
         except Refused as error:
+            if error.status == status.ACCESS_DENIED and not link:
+                return entry  # a folder that is shut to us: that it cannot be listed is said by the scan
             raise unreadable(entry.path, error) from error
 
     def _completed(self, wire: Wire, entry: Entry, options: int) -> Entry:
