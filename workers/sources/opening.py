@@ -5,22 +5,28 @@ Rule of the file: the one list of workloads of the data plane; every line of it 
 
 from __future__ import annotations
 
+import os
+
 import msgspec
 
-from shared.contracts.sources import FilesSource, SmbSource, workload_of
+from shared.contracts.sources import FilesSource, SftpSource, SmbSource, workload_of
 from shared.errors import SkyharborError
 from workers.engine.plain_session import PlainSession
 from workers.engine.ports import Lander, Session, SessionOrder, Source
 from workers.sources.files import FilesAdapter, FilesReading
+from workers.sources.sftp.address import sftp_address
+from workers.sources.sftp.lander import land as land_sftp
+from workers.sources.sftp.reading import SftpReading
+from workers.sources.sftp.source import SftpAdapter
 from workers.sources.smb.lander import land as land_smb
 from workers.sources.smb.reading import SmbReading
 from workers.sources.smb.session import SmbSession
 from workers.sources.smb.source import SmbAdapter
 
-Reading = FilesReading | SmbReading
+Reading = FilesReading | SftpReading | SmbReading
 """Whatever a session may say about how its source is read."""
 
-LANDERS: dict[str, Lander] = {"smb": land_smb}
+LANDERS: dict[str, Lander] = {"sftp": land_sftp, "smb": land_smb}
 """What brings points of a workload back, by its name; the tree as it is where there is none."""
 
 
@@ -33,6 +39,9 @@ def open_session(order: SessionOrder) -> Session:
         case FilesSource():
             reading = FilesReading(source=order.spec, leave_out=tuple(order.leave_out))
             return PlainSession(described(reading), paths=order.spec.paths)
+        case SftpSource():
+            folder = "/" + os.fsdecode(sftp_address(order.spec.url).folder)
+            return PlainSession(described(SftpReading(spec=order.spec)), paths=(folder,))
         case SmbSource():
             return SmbSession(order)
         case _:
@@ -45,6 +54,8 @@ def open_source(reading: bytes) -> Source:
     match told:
         case FilesReading():
             return FilesAdapter(told.source, leave_out=told.leave_out)
+        case SftpReading():
+            return SftpAdapter(told)
         case SmbReading():
             return SmbAdapter(told)
 

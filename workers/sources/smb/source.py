@@ -102,7 +102,6 @@ class SmbAdapter:
             if entry.kind == EntryKind.SYMLINK:
                 (told,) = wire.ask(smb.ioctl(created.handle, smb.FSCTL_GET_REPARSE_POINT, room=16384))
                 entry.target = _target(entry.path, smb.told(told.expect()))
-                entry.size = len(entry.target)
             else:
                 found = entry_of(entry.path, stat_of(created.look, created.node))
                 if found.kind != entry.kind:
