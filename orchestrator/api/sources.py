@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from pydantic import AfterValidator, Field
 
-from orchestrator.api.edge import Received, Text
+from orchestrator.api.edge import OptionalText, Received, Text
 from shared.contracts.sources import SourceSpec, spec_from
 
 
@@ -65,7 +65,27 @@ class FilesSource(Received):
     rules: Annotated[Rules, Field(default_factory=Rules)]
 
 
-SourceIn = FilesSource
+class SmbSource(Received):
+    """A share of an SMB server, or a folder of one; the file with user and password is on the worker's machine."""
+
+    workload: Literal["smb"]
+    url: Text
+    credentials_file: OptionalText = ""
+    excludes: Annotated[list[Glob], Field(default_factory=list)]
+    previous_versions: Literal["auto", "newest", "none"] = "auto"
+
+
+class SftpSource(Received):
+    """A folder of an SSH server; the files with credentials and known keys are on the worker's machine."""
+
+    workload: Literal["sftp"]
+    url: Text
+    credentials_file: OptionalText = ""
+    known_hosts: OptionalText = ""
+    excludes: Annotated[list[Glob], Field(default_factory=list)]
+
+
+SourceIn = Annotated[FilesSource | SmbSource | SftpSource, Field(discriminator="workload")]
 """Whatever may be protected; ``workload`` tells which it is."""
 
 

@@ -6,11 +6,15 @@ is there is not asked: it may be mounted, or started, later.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from urllib.parse import unquote, urlsplit
+
 from orchestrator.domain.names import check_file_name, check_path, check_text
-from shared.contracts.sources import FilesSource, SourceSpec, workload_of
+from shared.contracts.sources import FilesSource, SftpSource, SmbSource, SourceSpec, workload_of
 from shared.errors import SkyharborError
 
 MOST_PATHS = 1000
+PREVIOUS_VERSIONS = ("auto", "newest", "none")
 
 
 def checked(spec: SourceSpec) -> SourceSpec:
@@ -18,6 +22,10 @@ def checked(spec: SourceSpec) -> SourceSpec:
     match spec:
         case FilesSource():
             return _files(spec)
+        case SmbSource():
+            return _smb(spec)
+        case SftpSource():
+            return _sftp(spec)
         case _:
             raise SkyharborError("bad-request", f"{workload_of(spec)!r} is no workload that this version knows")
 
@@ -39,3 +47,52 @@ def _files(spec: FilesSource) -> FilesSource:
         excludes=tuple(check_text(pattern, field="source") for pattern in spec.excludes),
         rules=rules,
     )
+
+
+def _smb(spec: SmbSource) -> SmbSource:
+    if spec.previous_versions not in PREVIOUS_VERSIONS:
+        raise SkyharborError(
+            "bad-request", f"previous versions are one of {', '.join(PREVIOUS_VERSIONS)}", field="source"
+        )
+    return SmbSource(
+        url=_url(spec.url, scheme="smb", example="smb://host/share/folder", least=1),
+        credentials_file=_file(spec.credentials_file),
+        excludes=_excludes(spec.excludes),
+        previous_versions=spec.previous_versions,
+    )
+
+
+def _sftp(spec: SftpSource) -> SftpSource:
+    return SftpSource(
+        url=_url(spec.url, scheme="sftp", example="sftp://user@host/folder", least=0),
+        credentials_file=_file(spec.credentials_file),
+        known_hosts=_file(spec.known_hosts),
+        excludes=_excludes(spec.excludes),
+    )
+
+
+def _url(url: str, *, scheme: str, example: str, least: int) -> str:
+    """Return the URL of a folder of a server: no password, which would be kept, and at least so many names."""
+    check_text(url, field="source")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    names = [name for name in parts.path.split("/") if name]
+    if parts.password is not None:
+        raise SkyharborError("bad-request", "put the password into the credentials file, not the URL", field="source")
+    odd = parts.query or parts.fragment or port == 0 or any(unquote(name) in (".", "..") for name in names)
+    if parts.scheme != scheme or not parts.hostname or len(names) < least or odd:
+        raise SkyharborError("bad-request", f"write a URL such as {example}", field="source")
+    return url
+
+
+def _file(path: str) -> str:
+    return check_path(path, field="source") if path else ""
+
+
+def _excludes(patterns: Sequence[str]) -> tuple[str, ...]:
+    if len(patterns) > MOST_PATHS:
+        raise SkyharborError("bad-request", f"give at most {MOST_PATHS} excludes", field="source")
+    return tuple(check_text(pattern, field="source") for pattern in patterns)

@@ -94,17 +94,11 @@ class SmbSource(msgspec.Struct, frozen=True, kw_only=True, tag="smb", tag_field=
     previous_versions: str = "auto"
 
 
-class NfsSource(msgspec.Struct, frozen=True, kw_only=True, tag="nfs", tag_field="workload"):
-    """An export of an NFS server: ``nfs://host[:port]/export[/folder]``."""
-
-    url: str
-    excludes: tuple[str, ...] = ()
-
-
 class SftpSource(msgspec.Struct, frozen=True, kw_only=True, tag="sftp", tag_field="workload"):
     """A folder of an SSH server: ``sftp://user@host[:port]/folder``. The server's key must be known beforehand.
 
-    ``known_hosts`` is the absolute path of a file of known keys.
+    ``known_hosts`` is the absolute path of a file of known keys; without one, that of the worker's own user. The
+    credentials file may name a private key (``key=``, ``passphrase=``) in place of a password.
     """
 
     url: str
@@ -113,7 +107,7 @@ class SftpSource(msgspec.Struct, frozen=True, kw_only=True, tag="sftp", tag_fiel
     excludes: tuple[str, ...] = ()
 
 
-SourceSpec = FilesSource | VmSource | PostgresSource | MysqlSource | SqliteSource | SmbSource | NfsSource | SftpSource
+SourceSpec = FilesSource | VmSource | PostgresSource | MysqlSource | SqliteSource | SmbSource | SftpSource
 
 
 def spec_from(written: Mapping[str, object]) -> SourceSpec:

@@ -88,6 +88,10 @@ def restore(
         str | None,
         typer.Option(metavar="TIME", help="Of a database: the moment to come back to, a restore point's name, latest."),
     ] = None,
+    credentials_file: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Of a share: a file on the worker's machine, for another server."),
+    ] = None,
     wait: Wait = False,
     plan: Annotated[bool, typer.Option("--plan", help="Only say what would be restored; write nothing.")] = False,
     passphrase_file: PassphraseFile = None,
@@ -102,6 +106,8 @@ def restore(
         _plan(session, point, item, paths, to=to, conflict=conflict, passphrase_file=passphrase_file)
         return
     _need_item(point, item)
+    credentials = os.path.abspath(credentials_file) if credentials_file else None
+    wishes = {"format": disk_format, "until": until, "credentials_file": credentials}
     request = {
         "kind": "restore",
         "point": point,
@@ -109,7 +115,7 @@ def restore(
         "target": to if "://" in to else os.path.abspath(to),
         "paths": paths,
         "conflict": conflict.value,
-        "options": {name: value for name, value in (("format", disk_format), ("until", until)) if value is not None},
+        "options": {name: value for name, value in wishes.items() if value is not None},
     }
     start(session, request, wait=wait, key=idempotency_key)
 

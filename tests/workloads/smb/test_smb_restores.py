@@ -221,7 +221,7 @@ def test_another_server_is_reached_with_credentials_of_its_own(scene, any_samba)
     (scene.tree / "file").write_bytes(b"1")
     scene.backup()
     other: Samba = any_samba("")
-    done = scene.land("", target=other.url("data/in"), options={"credentials-file": str(other.credentials)})
+    done = scene.land("", target=other.url("data/in"), options={"credentials_file": str(other.credentials)})
     assert (other.share / f"in/{scene.name}/file").read_bytes() == b"1"
     assert done.warnings == ()
 

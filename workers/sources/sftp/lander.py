@@ -17,6 +17,9 @@ from workers.sources.shares.credentials import read_credentials
 from workers.sources.shares.home_landing import land_at_home
 from workers.sources.shares.landing import FarLanding
 
+CREDENTIALS = "credentials_file"
+"""The option that names a file for another server than the item's."""
+
 
 def land(reader: PointReader, instruction: RestoreInstruction, *, control: Control, folder: str) -> RestoreDone:  # noqa: ARG001 - the port's signature
     """Bring the point back (see the port): to ``sftp://…``, or to a folder of this machine."""
@@ -50,15 +53,18 @@ def land_on_server(reader: PointReader, instruction: RestoreInstruction, control
 
 
 def _login(instruction: RestoreInstruction, address: SftpAddress) -> Login:
-    """Return the item's own: never for another server than its own, which would learn a password."""
-    source = instruction.source
-    if not isinstance(source, SftpSource) or sftp_address(source.url).server != address.server:
+    """Return those of the option, or the item's own: never for another server than its own, which would learn them."""
+    named, source = instruction.options.get(CREDENTIALS, ""), instruction.source
+    known_hosts = source.known_hosts if isinstance(source, SftpSource) else ""
+    if not named and isinstance(source, SftpSource):
+        own = sftp_address(source.url)
+        if own.server == address.server:
+            named = source.credentials_file
+            address = SftpAddress(address.user or own.user, address.host, address.port, address.folder)
+    if not named:
         raise SkyharborError(
             "target-invalid",
             f"{instruction.target}: there are no credentials for this server",
-            hint="Restore to the item's own server, or to a folder of the worker's machine.",
+            hint="Restore to the item's own server, or give --credentials-file.",
         )
-    own = sftp_address(source.url)
-    if not address.user:
-        address = SftpAddress(own.user, address.host, address.port, address.folder)
-    return login_of(read_credentials(source.credentials_file), address, source.known_hosts)
+    return login_of(read_credentials(named), address, known_hosts)

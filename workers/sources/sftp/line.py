@@ -38,6 +38,8 @@ class SshLine:
 
     def __init__(self, address: SftpAddress, login: Login) -> None:
         self._loop = asyncio.new_event_loop()
+        # Whoever waits for something meets what became of it; what nobody waits for any more is not worth a word.
+        self._loop.set_exception_handler(lambda *_: None)
         self._thread = threading.Thread(target=self._run, name="ssh", daemon=True)
         self._thread.start()
         self.lost = False

@@ -19,7 +19,7 @@ from workers.sources.smb.login import login_of
 from workers.sources.smb.share import Share
 from workers.sources.smb.target import ShareTarget
 
-CREDENTIALS = "credentials-file"
+CREDENTIALS = "credentials_file"
 """The option that names a file for another server than the item's."""
 
 
@@ -62,6 +62,6 @@ def _credentials(instruction: RestoreInstruction, server: tuple[str, int, str]) 
         raise SkyharborError(
             "target-invalid",
             f"{instruction.target}: there are no credentials for this server",
-            hint=f"Restore to the item's own server, or give {CREDENTIALS}.",
+            hint="Restore to the item's own server, or give --credentials-file.",
         )
     return read_credentials(named)

@@ -8,10 +8,13 @@ from __future__ import annotations
 import typer
 
 from orchestrator.cli.commands.protecting.files import add_files
+from orchestrator.cli.commands.protecting.shares import add_sftp, add_smb
 
 
 def protecting() -> typer.Typer:
     """Return the group."""
     group = typer.Typer(help="Protect something new.")
     group.command("files")(add_files)
+    group.command("smb")(add_smb)
+    group.command("sftp")(add_sftp)
     return group
