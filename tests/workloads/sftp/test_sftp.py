@@ -248,20 +248,20 @@ def _fails(scene, **changes):
 def test_a_server_whose_key_is_not_known_is_refused(scene, tmp_path):
     (tmp_path / "known").write_text("")
     error = _fails(scene, known_hosts=str(tmp_path / "known"))
-    assert (error.code, "is not in" in error.detail) == ("source-failed", True)
+    assert (error.code, "is not in" in error.detail) == ("source-denied", True)
 
 
 def test_a_server_whose_key_has_changed_is_refused_in_other_words(own_scene):
     own_scene.server.know("other")
     error = _fails(own_scene)
-    assert (error.code, "another key" in error.detail) == ("source-failed", True)
+    assert (error.code, "another key" in error.detail) == ("source-denied", True)
 
 
 def test_a_key_that_the_server_does_not_take_is_named(own_scene):
     server = own_scene.server
     server.write_credentials(f"user={server.user}\nkey={server.folder}/other\n")
     error = _fails(own_scene)
-    assert (error.code, f"user {server.user}" in error.detail) == ("source-failed", True)
+    assert (error.code, f"user {server.user}" in error.detail) == ("source-denied", True)
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_credentials_that_do_not_help_are_said_to_be_so(own_scene, text, word):
     own_scene.server.write_credentials(text)
     with pytest.raises(SkyharborError, match=word) as caught:
         own_scene.rig.backup("/", source=own_scene.adapter())
-    assert (caught.value.code, "hunter2" in str(caught.value)) == ("source-failed", False)
+    assert (caught.value.code, "hunter2" in str(caught.value)) == ("source-denied", False)
 
 
 def test_a_missing_folder_is_said_to_be_missing(scene):

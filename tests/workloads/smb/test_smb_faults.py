@@ -40,13 +40,13 @@ def _credentials(tmp_path, text, mode=0o600):
 
 def test_a_wrong_password_is_named_and_never_shown(scene, tmp_path):
     error = _fails(scene, credentials_file=_credentials(tmp_path, "user=harbor\npassword=hunter2-of-nobody\n"))
-    assert (error.code, "harbor" in error.detail, "hunter2" in str(error)) == ("source-failed", True, False)
+    assert (error.code, "harbor" in error.detail, "hunter2" in str(error)) == ("source-denied", True, False)
     assert "credentials file" in str(error.fields["hint"])
 
 
 def test_an_unknown_share_is_named(scene):
     error = _fails(scene, url=scene.server.url("nothere"))
-    assert (error.code, "nothere" in error.detail) == ("source-failed", True)
+    assert (error.code, "nothere" in error.detail) == ("source-denied", True)
 
 
 def test_a_port_that_nobody_listens_on_is_named(scene):
@@ -94,14 +94,14 @@ def test_a_server_that_falls_silent_later_is_a_lost_line(scene, monkeypatch):
 def test_bad_credential_files_are_said_to_be_so(scene, tmp_path, text, mode, word):
     with pytest.raises(SkyharborError, match=word) as caught:
         scene.adapter(credentials_file=_credentials(tmp_path, text, mode))
-    assert caught.value.code == "source-failed"
+    assert caught.value.code == "source-denied"
 
 
 def test_a_share_that_the_user_may_not_use_is_named(any_samba, tmp_path):
     server = any_samba("invalid users = games")
     scene = Scene(server, "tree")
     error = _fails(scene, credentials_file=str(server.ordinary))
-    assert (error.code, "may not use the share" in error.detail) == ("source-failed", True)
+    assert (error.code, "may not use the share" in error.detail) == ("source-denied", True)
 
 
 def test_a_server_that_dies_half_way_is_no_point(own_scene, monkeypatch):

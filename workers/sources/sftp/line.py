@@ -34,7 +34,7 @@ logging.getLogger("asyncssh").setLevel(logging.CRITICAL)  # what goes wrong is i
 
 
 class SshLine:
-    """One connection. Raises ``source-failed`` for what another try does not change, ``LineLost`` otherwise."""
+    """One connection. Raises ``source-denied`` for what another try does not change, ``LineLost`` otherwise."""
 
     def __init__(self, address: SftpAddress, login: Login) -> None:
         self._loop = asyncio.new_event_loop()

@@ -28,7 +28,7 @@ class Login:
 
 
 def login_of(credentials: dict[str, str], address: SftpAddress, known_hosts: str) -> Login:
-    """Return who to log in as. Raises ``source-failed`` when the credentials do not say."""
+    """Return who to log in as. Raises ``source-denied`` when the credentials do not say."""
     user = address.user or credentials.get("user", "")
     password, key = credentials.get("password", ""), credentials.get("key", "")
     if not user or not (password or key):
@@ -47,5 +47,5 @@ def login_of(credentials: dict[str, str], address: SftpAddress, known_hosts: str
 
 
 def refused(address: SftpAddress, detail: str, hint: str) -> SkyharborError:
-    """Return the error for what another try does not change."""
-    return SkyharborError("source-failed", f"{address.text}: {detail}", hint=hint)
+    """Return the error for what another try does not change: none is made, for some would lock the account."""
+    return SkyharborError("source-denied", f"{address.text}: {detail}", hint=hint)

@@ -45,8 +45,8 @@ class SftpServer:
                 try:
                     self._line = SshLine(self.address, self._login)
                 except LineLost as error:
-                    raise refused(
-                        self.address, str(error), "Check host, port and network, and the server's log."
+                    raise SkyharborError(
+                        "source-failed", str(error), hint="Check host, port and network, and the server's log."
                     ) from error
             return self._line
 
@@ -68,7 +68,8 @@ class SftpServer:
 
     def gone(self, error: LineLost) -> SkyharborError:
         """Return what is to be said when the line is lost for the second time."""
-        return refused(self.address, f"the connection is lost: {error}", "Check the server and its log.")
+        detail = f"{self.address.text}: the connection is lost: {error}"
+        return SkyharborError("source-failed", detail, hint="Check the server and its log.")
 
     def hang_up(self) -> None:
         """Close the line."""

@@ -161,9 +161,9 @@ class SftpTarget:
         return told.bavail * told.frsize < _NO_ROOM
 
     def _gone(self, error: SkyharborError) -> SkyharborError:
-        return (
-            SkyharborError("target-invalid", error.detail, **error.fields) if error.code == "source-failed" else error
-        )
+        if error.code not in ("source-failed", "source-denied"):
+            return error
+        return SkyharborError("target-invalid", error.detail, **error.fields)
 
 
 def _hidden_name() -> bytes:

@@ -16,7 +16,7 @@ _MOST = 65536
 def read_credentials(path: str) -> dict[str, str]:
     """Return what the file says; empty lines and those that begin with ``#`` say nothing. No path: nothing.
 
-    Raises ``source-failed`` when it cannot be read, is not the worker's own, is open to others, or is no such file.
+    Raises ``source-denied`` when it cannot be read, is not the worker's own, is open to others, or is no such file.
     """
     if not path:
         return {}
@@ -55,7 +55,7 @@ def _parsed(path: str, text: str) -> dict[str, str]:
 
 def _bad(detail: str) -> SkyharborError:
     return SkyharborError(
-        "source-failed",
+        "source-denied",
         detail,
         hint="The file is on the worker's machine, mode 0600, with lines such as user=… and password=….",
     )

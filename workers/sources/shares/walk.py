@@ -28,6 +28,8 @@ _AHEAD = 48
 """Folders asked for before they are entered, all together,"""
 _PER_FOLDER = 12
 """and of those in one folder."""
+_LONGEST = 30_000
+"""Bytes of a folder's path: what is deeper is made up."""
 
 
 class _Folder:
@@ -111,6 +113,11 @@ class Walk:
         if self._span.holds(path):
             self._place(path, info)
         if not stat.S_ISDIR(info.st_mode):
+            return
+        if len(path) > _LONGEST:
+            self._notices.append(
+                Notice(shown(path), "too-deep", "its path is longer than any server takes; not entered")
+            )
             return
         if info.st_ino and any(above.node == info.st_ino for above in self._stack):
             self._notices.append(Notice(shown(path), "loop", "the server shows a folder inside of itself; not entered"))

@@ -47,7 +47,7 @@ logging.getLogger("smbprotocol").setLevel(logging.CRITICAL)  # its traces name n
 def dial(address: SmbAddress, login: Login, *, clock: Clock, patience: float = PATIENCE) -> tuple[Wire, float]:
     """Return a wire, and by how many seconds the server's clock is ahead of ours.
 
-    Raises ``Unreachable``, and ``source-failed`` for what another try does not change.
+    Raises ``Unreachable``, and ``source-denied`` for what another try does not change.
     """
     connection = Connection(uuid.uuid4(), address.host, address.port, require_signing=True)
     dog = threading.Timer(DIAL_SECONDS, lambda: _cut(connection))

@@ -25,7 +25,7 @@ class Unreachable(Exception):
 
 
 def login_of(credentials: dict[str, str], address: SmbAddress) -> Login:
-    """Return who to log in as. Raises ``source-failed`` when the credentials do not say."""
+    """Return who to log in as. Raises ``source-denied`` when the credentials do not say."""
     user, password = credentials.get("user", ""), credentials.get("password", "")
     if not user or not password:
         raise refused(
@@ -37,5 +37,5 @@ def login_of(credentials: dict[str, str], address: SmbAddress) -> Login:
 
 
 def refused(address: SmbAddress, detail: str, hint: str) -> SkyharborError:
-    """Return the error for what another try does not change."""
-    return SkyharborError("source-failed", f"{address.text}: {detail}", hint=hint)
+    """Return the error for what another try does not change: none is made, for some would lock the account."""
+    return SkyharborError("source-denied", f"{address.text}: {detail}", hint=hint)

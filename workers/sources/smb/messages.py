@@ -6,8 +6,12 @@ Rule of the file: one function per message each way, no I/O. Offsets in bodies c
 
 from __future__ import annotations
 
+import functools
 import struct
-from typing import Final, NamedTuple
+from collections.abc import Callable
+from typing import Final, NamedTuple, ParamSpec, TypeVar
+
+from workers.sources.smb.status import LineLost
 
 HEADER_SIZE: Final = 64
 RELATED: Final = b"\xff" * 16
@@ -83,6 +87,23 @@ _ROW: Final = struct.Struct("<IIQQQQQQIIIIQ")
 _BUFFER: Final = struct.Struct("<HHI")
 
 
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def _sensible(read: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Have a reply that cannot be read end the line: whoever says one such thing may say others."""
+
+    @functools.wraps(read)
+    def reading(*args: _P.args, **options: _P.kwargs) -> _R:
+        try:
+            return read(*args, **options)
+        except (struct.error, ValueError) as error:
+            raise LineLost(f"a reply of the server makes no sense: {error}") from error
+
+    return reading
+
+
 def encoded(name: bytes) -> bytes:
     """Return a name of a point as the protocol has it; names that are no UTF-8 cannot be on a share."""
     return name.decode("utf-8", "surrogatepass").encode("utf-16-le", "surrogatepass")
@@ -126,6 +147,7 @@ def _chained(contexts: list[bytes]) -> bytes:
     return b"".join(chained) + struct.pack("<I", 0) + contexts[-1]
 
 
+@_sensible
 def created(message: memoryview) -> Created:
     """Read the answer to ``create``."""
     body = _CREATED.unpack_from(message, HEADER_SIZE)
@@ -143,6 +165,7 @@ def close(handle: bytes, *, look: bool = False) -> Request:
     return Request(CLOSE, struct.pack("<HHI16s", 24, int(look), 0, handle))
 
 
+@_sensible
 def closed(message: memoryview) -> Look:
     """Read the last look."""
     body = _CLOSED.unpack_from(message, HEADER_SIZE)
@@ -155,6 +178,7 @@ def read(handle: bytes, offset: int, size: int) -> Request:
     return Request(READ, body, size)
 
 
+@_sensible
 def data_read(message: memoryview) -> memoryview:
     """Return what was read."""
     _, at, _, size = struct.unpack_from("<HBBI", message, HEADER_SIZE)
@@ -167,6 +191,7 @@ def write(handle: bytes, offset: int, data: bytes | memoryview) -> Request:
     return Request(WRITE, b"".join((fixed, data)))
 
 
+@_sensible
 def written(message: memoryview) -> int:
     """Return how many bytes were."""
     (count,) = struct.unpack_from("<I", message, HEADER_SIZE + 4)
@@ -181,6 +206,7 @@ def query_directory(handle: bytes, room: int) -> Request:
     return Request(QUERY_DIRECTORY, fixed + name, room)
 
 
+@_sensible
 def rows(message: memoryview) -> list[Row]:
     """Return the lines of a directory without ``.`` and ``..``."""
     listed = _buffer(message)
@@ -207,17 +233,20 @@ def _buffer(message: memoryview) -> memoryview:
     return message[at : at + size]
 
 
+@_sensible
 def info(message: memoryview) -> bytes:
     """Return the answer to a question about a node as it came."""
     return bytes(_buffer(message))
 
 
+@_sensible
 def looked(message: memoryview) -> Look:
     """Read the answer to ``NETWORK_OPEN_INFORMATION``."""
     born, _, wrote, changed, _, size, attributes = struct.unpack_from("<QQQQQQI", _buffer(message))
     return Look(born, wrote, changed, size, attributes)
 
 
+@_sensible
 def streams(message: memoryview) -> list[tuple[bytes, int]]:
     """Return the named streams of a node, by name, with their sizes."""
     listed, found, at = _buffer(message), [], 0
@@ -257,6 +286,7 @@ def ioctl(handle: bytes, code: int, data: bytes = b"", *, room: int = 0) -> Requ
     return Request(IOCTL, fixed + (data or b"\0"), max(len(data), room))
 
 
+@_sensible
 def told(message: memoryview) -> bytes:
     """Return the answer to ``ioctl``."""
     at, size = struct.unpack_from("<II", message, HEADER_SIZE + 32)

@@ -70,6 +70,6 @@ class ShareTarget:
         except UnicodeError as error:
             raise NotDone("its name cannot be one on a share") from error
         except SkyharborError as error:
-            if error.code != "source-failed":
+            if error.code not in ("source-failed", "source-denied"):
                 raise
             raise SkyharborError("target-invalid", error.detail, **error.fields) from error

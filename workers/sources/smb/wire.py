@@ -20,6 +20,9 @@ from typing import Final, NamedTuple
 from workers.sources.smb import status as statuses
 from workers.sources.smb.crypt import TRANSFORM, Cipher, Forged, SessionKeys, Signer
 from workers.sources.smb.messages import HEADER_SIZE, Request
+from workers.sources.smb.status import LineLost
+
+__all__ = ["LineLost", "Reply", "Terms", "Wire"]
 
 _HEADER: Final = struct.Struct("<4sHHIHHIIQIIQ16s")
 _MAGIC: Final = b"\xfeSMB"
@@ -28,10 +31,6 @@ _UNASKED = 0xFFFFFFFFFFFFFFFF
 _ENOUGH = 1024
 """Credits that we ask for: 64 MiB under way."""
 _MOST = 0xFFFFFF
-
-
-class LineLost(Exception):
-    """The connection is of no use any more; the text says why."""
 
 
 class Reply(NamedTuple):

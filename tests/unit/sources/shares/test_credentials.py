@@ -35,7 +35,7 @@ def test_what_cannot_be_trusted_or_read_is_said(tmp_path, data, mode, word):
     with pytest.raises(SkyharborError) as caught:
         read_credentials(_file(tmp_path, data, mode))
     assert (caught.value.code, word in caught.value.detail, "hunter2" in str(caught.value)) == (
-        "source-failed",
+        "source-denied",
         True,
         False,
     )

@@ -140,3 +140,14 @@ def test_a_walk_that_is_given_up_drops_what_it_has_asked_for():
     next(walk)
     walk.close()
     assert tree.open == 0
+
+
+def test_a_tree_without_an_end_is_left_where_no_path_is_so_long():
+    class Endless(Tree):
+        def rows(self, folder):
+            return [(b"a" * 200, FarStat(stat.S_IFDIR | 0o755, len(folder) + 2, 0, 1, 1, 0, 0))]
+
+    tree = Endless([b"x/y"], random.Random(1))
+    tree.children = {b"": set()}
+    paths, notices, _ = _walked(tree)
+    assert ([notice.code for notice in notices], len(paths[-1]) > 30_000) == (["too-deep"], True)

@@ -132,3 +132,16 @@ def test_what_is_forgotten_is_dropped_when_it_comes(server):
     server.say(other, body=b"x")
     assert bytes(server.wire.receive(other).message[64:]) == b"x"
     assert server.wire._replies == {}
+
+
+@pytest.mark.parametrize("read", [smb.created, smb.closed, smb.rows, smb.streams, smb.looked, smb.told, smb.data_read])
+def test_a_reply_that_makes_no_sense_is_a_lost_line(read):
+    with pytest.raises(LineLost, match="makes no sense"):
+        read(memoryview(bytes(66)))
+
+
+def test_rows_that_lie_about_their_names_are_not_read():
+    row = struct.pack("<IIQQQQQQIIIIQ", 0, 0, 1, 1, 1, 1, 1, 1, 0x20, 7, 0, 0, 1) + b"abcdefg"
+    body = bytes(64) + struct.pack("<HHI", 9, 72, len(row)) + row
+    with pytest.raises(LineLost, match="makes no sense"):
+        smb.rows(memoryview(body))
