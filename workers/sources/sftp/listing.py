@@ -15,7 +15,7 @@ from workers.engine.ports import Unreadable
 from workers.sources.sftp.login import LineLost
 from workers.sources.sftp.nodes import stat_of
 from workers.sources.sftp.server import SftpServer, unreadable
-from workers.sources.shares.listing import Listed
+from workers.sources.shares.listing import Listed, Rows
 from workers.sources.shares.stats import FarStat
 
 if TYPE_CHECKING:
@@ -35,6 +35,10 @@ class SftpListing:
     def ask(self, folder: bytes) -> AskedFolder:
         """Ask for the content of a folder."""
         return AskedFolder(self._server, folder)
+
+    def finished(self, folder: bytes, rows: Rows) -> Rows:  # noqa: ARG002 - the port's signature
+        """A listing has told everything."""
+        return rows
 
     def look(self, path: bytes) -> FarStat:
         """Return the look of one node, behind a symlink if it is one: somebody has named it."""

@@ -10,11 +10,13 @@ from typing import NamedTuple, Protocol
 from shared.model.backup import Notice
 from workers.sources.shares.stats import FarStat
 
+Rows = list[tuple[bytes, FarStat]]
+
 
 class Listed(NamedTuple):
     """What is in a folder: names with their looks, in any order, none twice; and what has to be said of some."""
 
-    rows: list[tuple[bytes, FarStat]]
+    rows: Rows
     notices: list[Notice]
 
 
@@ -35,6 +37,13 @@ class Listing(Protocol):
 
     def ask(self, folder: bytes) -> Asked:
         """Ask for the content of a folder (by its path in the point) and do not wait."""
+        ...
+
+    def finished(self, folder: bytes, rows: Rows) -> Rows:
+        """Return rows of a folder with all that is compared; only of those that the scan is about is it asked.
+
+        Raises ``source-failed`` when the server is gone.
+        """
         ...
 
     def look(self, path: bytes) -> FarStat:

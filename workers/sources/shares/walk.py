@@ -146,7 +146,7 @@ class Walk:
 
     def _folder(self, path: bytes, node: int, listed: Listed) -> _Folder:
         prefix = path + b"/" if path else b""
-        rows = [row for row in listed.rows if self._wanted(prefix + row[0], row[1])]
+        rows = self._listing.finished(path, [row for row in listed.rows if self._wanted(prefix + row[0], row[1])])
         rows.sort(key=lambda row: row[0], reverse=True)
         self._notices += [
             notice for notice in listed.notices if not self._excludes.cover(notice.path.encode(), directory=False)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from shared.model.backup import Notice
 from workers.engine.notices import shown
-from workers.sources.shares.listing import Listed
+from workers.sources.shares.listing import Listed, Rows
 from workers.sources.shares.stats import FarStat
 from workers.sources.smb import messages as smb
 from workers.sources.smb import status
@@ -42,6 +42,20 @@ class SmbListing:
     def ask(self, folder: bytes) -> AskedFolder:
         """Ask for the content of a folder."""
         return AskedFolder(self, self._share, folder)
+
+    def finished(self, folder: bytes, rows: Rows) -> Rows:
+        """Return rows with marks where the server keeps no change times."""
+        setting = self._share.setting
+        if not setting.marked:
+            return rows
+        try:
+            return marked_rows(self.wire, folder, rows, setting.moment)
+        except LineLost:
+            self._share.hang_up()
+        try:
+            return marked_rows(self.wire, folder, rows, setting.moment)
+        except LineLost as error:
+            raise self._share.gone(error) from error
 
     def look(self, path: bytes) -> FarStat:
         """Return the look of one node."""
@@ -90,8 +104,7 @@ class AskedFolder:
             try:
                 if not self._numbers:
                     self._send()
-                listed = self._understood(self._rows())
-                return self._marked(listed) if self._share.setting.marked else listed
+                return self._understood(self._rows())
             except Refused as error:
                 raise unreadable(self._folder, error) from error
             except LineLost as error:
@@ -130,12 +143,6 @@ class AskedFolder:
             else:
                 found[row.name] = stat_of_row(row)
         return Listed(list(found.items()), notices)
-
-    def _marked(self, listed: Listed) -> Listed:
-        if self._wire is None:
-            raise LineLost("the line was lost")
-        marked = marked_rows(self._wire, self._folder, listed.rows, self._share.setting.moment)
-        return Listed(marked, listed.notices)
 
 
 def list_folder(wire: Wire, folder: bytes) -> list[Row]:

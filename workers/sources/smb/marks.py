@@ -15,6 +15,7 @@ import struct
 from collections import deque
 from collections.abc import Iterable
 
+from workers.sources.shares.listing import Rows
 from workers.sources.shares.stats import FarStat
 from workers.sources.smb import messages as smb
 from workers.sources.smb.describing import Xattrs, described, open_request, questions
@@ -24,8 +25,6 @@ from workers.sources.smb.status import Refused
 from workers.sources.smb.wire import Wire
 
 _WINDOW = 48
-
-Rows = list[tuple[bytes, FarStat]]
 
 
 def mark_of(look: Look, xattrs: Xattrs) -> int:

@@ -28,13 +28,17 @@ class Tree:
                 above = b"/".join(parts[:depth])
                 self.children.setdefault(above, set()).add(parts[depth])
         self._rng = rng
-        self.asked, self.open, self.most_open = [], 0, 0
+        self.asked, self.open, self.most_open, self.finished_paths = [], 0, 0, []
 
     def ask(self, folder):
         self.asked.append(folder)
         self.open += 1
         self.most_open = max(self.most_open, self.open)
         return _Asked(self, folder)
+
+    def finished(self, folder, rows):
+        self.finished_paths += [folder + b"/" + name if folder else name for name, _ in rows]
+        return rows
 
     def look(self, path):
         if path not in self.children:
@@ -107,6 +111,14 @@ def test_spans_one_after_the_other_are_the_whole(seed):
         parts = [_walked(Tree(files, rng), span, ["b/", "*8"]) for span in spans_between(borders)]
         assert [path for paths, _, _ in parts for path in paths] == whole, borders
         assert sum(excluded for _, _, excluded in parts) == left_out, borders
+
+
+def test_only_of_what_a_span_is_about_is_more_asked():
+    files = [b"wide/%04d" % number for number in range(1000)]
+    tree = Tree(files, random.Random(1))
+    paths, _, _ = _walked(tree, spans_between([b"wide/0100", b"wide/0110"])[1])
+    assert paths == [b"wide/%04d" % number for number in range(100, 110)]
+    assert len(tree.finished_paths) == 11
 
 
 def test_folders_are_asked_for_ahead_of_need_and_only_so_many():
