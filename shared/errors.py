@@ -138,6 +138,8 @@ REGISTRY: dict[str, ErrorKind] = _kinds(
      "Allow the policy a longer finish_within; what was uploaded is found again by the next backup."),
     ("source-missing", "A path to protect does not exist", _C.SOURCE, 404, _X.FAILED, "Check the item's paths with 'skyharbor item show'."),
     ("source-failed", "The source could not be read", _C.SOURCE, 500, _X.FAILED, "The message names the path and the operating system's reason."),
+    ("source-denied", "The source refused us, or is not the one that we know", _C.CONFIG, 403, _X.REFUSED,
+     "Correct the credentials file on the worker's machine; nothing is retried, so that no account is locked."),
     ("target-invalid", "The restore target cannot be used", _C.CONFIG, 409, _X.FAILED, "Give a folder that can be made or written."),
     ("target-full", "The disk of the restore target is full", _C.CONFIG, 507, _X.FAILED, "Free space and run the same restore again; it resumes."),
     ("path-not-in-point", "The recovery point has no such path", _C.CONFIG, 404, _X.NOT_FOUND, "List the point with 'skyharbor point ls'."),

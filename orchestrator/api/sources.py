@@ -104,8 +104,29 @@ class SqliteSource(Received):
     paths: Annotated[list[Text], Field(min_length=1)]
 
 
+class SmbSource(Received):
+    """A share of an SMB server, or a folder of one; the file with user and password is on the worker's machine."""
+
+    workload: Literal["smb"]
+    url: Text
+    credentials_file: OptionalText = ""
+    excludes: Annotated[list[Glob], Field(default_factory=list)]
+    previous_versions: Literal["auto", "newest", "none"] = "auto"
+
+
+class SftpSource(Received):
+    """A folder of an SSH server; the files with credentials and known keys are on the worker's machine."""
+
+    workload: Literal["sftp"]
+    url: Text
+    credentials_file: OptionalText = ""
+    known_hosts: OptionalText = ""
+    excludes: Annotated[list[Glob], Field(default_factory=list)]
+
+
 SourceIn = Annotated[
-    FilesSource | VmSource | PostgresSource | MysqlSource | SqliteSource, Field(discriminator="workload")
+    FilesSource | VmSource | PostgresSource | MysqlSource | SqliteSource | SmbSource | SftpSource,
+    Field(discriminator="workload"),
 ]
 """Whatever may be protected; ``workload`` tells which it is."""
 

@@ -15,7 +15,7 @@ from orchestrator.domain.paging import Page, PageRequest
 from orchestrator.domain.policy import PolicySpec
 from orchestrator.domain.retry import after_cancel
 from orchestrator.domain.schedule import next_fire
-from orchestrator.domain.sources import checked
+from orchestrator.domain.sources.checking import checked
 from orchestrator.use_cases.policies import get_policy
 from orchestrator.use_cases.ports import UnitOfWork
 from shared.contracts.sources import SourceSpec, paths_of, workload_of

@@ -82,24 +82,23 @@ class SqliteSource(msgspec.Struct, frozen=True, kw_only=True, tag="sqlite", tag_
 
 
 class SmbSource(msgspec.Struct, frozen=True, kw_only=True, tag="smb", tag_field="workload"):
-    """A share of an SMB server: ``smb://host[:port]/share[/folder]``. Excludes are patterns on paths in the share."""
+    """A share of an SMB server: ``smb://host[:port]/share[/folder]``. Excludes are patterns on paths in the share.
+
+    ``previous_versions``: ``newest`` reads the newest previous version that the share offers and fails without one,
+    ``none`` reads the share as it is, ``auto`` takes one that is less than an hour old and newer than the last point.
+    """
 
     url: str
     credentials_file: str = ""
     excludes: tuple[str, ...] = ()
-
-
-class NfsSource(msgspec.Struct, frozen=True, kw_only=True, tag="nfs", tag_field="workload"):
-    """An export of an NFS server: ``nfs://host[:port]/export[/folder]``."""
-
-    url: str
-    excludes: tuple[str, ...] = ()
+    previous_versions: str = "auto"
 
 
 class SftpSource(msgspec.Struct, frozen=True, kw_only=True, tag="sftp", tag_field="workload"):
     """A folder of an SSH server: ``sftp://user@host[:port]/folder``. The server's key must be known beforehand.
 
-    ``known_hosts`` is the absolute path of a file of known keys.
+    ``known_hosts`` is the absolute path of a file of known keys; without one, that of the worker's own user. The
+    credentials file may name a private key (``key=``, ``passphrase=``) in place of a password.
     """
 
     url: str
@@ -108,7 +107,7 @@ class SftpSource(msgspec.Struct, frozen=True, kw_only=True, tag="sftp", tag_fiel
     excludes: tuple[str, ...] = ()
 
 
-SourceSpec = FilesSource | VmSource | PostgresSource | MysqlSource | SqliteSource | SmbSource | NfsSource | SftpSource
+SourceSpec = FilesSource | VmSource | PostgresSource | MysqlSource | SqliteSource | SmbSource | SftpSource
 
 
 def spec_from(written: Mapping[str, object]) -> SourceSpec:

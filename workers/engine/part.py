@@ -22,7 +22,7 @@ from workers.engine.crew import ReadingCrew, ReadingThreads
 from workers.engine.flow import Flow
 from workers.engine.links import LinkLog
 from workers.engine.notices import Notices
-from workers.engine.ports import Control, Source
+from workers.engine.ports import Complaining, Control, Source
 from workers.engine.pulse import Pulse
 from workers.engine.reading import FileReading
 from workers.engine.reference import Reference
@@ -142,6 +142,9 @@ class PartRun:
         )
         self.tally = flow.tally
         flow.run(self._gear.source.scan(self._span))
+        if isinstance(self._gear.source, Complaining):  # of files that are read in ranges only the opening speaks
+            for notice in self._gear.source.complaints():
+                self._notices.add(notice)
         self.tally.excluded = self._gear.source.excluded
         self._pulse.beat(self.tally, last_phase)
         self._await_crew()

@@ -220,6 +220,15 @@ class Source(Protocol):
         ...
 
 
+@runtime_checkable
+class Complaining(Protocol):
+    """A ``Source`` that may lose some of what belongs to a node and still read the node."""
+
+    def complaints(self) -> Sequence[Notice]:
+        """Return, once, what could not be had of nodes that were read since the last time. Any thread."""
+        ...
+
+
 class Pushed(Protocol):
     """A node that a stream brings. Its content must be read, or left, before the next one is asked for."""
 

@@ -30,7 +30,7 @@ from shared.vault.entry import Entry, EntryKind
 from workers.engine.block_cutting import BlockCutter, aligned, common
 from workers.engine.chunker import Cutter
 from workers.engine.notices import shown, unreadable
-from workers.engine.ports import Haste, OpenedFile, ReadRange, Source, Stop, StopReason, Unreadable
+from workers.engine.ports import Complaining, Haste, OpenedFile, ReadRange, Source, Stop, StopReason, Unreadable
 
 LARGE_FILE = 1024 * 1024
 """Files from this size on are cut by content; smaller ones are one chunk."""
@@ -187,6 +187,8 @@ class FileReading:
         segment.flush()
         self._rooms.put(room)
         result.bytes_read = segment.passed
+        if isinstance(self._source, Complaining):
+            result.notices += self._source.complaints()
         return result
 
     def read_range(self, entry: Entry, offset: int, length: int, *, changed: bool = False) -> ReadRange:

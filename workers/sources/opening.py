@@ -1,9 +1,13 @@
 """Opens what an item describes: the session of a backup, the source that it reads, the lander of a restore.
 
-Rule of the file: the one list of workloads of the data plane; every line of it is one adapter.
+Rule of the file: the one list of workloads of the data plane; every line of it is one adapter. Those that need a
+library of their own are imported when they are asked for.
 """
 
 from __future__ import annotations
+
+import os
+from typing import assert_never
 
 import msgspec
 
@@ -11,17 +15,23 @@ from shared.contracts.sources import (
     FilesSource,
     MysqlSource,
     PostgresSource,
+    SftpSource,
+    SmbSource,
     SqliteSource,
     VmSource,
-    workload_of,
 )
-from shared.errors import SkyharborError
+from shared.contracts.work import RestoreDone, RestoreInstruction
+from shared.vault.reader import PointReader
 from workers.engine.plain_session import PlainSession
-from workers.engine.ports import Lander, Session, SessionOrder, Source
+from workers.engine.ports import Control, Lander, Session, SessionOrder, Source
 from workers.sources.files import FilesAdapter, FilesReading
 from workers.sources.mysql.landing import land_mysql
 from workers.sources.mysql.session import open_mysql
+from workers.sources.optional import adapter
 from workers.sources.postgres.lander import land_cluster
+from workers.sources.sftp.address import sftp_address
+from workers.sources.sftp.reading import SftpReading
+from workers.sources.smb.reading import SmbReading
 from workers.sources.sqlite.landing import land_sqlite
 from workers.sources.sqlite.session import open_sqlite
 from workers.sources.vm.adapter import VmAdapter
@@ -29,16 +39,8 @@ from workers.sources.vm.description import VmReading
 from workers.sources.vm.lander import restore_machine
 from workers.sources.vm.opening import open_vm
 
-Reading = FilesReading | VmReading
+Reading = FilesReading | VmReading | SmbReading | SftpReading
 """Whatever a session may say about how its source is read."""
-
-LANDERS: dict[str, Lander] = {
-    "vm": restore_machine,
-    "postgres": land_cluster,
-    "mysql": land_mysql,
-    "sqlite": land_sqlite,
-}
-"""What brings points of a workload back, by its name; the tree as it is where there is none."""
 
 
 def open_session(order: SessionOrder) -> Session:
@@ -46,6 +48,7 @@ def open_session(order: SessionOrder) -> Session:
 
     When it raises nothing is held.
     """
+    session: Session
     match order.spec:
         case FilesSource():
             reading = FilesReading(source=order.spec, leave_out=tuple(order.leave_out))
@@ -53,23 +56,39 @@ def open_session(order: SessionOrder) -> Session:
         case VmSource():
             return open_vm(order, order.spec)
         case PostgresSource():
-            return _postgres(order)
+            session = adapter("workers.sources.postgres.opening", "open_postgres", extra="postgres")(order)
+            return session
         case MysqlSource():
             return open_mysql(order, order.spec)
         case SqliteSource():
             return open_sqlite(order, order.spec)
+        case SmbSource():
+            session = adapter("workers.sources.smb.session", "SmbSession", extra="shares")(order)
+            return session
+        case SftpSource():
+            folder = "/" + os.fsdecode(sftp_address(order.spec.url).folder)
+            return PlainSession(described(SftpReading(spec=order.spec)), paths=(folder,))
         case _:
-            raise SkyharborError("bad-request", f"this worker does not know the workload {workload_of(order.spec)!r}")
+            assert_never(order.spec)
 
 
 def open_source(reading: bytes) -> Source:
     """Open the source that a session of this machine holds."""
     told: Reading = msgspec.msgpack.decode(reading, type=Reading)
+    source: Source
     match told:
         case FilesReading():
             return FilesAdapter(told.source, leave_out=told.leave_out)
         case VmReading():
             return VmAdapter(told)
+        case SmbReading():
+            source = adapter("workers.sources.smb.source", "SmbAdapter", extra="shares")(told)
+            return source
+        case SftpReading():
+            source = adapter("workers.sources.sftp.source", "SftpAdapter", extra="shares")(told)
+            return source
+        case _:
+            assert_never(told)
 
 
 def described(reading: Reading) -> bytes:
@@ -77,10 +96,26 @@ def described(reading: Reading) -> bytes:
     return msgspec.msgpack.encode(reading)
 
 
-def _postgres(order: SessionOrder) -> Session:
-    try:
-        from workers.sources.postgres.opening import open_postgres
-    except ImportError as error:
-        hint = "Install Skyharbor on the worker with the extra 'postgres'."
-        raise SkyharborError("source-failed", f"this worker cannot talk to PostgreSQL: {error}", hint=hint) from error
-    return open_postgres(order)
+def _land_smb(reader: PointReader, instruction: RestoreInstruction, *, control: Control, folder: str) -> RestoreDone:
+    done: RestoreDone = adapter("workers.sources.smb.lander", "land", extra="shares")(
+        reader, instruction, control=control, folder=folder
+    )
+    return done
+
+
+def _land_sftp(reader: PointReader, instruction: RestoreInstruction, *, control: Control, folder: str) -> RestoreDone:
+    done: RestoreDone = adapter("workers.sources.sftp.lander", "land", extra="shares")(
+        reader, instruction, control=control, folder=folder
+    )
+    return done
+
+
+LANDERS: dict[str, Lander] = {
+    "vm": restore_machine,
+    "postgres": land_cluster,
+    "mysql": land_mysql,
+    "sqlite": land_sqlite,
+    "smb": _land_smb,
+    "sftp": _land_sftp,
+}
+"""What brings points of a workload back, by its name; the tree as it is where there is none."""

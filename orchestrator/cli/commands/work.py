@@ -95,6 +95,10 @@ def restore(
     owner: Annotated[
         str | None, typer.Option(metavar="USER", help="Of a PostgreSQL cluster: whom its files are to belong to.")
     ] = None,
+    credentials_file: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Of a share: a file on the worker's machine, for another server."),
+    ] = None,
     wait: Wait = False,
     plan: Annotated[bool, typer.Option("--plan", help="Only say what would be restored; write nothing.")] = False,
     passphrase_file: PassphraseFile = None,
@@ -117,7 +121,11 @@ def restore(
         "paths": paths,
         "conflict": conflict.value,
         "options": _given(
-            format=disk_format, until=until, owner=owner, tablespaces="\n".join(tablespace) if tablespace else None
+            format=disk_format,
+            until=until,
+            owner=owner,
+            tablespaces="\n".join(tablespace) if tablespace else None,
+            credentials_file=os.path.abspath(credentials_file) if credentials_file else None,
         ),
     }
     start(session, request, wait=wait, key=idempotency_key)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.domain.sources import MOST_PATHS, checked
+from orchestrator.domain.sources.checking import checked
+from orchestrator.domain.sources.places import MOST_PATHS
 from shared.contracts.sources import MysqlSource, SqliteSource
 from shared.errors import SkyharborError
 

@@ -35,6 +35,7 @@ from tests.support.wing import Wing
 from workers.engine import backup as backups
 from workers.engine import restore as restores
 from workers.engine.backup import BackupOptions, run_backup
+from workers.engine.doors import Doors
 from workers.engine.part import Gear
 from workers.engine.ports import Control, Source, Stop, StopReason
 from workers.engine.restore import restore_point
@@ -91,6 +92,7 @@ class Rig:
         excludes: Sequence[str] = (),
         rules: ExcludeRules = ExcludeRules(),
         source: Source | None = None,
+        doors: Doors | None = None,
         control: Control | None = None,
         point_id: str | None = None,
         options: BackupOptions | None = None,
@@ -106,7 +108,7 @@ class Rig:
             gear = partial(self.gear, *paths, excludes=excludes, rules=rules, options=options)
             wing.join(instruction, fence, gear, self.keys)
         return run_backup(
-            doors=doors_to_files(files) if source is None else doors_to(source, paths),
+            doors=doors or (doors_to_files(files) if source is None else doors_to(source, paths)),
             vault=self.vault,
             keys=self.keys,
             index=self.index(),

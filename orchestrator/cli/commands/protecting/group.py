@@ -10,6 +10,7 @@ import typer
 from orchestrator.cli.commands.protecting.files import add_files
 from orchestrator.cli.commands.protecting.mysql import add_mysql
 from orchestrator.cli.commands.protecting.postgres import add_postgres
+from orchestrator.cli.commands.protecting.shares import add_sftp, add_smb
 from orchestrator.cli.commands.protecting.sqlite import add_sqlite
 from orchestrator.cli.commands.protecting.vm import add_vm
 
@@ -22,4 +23,6 @@ def protecting() -> typer.Typer:
     group.command("postgres")(add_postgres)
     group.command("mysql")(add_mysql)
     group.command("sqlite")(add_sqlite)
+    group.command("smb")(add_smb)
+    group.command("sftp")(add_sftp)
     return group

@@ -1,0 +1,109 @@
+"""``item add smb`` and ``item add sftp``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from orchestrator.cli.commands.protecting.places import absolute
+from orchestrator.cli.commands.protecting.request import (
+    Care,
+    CredentialsFile,
+    ItemName,
+    Keep,
+    Machine,
+    Policy,
+    Rpo,
+    Tags,
+    Vault,
+    protect,
+)
+from orchestrator.cli.session import Session
+
+Excludes = Annotated[
+    list[str] | None, typer.Option("--exclude", metavar="GLOB", help="Leave out what matches; may be repeated.")
+]
+
+
+class PreviousVersions(StrEnum):
+    """Which state of a share is read."""
+
+    AUTO = "auto"
+    NEWEST = "newest"
+    NONE = "none"
+
+
+def add_smb(
+    ctx: typer.Context,
+    name: ItemName,
+    machine: Machine,
+    vault: Vault,
+    url: Annotated[str, typer.Option(metavar="URL", help="smb://host[:port]/share[/folder]")],
+    credentials_file: CredentialsFile = "",
+    exclude: Excludes = None,
+    previous_versions: Annotated[
+        PreviousVersions,
+        typer.Option(help="Read a consistent previous version: a fresh one if any, always the newest, or never."),
+    ] = PreviousVersions.AUTO,
+    policy: Policy = None,
+    tag: Tags = None,
+    rpo: Rpo = None,
+    keep: Keep = None,
+) -> None:
+    """Protect a share of a file server over SMB, with its permissions. Nothing is backed up yet."""
+    protect(
+        Session.of(ctx),
+        name=name,
+        workload="smb",
+        machine=machine,
+        vault=vault,
+        source={
+            "url": url,
+            "credentials_file": absolute(credentials_file) if credentials_file else "",
+            "excludes": exclude or [],
+            "previous_versions": previous_versions.value,
+        },
+        care=Care(policy=policy, tags=tag, rpo=rpo, keep=keep),
+    )
+
+
+def add_sftp(
+    ctx: typer.Context,
+    name: ItemName,
+    machine: Machine,
+    vault: Vault,
+    url: Annotated[str, typer.Option(metavar="URL", help="sftp://user@host[:port]/folder")],
+    credentials_file: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE",
+            help="A file on the worker's machine, mode 0600, with password=, or key= (a private key) and passphrase=.",
+        ),
+    ] = "",
+    known_hosts: Annotated[
+        str,
+        typer.Option(metavar="FILE", help="The server's key; without, ~/.ssh/known_hosts of the worker's user."),
+    ] = "",
+    exclude: Excludes = None,
+    policy: Policy = None,
+    tag: Tags = None,
+    rpo: Rpo = None,
+    keep: Keep = None,
+) -> None:
+    """Protect a folder of an SSH server. Nothing is backed up yet."""
+    protect(
+        Session.of(ctx),
+        name=name,
+        workload="sftp",
+        machine=machine,
+        vault=vault,
+        source={
+            "url": url,
+            "credentials_file": absolute(credentials_file) if credentials_file else "",
+            "known_hosts": absolute(known_hosts) if known_hosts else "",
+            "excludes": exclude or [],
+        },
+        care=Care(policy=policy, tags=tag, rpo=rpo, keep=keep),
+    )

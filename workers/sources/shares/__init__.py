@@ -1,0 +1,1 @@
+"""What the workloads over a network share: reading credentials, and walking a tree that is far away."""

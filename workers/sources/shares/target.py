@@ -1,0 +1,61 @@
+"""What a restore to a far server asks of it.
+
+Rule of the file: Protocols only. Paths are those of the server, raw, without a slash in front.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, Protocol
+
+from shared.model.backup import ConflictRule
+from shared.vault.entry import Entry
+
+OpenChunks = Callable[[], Iterator[memoryview]]
+"""Begins reading a file's content from the vault; may be called again when the connection was lost."""
+
+
+class NotDone(Exception):
+    """The server does not do that for this node; the text says why. The rest may go on."""
+
+
+class Landed(NamedTuple):
+    """Under which name a node landed, None when an existing one was kept, and what it lost, in words."""
+
+    name: bytes | None
+    lost: list[str]
+
+
+class FarTarget(Protocol):
+    """A server that is written to. Any thread.
+
+    All raise ``NotDone``, ``target-full``, and ``target-invalid`` when the server is gone.
+    """
+
+    def make_folder(self, path: bytes) -> bool:
+        """Make a folder unless it is there; return whether it was made."""
+        ...
+
+    def dress_folder(self, path: bytes, entry: Entry) -> list[str]:
+        """Give a folder its attributes; return what could not be given, in words."""
+        ...
+
+    def exists(self, path: bytes) -> bool:
+        """Tell whether there is a node of this name."""
+        ...
+
+    def write(
+        self,
+        folder: bytes,
+        name: bytes,
+        entry: Entry,
+        chunks: OpenChunks,
+        rule: ConflictRule,
+        check: Callable[[], None],
+    ) -> Landed:
+        """Write a file; complete under its name, or not at all."""
+        ...
+
+    def link(self, folder: bytes, name: bytes, entry: Entry, rule: ConflictRule) -> Landed:
+        """Make a symlink."""
+        ...

@@ -1,0 +1,140 @@
+"""Reads small files of a share in one round trip each, many of them under way at once.
+
+A compound opens the file, asks for its descriptor and streams, reads it, and closes it with a last look: by the looks
+before and behind, what was read is what the scan met, or it is not taken and read the long way.
+
+The engine says which files come next (``warm``); up to a window of them is asked for before they are needed.
+
+Rule of the file: one object per thread. A wire that is lost takes only what was asked ahead with it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from shared.vault.entry import Entry
+from workers.sources.smb import messages as smb
+from workers.sources.smb import status
+from workers.sources.smb.describing import READ_ATTRIBUTES, READ_DATA, described, open_request, questions
+from workers.sources.smb.marks import mark_of
+from workers.sources.smb.messages import Look
+from workers.sources.smb.nodes import REPARSE, SPARSE, stat_of
+from workers.sources.smb.share import Share
+from workers.sources.smb.status import Refused
+from workers.sources.smb.wire import LineLost, Wire
+
+_FILES, _BYTES = 24, 4 * 1024 * 1024
+"""How much is asked for ahead."""
+
+
+class _Asked(NamedTuple):
+    wire: Wire
+    numbers: list[int]
+    size: int
+
+
+class SmallFiles:
+    """What one thread has asked for, and its wire."""
+
+    def __init__(self, share: Share) -> None:
+        self._share = share
+        self._wire: Wire | None = None
+        self._coming: deque[Entry] = deque()
+        self._asked: dict[bytes, _Asked] = {}
+        self._bytes = 0
+
+    def announce(self, entries: Iterable[Entry]) -> None:
+        """Take note of the files that are read next, in order; what was announced before is forgotten."""
+        for path in list(self._asked):
+            self._drop(path)
+        self._coming = deque(entries)
+
+    def read(self, entry: Entry, room: memoryview) -> bool:
+        """Read a file into ``room`` and complete its entry; False when it is not plainly what the scan met."""
+        try:
+            asked = self._answering(entry)
+            self._ask_ahead()
+            return self._taken(entry, asked, room)
+        except Refused:
+            return False
+        except LineLost:
+            self._asked, self._bytes = {}, 0
+            self._share.hang_up()
+            return False  # the long way dials again, or says that the server is gone
+
+    def _answering(self, entry: Entry) -> _Asked:
+        if entry.path in self._asked:
+            asked = self._asked.pop(entry.path)
+            self._bytes -= asked.size
+            return asked
+        if self._coming and self._coming[0].path == entry.path:
+            self._coming.popleft()
+        return self._ask(entry)
+
+    def _ask_ahead(self) -> None:
+        while self._coming and len(self._asked) < _FILES and self._bytes < _BYTES:
+            entry = self._coming.popleft()
+            self._asked[entry.path] = self._ask(entry)
+            self._bytes += entry.size
+
+    def _ask(self, entry: Entry) -> _Asked:
+        if self._wire is None or self._wire.lost:
+            self._wire = self._share.take()
+        moment = self._share.setting.moment
+        create = open_request(entry.path, moment, access=READ_DATA, options=smb.IS_FILE | smb.FOR_BACKUP)
+        reading = smb.read(smb.RELATED, 0, entry.size + 1)
+        numbers = self._wire.send(create, *questions(), reading, smb.close(smb.RELATED, look=True))
+        return _Asked(self._wire, numbers, entry.size)
+
+    def _drop(self, path: bytes) -> None:
+        asked = self._asked.pop(path)
+        self._bytes -= asked.size
+        if not asked.wire.lost:
+            asked.wire.forget(asked.numbers)
+
+    def _taken(self, entry: Entry, asked: _Asked, room: memoryview) -> bool:
+        if asked.wire.lost:
+            return False
+        opening, security, listed, reading, closing = [asked.wire.receive(number) for number in asked.numbers]
+        created = smb.created(opening.expect())
+        if not self._is_what_was_met(entry, created.look, created.node):
+            return False
+        if reading.status == status.END_OF_FILE:
+            got = 0
+        else:
+            data = smb.data_read(reading.expect())
+            got = len(data)
+            if got == entry.size:
+                room[:got] = data
+        moment = self._share.setting.moment
+        about = described(asked.wire, entry.path, moment, created.look, (security, listed))
+        last = smb.closed(closing.expect())
+        if len(about.xattrs) > 2 and not about.complaint:  # streams were read behind the last look
+            last = _looked(asked.wire, entry.path, moment)
+        if about.complaint or got != entry.size or not self._is_what_was_met(entry, last, created.node):
+            return False
+        if self._share.setting.marked and mark_of(last, about.xattrs) != entry.ctime_ns:
+            return False
+        entry.xattrs = about.xattrs
+        return True
+
+    def _is_what_was_met(self, entry: Entry, look: Look, node: int) -> bool:
+        now = stat_of(look, node)
+        return (
+            not look.attributes & (SPARSE | REPARSE)
+            and now.st_size == entry.size
+            and now.st_mtime_ns == entry.mtime_ns
+            and (self._share.setting.marked or now.st_ctime_ns == entry.ctime_ns)
+            and (not node or now.st_ino == entry.inode)
+        )
+
+
+def _looked(wire: Wire, path: bytes, moment: int) -> Look:
+    opening, closing = wire.ask(
+        smb.create(path, access=READ_ATTRIBUTES, options=smb.IS_FILE | smb.FOR_BACKUP, moment=moment),
+        smb.close(smb.RELATED, look=True),
+    )
+    opening.expect()
+    return smb.closed(closing.expect())

@@ -1,0 +1,179 @@
+"""The SMB workload as a source: a share, or a folder of one, as a tree of entries.
+
+Rule of the file: it puts the parts of the adapter together; listing, reading and opening are their own modules.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+
+from shared.clock import Clock, SystemClock
+from shared.model.backup import Notice
+from shared.vault.entry import Entry, EntryKind
+from workers.engine.notices import shown
+from workers.engine.ports import Found, Haste, Survey, Unreadable
+from workers.engine.reading import RANGE
+from workers.engine.seen import entry_of
+from workers.engine.span import EVERYTHING, Span
+from workers.sources.excludes import Excludes
+from workers.sources.shares.credentials import read_credentials
+from workers.sources.shares.survey import survey
+from workers.sources.shares.walk import Walk
+from workers.sources.smb import messages as smb
+from workers.sources.smb import status
+from workers.sources.smb.address import smb_address
+from workers.sources.smb.describing import Described, described, open_node
+from workers.sources.smb.listing import SmbListing
+from workers.sources.smb.login import login_of
+from workers.sources.smb.marks import mark_of
+from workers.sources.smb.nodes import link_target, stat_of
+from workers.sources.smb.opened import OpenedShareFile
+from workers.sources.smb.reading import SmbReading
+from workers.sources.smb.share import Setting, Share, unreadable
+from workers.sources.smb.small import SmallFiles
+from workers.sources.smb.status import Refused
+from workers.sources.smb.wire import Wire
+
+_YOUNG_NS = 2_000_000_000
+"""The server's clock is known to about a second, and file systems tick: what changed as short a time before it was
+read may change again unseen, so the next backup reads it again."""
+
+
+def open_share(reading: SmbReading, clock: Clock) -> Share:
+    """Return the share of a description; nothing is dialled yet. Raises ``source-failed`` for bad credentials."""
+    address = smb_address(reading.spec.url)
+    login = login_of(read_credentials(reading.spec.credentials_file), address)
+    return Share(address, login, clock, Setting(moment=reading.moment, marked=reading.marked))
+
+
+class SmbAdapter:
+    """The engine's ``Source`` over a share. Paths are those in the share. ``bad-request`` for a bad URL or exclude."""
+
+    block = 0
+
+    def __init__(self, reading: SmbReading, *, clock: Clock | None = None) -> None:
+        self._share = open_share(reading, clock or SystemClock())
+        self._top = self._share.address.folder
+        self._excludes = Excludes(reading.spec.excludes)
+        self._walk: Walk | None = None
+        self._threads = threading.local()
+        self._complaints: dict[bytes, str] = {}
+        self._told: set[bytes] = set()
+        self._lock = threading.Lock()
+
+    def scan(self, span: Span = EVERYTHING) -> Iterator[Found | Notice]:
+        """Yield every node of the span in the order of a recovery point (see the port)."""
+        listing = SmbListing(self._share)
+        self._walk = Walk(listing, self._top, self._excludes, span)
+        try:
+            yield from self._walk
+        finally:
+            listing.close()
+
+    @property
+    def excluded(self) -> int:
+        """How many nodes the excludes left out of the last scan."""
+        return self._walk.excluded if self._walk is not None else 0
+
+    def survey(self, most: int) -> Survey:
+        """List upper folders (see the port)."""
+        listing = SmbListing(self._share)
+        try:
+            return survey(listing, self._top, self._excludes, most=most)
+        finally:
+            listing.close()
+
+    def complete(self, entry: Entry) -> Entry:
+        """Return a folder or a link with its descriptor, attributes, streams and target."""
+        link = entry.kind == EntryKind.SYMLINK
+        options = smb.FOR_BACKUP | (smb.IS_LINK if link else 0)
+        try:
+            return self._share.over(lambda wire: self._completed(wire, entry, options))
+        except Refused as error:
+            if error.status == status.ACCESS_DENIED and not link:
+                return entry  # a folder that is shut to us: that it cannot be listed is said by the scan
+            raise unreadable(entry.path, error) from error
+
+    def _completed(self, wire: Wire, entry: Entry, options: int) -> Entry:
+        moment = self._share.setting.moment
+        created, answers = open_node(wire, entry.path, moment, access=0, options=options)
+        try:
+            if entry.kind == EntryKind.SYMLINK:
+                (told,) = wire.ask(smb.ioctl(created.handle, smb.FSCTL_GET_REPARSE_POINT, room=16384))
+                entry.target = _target(entry.path, smb.told(told.expect()))
+            else:
+                found = entry_of(entry.path, stat_of(created.look, created.node))
+                if found.kind != entry.kind:
+                    raise Unreadable(Notice(shown(entry.path), "vanished", "something else is in its place"))
+                entry = found
+            entry.xattrs = self._said(entry.path, described(wire, entry.path, moment, created.look, answers))
+            if self._share.setting.marked:
+                entry.ctime_ns = mark_of(created.look, entry.xattrs)
+        finally:
+            if not wire.lost:
+                wire.forget(wire.send(smb.close(created.handle)))
+        return self._aged(entry)
+
+    def _said(self, path: bytes, about: Described) -> tuple[tuple[bytes, bytes], ...]:
+        if about.complaint:
+            self._complain(path, about.complaint)
+        return about.xattrs
+
+    def read_whole(self, entry: Entry, room: memoryview) -> Haste:
+        """Read a small file in one round trip, if it is plainly what the scan met (see the port)."""
+        if not self._small().read(entry, room):
+            return Haste.NO
+        self._aged(entry)
+        return Haste.WAITED
+
+    def warm(self, entries: Iterable[Entry]) -> None:
+        """Have this thread's next files asked for ahead."""
+        self._small().announce(entries)
+
+    def open(self, entry: Entry) -> OpenedShareFile:
+        """Open a file that the scan met."""
+        opened = OpenedShareFile(self._share, entry.path, self._complain)
+        if opened.entry.size < 2 * RANGE:  # larger ones are read in ranges, which compare with what the scan met
+            self._aged(opened.entry)
+        return opened
+
+    def names_of_owners(
+        self,
+        uids: Iterable[int],  # noqa: ARG002 - the port's signature
+        gids: Iterable[int],  # noqa: ARG002
+    ) -> tuple[dict[str, str], dict[str, str]]:
+        """Return nothing: owners are in the descriptors."""
+        return {}, {}
+
+    def complaints(self) -> Sequence[Notice]:
+        """Return, once, what could not be had of nodes that were read."""
+        with self._lock:
+            complaints, self._complaints = self._complaints, {}
+        return [Notice(shown(path), "metadata-not-kept", text) for path, text in complaints.items()]
+
+    def _complain(self, path: bytes, text: str) -> None:
+        with self._lock:
+            if path not in self._told:
+                self._complaints[path] = text
+                if len(self._told) < 10_000:
+                    self._told.add(path)
+
+    def _small(self) -> SmallFiles:
+        small: SmallFiles | None = getattr(self._threads, "small", None)
+        if small is None:
+            small = self._threads.small = SmallFiles(self._share)
+        return small
+
+    def _aged(self, entry: Entry) -> Entry:
+        changed = entry.mtime_ns if self._share.setting.marked else entry.ctime_ns
+        if changed > self._share.now_ns() - _YOUNG_NS:
+            entry.ctime_ns = 0
+        return entry
+
+
+def _target(path: bytes, data: bytes) -> bytes:
+    try:
+        return link_target(data)
+    except ValueError as error:
+        raise Unreadable(Notice(shown(path), "unreadable", f"where it leads cannot be read: {error}")) from error
