@@ -11,8 +11,12 @@ import sys
 
 from shared.telemetry.logging import configure_logging
 from workers.guarding.watch import Deed, Watch
+from workers.sources.hooks.debt import KIND as RUN_HOOK
+from workers.sources.hooks.debt import pay_for_the_dead
 
-DEEDS: dict[str, Deed] = {}
+DEEDS: dict[str, Deed] = {
+    RUN_HOOK: pay_for_the_dead,
+}
 """By kind, what undoes what a session may leave behind."""
 
 

@@ -27,9 +27,7 @@ class GuardLine:
     session of its own, and ends by itself once the line has ended and everything is undone.
     """
 
-    def __init__(
-        self, environment: Mapping[str, str], *, log_file: str | None, program: str = "workers.guard"
-    ) -> None:
+    def __init__(self, environment: Mapping[str, str], *, log_file: str | None, program: str = "workers.guard") -> None:
         self._program = program
         self._environment = dict(environment)
         self._log_file = log_file
