@@ -1,0 +1,1 @@
+"""Measurements of single workloads, each a program of its own."""
