@@ -41,6 +41,8 @@ from workers.session.seats import Seats
 from workers.session.throttles import Throttles
 from workers.session.tower import TowerClient
 from workers.settings import WorkerSettings, hands_environment
+from workers.sources.freezing.here import Here
+from workers.sources.journal.client import JournalLine
 from workers.sources.opening import LANDERS, open_session, open_source
 from workers.tasks.flight import Hangar, Ties, fly
 from workers.tasks.unit import register
@@ -67,11 +69,13 @@ class WorkerProcess:
         self._chief = Chief(hands_environment(), log_file=settings.log_file)
         self._guard = GuardLine(hands_environment(), log_file=settings.log_file)
         throttles = Throttles(os.path.join(settings.state, "bandwidth"), clock=self._clock)
+        self._journal = JournalLine(hands_environment(), log_file=settings.log_file)
+        here = Here(programs=settings.hooks, journal=self._journal)
         self._hangar = Hangar(
             keyring=Keyring(settings.keyring),
             cache=os.path.join(settings.state, "cache"),
             folder=os.path.join(settings.state, "sources"),
-            open_session=open_session,
+            open_session=functools.partial(open_session, here=here),
             open_source=open_source,
             landers=LANDERS,
             guard=self._guard,
@@ -127,6 +131,7 @@ class WorkerProcess:
         self._pulse.close()
         self._chief.close()
         self._guard.close()
+        self._journal.close()
         self._tower.close()
 
     def _hello(self) -> Welcome:

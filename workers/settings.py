@@ -24,7 +24,8 @@ class WorkerSettings:
     unwrapped data keys of the machines that this worker protects. ``shard_entries``: the size from which on a backup is
     shared with other workers. ``ready_file`` is where the worker says that the tower knows it and
     the broker answers, and by when each of its loops will be heard of again; one that is late by ``hang_seconds``
-    hangs. ``task_events``: Flower shall see every task.
+    hangs. ``task_events``: Flower shall see every task. ``hooks`` is the folder of programs that an item may have run
+    around its backups; without one no item may.
     """
 
     tower_url: str
@@ -39,6 +40,7 @@ class WorkerSettings:
     shard_entries: int
     hang_seconds: float
     task_events: bool = False
+    hooks: str | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> WorkerSettings:
@@ -63,6 +65,7 @@ class WorkerSettings:
             shard_entries=_entries(env.get("SKYHARBOR_SHARD_ENTRIES") or str(SHARD_ENTRIES)),
             hang_seconds=_seconds(env.get("SKYHARBOR_HANG_SECONDS") or "60"),
             task_events=_flag(env, "SKYHARBOR_TASK_EVENTS"),
+            hooks=_folder(env, "SKYHARBOR_HOOKS"),
         )
 
 
@@ -82,6 +85,8 @@ def _in_home(home: str) -> dict[str, str]:
     return {
         "SKYHARBOR_WORKER_STATE": os.path.join(home, "worker"),
         "SKYHARBOR_KEYRING": os.path.join(home, "keyring"),
+        # Whoever may put a program there owns the stack, and so the worker.
+        "SKYHARBOR_HOOKS": os.path.join(home, "hooks.d"),
         "SKYHARBOR_WORKER_TOKEN_FILE": os.path.join(home, "secrets", "worker.token"),
     }
 
@@ -93,6 +98,13 @@ def _need(env: Mapping[str, str], name: str) -> str:
             "bad-request", f"{name} is not set", hint="Set it in the environment; see 'skyharbor serve --help'."
         )
     return value
+
+
+def _folder(env: Mapping[str, str], name: str) -> str | None:
+    path = env.get(name)
+    if path and not os.path.isabs(path):
+        raise SkyharborError("bad-request", f"{name} must be an absolute path, not {path!r}")
+    return path or None
 
 
 def _flag(env: Mapping[str, str], name: str) -> bool:

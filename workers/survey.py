@@ -16,6 +16,7 @@ from shared.contracts.survey import SurveyAnswer, SurveyQuestion
 from shared.errors import ExitCode, SkyharborError
 from shared.model.backup import Notice
 from workers.engine.footprint import Census, footprint_of
+from workers.engine.ports import Found
 from workers.sources.files import FilesAdapter
 
 
@@ -29,7 +30,8 @@ def look(question: SurveyQuestion, clock: Clock) -> SurveyAnswer:
             continue
         if not complete:
             break
-        census.take(found)
+        if isinstance(found, Found):
+            census.take(found)
         complete = clock.monotonic() < ends
     else:
         complete = True

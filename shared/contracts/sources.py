@@ -10,6 +10,7 @@ Rule of the file: values only. Every description has its workload's name as its 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 
 import msgspec
 
@@ -27,12 +28,38 @@ class ExcludeRules(msgspec.Struct, frozen=True, kw_only=True):
     one_file_system: bool = False
 
 
+class Hooks(msgspec.Struct, frozen=True, kw_only=True):
+    """Commands that the worker runs around a backup, as their arguments; no shell is involved. Empty: none.
+
+    The first argument names a program that this worker's machine allows (``workers.sources.hooks``). ``before`` brings
+    what is protected to rest, ``after`` lets it go on. ``timeout`` is how many seconds each may take.
+    """
+
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    timeout: float = 60.0
+
+
+class SnapshotWay(StrEnum):
+    """How the files of an item are held still while they are read: ``auto`` is the best way that there is, or none."""
+
+    NONE = "none"
+    AUTO = "auto"
+    BTRFS = "btrfs"
+
+
 class FilesSource(msgspec.Struct, frozen=True, kw_only=True, tag="files", tag_field="workload"):
-    """Paths on the machine: absolute, no trailing slash. Excludes are glob patterns (see the files source)."""
+    """Paths on the machine: absolute, no trailing slash. Excludes are glob patterns (see the files source).
+
+    ``journal``: have the worker's machine note where anything changes, so that the next backup need not look elsewhere.
+    """
 
     paths: tuple[str, ...]
     excludes: tuple[str, ...] = ()
     rules: ExcludeRules = ExcludeRules()
+    hooks: Hooks = Hooks()
+    snapshot: SnapshotWay = SnapshotWay.NONE
+    journal: bool = False
 
 
 class VmSource(msgspec.Struct, frozen=True, kw_only=True, tag="vm", tag_field="workload"):

@@ -16,6 +16,7 @@ from shared.clock import Clock
 from shared.contracts.work import BackupDone, BackupInstruction, Fence
 from shared.crypto.domain_keys import DomainKeys
 from shared.errors import SkyharborError
+from shared.model.backup import Notice
 from shared.vault.index import ChunkIndex
 from shared.vault.layout import PointName, point_name
 from shared.vault.point import Sealed
@@ -23,6 +24,7 @@ from shared.vault.reader import PointReader
 from shared.vault.vault import Vault
 from workers.engine.doors import Doors
 from workers.engine.healing import complete_index, restore_header, tell_lost
+from workers.engine.keeping import ScanAll, Selective
 from workers.engine.lead import Lead
 from workers.engine.notices import Notices
 from workers.engine.part import BackupOptions, Bench, Gear, Muster, PartRun
@@ -133,7 +135,8 @@ class _Flight:
     def of_tree(self, gear: Gear, formation: Formation | None) -> BackupDone:
         """Read the source in whatever order is best, by many."""
         sealing = self._sealing(gear.source)
-        if formation is not None and formation.helpers:
+        selective = isinstance(gear.source, Selective) and gear.source.selective
+        if formation is not None and formation.helpers and not selective:
             lead = Lead(
                 gear,
                 self._instruction,
@@ -144,9 +147,19 @@ class _Flight:
             )
             if lead.shares:
                 return lead.fly(sealing, self._notices)
-        run = PartRun(gear, self._instruction, reader=self._reference, control=self._control, notices=self._notices)
+        try:
+            return self._alone(gear, sealing, keep=selective)
+        except ScanAll as reason:
+            self._notices.add(Notice("", "everything-scanned", str(reason)))
+            return self._alone(gear, sealing, keep=False)
+
+    def _alone(self, gear: Gear, sealing: Sealing, *, keep: bool) -> BackupDone:
+        """Read everything, in order; raises ``ScanAll`` with ``keep`` only, and then as if nothing had been read."""
+        said = Notices()
+        run = PartRun(gear, self._instruction, reader=self._reference, control=self._control, notices=said, keep=keep)
         try:
             run.read(last_phase="sealing")
+            self._notices.take(said.listed(), besides=said.count - len(said.listed()))
             return sealing.seal(run.writer, run.tally, run.problem.detail if run.problem else None)
         except BaseException:
             run.stop()

@@ -12,7 +12,7 @@ Rule of the file: order and bookkeeping; reading is ``reading``'s, comparing is 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future
 from concurrent.futures import wait as wait_for
 from typing import Any, Final
@@ -25,10 +25,11 @@ from shared.vault.point import PageRef
 from shared.vault.writer import PointWriter
 from workers.engine.blocks import Batch, Block, Node, Whole, node_of
 from workers.engine.crew import ReadingCrew
+from workers.engine.keeping import KeptTrees, ScanAll
 from workers.engine.large_file import LargeFile
 from workers.engine.links import LinkLog
 from workers.engine.notices import Notices
-from workers.engine.ports import Found, Source, Stat, Unreadable
+from workers.engine.ports import Found, Source, Stat, Unchanged, Unreadable
 from workers.engine.pulse import Pulse
 from workers.engine.reading import LARGE_FILE, RANGE, Read
 from workers.engine.reference import Reference, equal, same
@@ -50,6 +51,7 @@ class Flow:
 
     ``begin`` is where the part begins that this is about, empty for the beginning; ``links`` is told of names that
     nodes may share with other parts. ``same_blocks``: the reference was cut into blocks of the same size.
+    ``keep``: take what the source says is unchanged from the reference, without a look.
     """
 
     def __init__(
@@ -65,7 +67,10 @@ class Flow:
         begin: bytes = b"",
         links: LinkLog | None = None,
         same_blocks: bool = False,
+        keep: bool = True,
     ) -> None:
+        self._keep = keep and links is None
+        self._kept = KeptTrees()
         self._same_blocks = same_blocks
         self._begin = sort_key(begin)
         self._links = links
@@ -85,13 +90,24 @@ class Flow:
         # Where the content of a node with several names is in the point. It grows with the number of such nodes.
         self._homes: dict[Node, bytes | None] = {}
 
-    def run(self, scan: Iterator[Found | Notice]) -> None:
-        """Bring everything that the scan yields into the point, but for what notices name."""
+    def run(self, scan: Iterator[Found | Notice | Unchanged]) -> None:
+        """Bring everything that the scan yields into the point, but for what notices name.
+
+        Raises ``ScanAll`` when what the scan offers as unchanged turns out not to be enough.
+        """
         paths: list[bytes] = []
         stats: list[Stat] = []
-        for found in scan:
+        answer = None
+        while (found := _next(scan, answer)) is not None:
+            answer = None
             if isinstance(found, Notice):
                 self._notices.add(found)
+                continue
+            if isinstance(found, Unchanged):
+                if self._keep:
+                    self._merge(paths, stats, more=False)
+                    paths, stats = [], []
+                    answer = self._take_unchanged(found)
                 continue
             paths += found.paths
             stats += found.stats
@@ -140,8 +156,12 @@ class Flow:
             for path, info in zip(columns.paths, stats, strict=True):
                 self._place(path, info)
             return
+        rows = looks.changed_rows(columns)
+        self._confirm_page(page, columns, [(row, entry_of(columns.paths[row], stats[row])) for row in rows])
+
+    def _confirm_page(self, page: PageRef, columns: Columns, changed: Sequence[tuple[int, Entry]]) -> None:
+        """Take the reference's next page as it is, but for the rows given, which are read again."""
         self._reference.pass_page()
-        changed = looks.changed_rows(columns)
         packs, missing = self._index.packs_of(columns.chunks + page.chunks)
         if not changed and not missing:
             self._close_block()
@@ -152,10 +172,53 @@ class Flow:
         block = self._block
         block.entries += columns.entries()
         block.changes += [Change.UNCHANGED] * len(columns)
-        for row in changed:
-            self._read_again(block, row, entry_of(columns.paths[row], stats[row]))
+        for row, entry in changed:
+            self._read_again(block, row, entry)
         block.trusted = not missing
         self._close_block()
+
+    def _take_unchanged(self, offer: Unchanged) -> bool:
+        """Take what the reference has at and below a directory; False, and nothing is done, when it knows another."""
+        under = offer.path
+        then = self._reference.peek(under)
+        if then is None or not same(entry_of(under, offer.stat), then):
+            return False
+        self._kept.add(under, offer.doubtful)
+        while True:
+            page = self._reference.page_below(under)
+            if page is not None and not self._kept.doubtful_rows(page[1], 0, len(page[1])):
+                self._confirm_page(*page, [])
+            elif (rows := self._reference.rows_below(under)) is not None:
+                self._keep_rows(*rows, offer)
+            else:
+                break
+            self._pulse.beat(self.tally)
+        if self._reference.problem is not None:
+            raise ScanAll("the point to compare with cannot be read to its end")
+        return True
+
+    def _keep_rows(self, columns: Columns, first: int, count: int, offer: Unchanged) -> None:
+        """Place rows of a page that is taken apart as they are, but for those that have to be looked at."""
+        doubtful, row = self._kept.doubtful_rows(columns, first, count), first
+        for at in sorted(doubtful):
+            self._keep_run(at - row)
+            row = at + 1
+            path = columns.paths[at]
+            try:
+                self._place(path, offer.look(path))
+            except Unreadable as problem:
+                self._notices.add(problem.notice)
+                self._reference.drop()
+        self._keep_run(first + count - row)
+
+    def _keep_run(self, count: int) -> None:
+        if not count:
+            return
+        run, block = self._reference.take(count), self._block
+        block.entries += run.entries
+        block.changes += [Change.UNCHANGED] * count
+        if len(block.entries) >= _BLOCK:
+            self._close_block()
 
     def _compare_run(self, stats: Sequence[Stat]) -> bool:
         """Place nodes that are, by their paths, the next rows of a page; False, and nothing is done, for hard links."""
@@ -189,6 +252,9 @@ class Flow:
             node = node_of(entry)
             if self._links is not None:
                 self._names[node] = info.st_nlink
+            if self._kept and node not in self._homes:
+                self._find_kept_home(node, then)
+            self._kept.meet(entry.inode)
             if node in self._homes:
                 block.further_names[place] = (node, entry, then)
                 self._put(block, None, Change.NEW if then is None else Change.CHANGED)
@@ -211,6 +277,15 @@ class Flow:
             self._read_later(entry, block, place)
         if len(block.entries) >= _BLOCK:
             self._close_block()
+
+    def _find_kept_home(self, node: Node, then: Entry | None) -> None:
+        """Find out whether an earlier name of a node is in a tree that was kept: then it has the content."""
+        if self._kept.doubts(node[1]):
+            return  # it was looked at under every name
+        if then is None or then.inode != node[1]:
+            raise ScanAll("a file with several names has moved")
+        if then.link and self._kept.holds(then.link):
+            self._homes[node] = then.link
 
     def _is_before(self, link: bytes) -> bool:
         """Tell whether the first name that an entry links to belongs to an earlier part."""
@@ -417,3 +492,14 @@ class Flow:
         if found is not None and node_of(found) == node:
             self._homes[node] = found.path
         return found, change
+
+
+def _next(scan: Iterator[Found | Notice | Unchanged], answer: bool | None) -> Found | Notice | Unchanged | None:
+    """Return what the scan yields next, None at its end."""
+    if answer is None or not isinstance(scan, Generator):
+        return next(scan, None)
+    try:
+        found: Found | Notice | Unchanged = scan.send(answer)
+    except StopIteration:
+        return None
+    return found

@@ -99,7 +99,9 @@ class PartRun:
         notices: Notices,
         span: Span = EVERYTHING,
         links: LinkLog | None = None,
+        keep: bool = True,
     ) -> None:
+        self._keep = keep
         self._gear = gear
         self._span = span
         self._control = control
@@ -138,6 +140,7 @@ class PartRun:
             notices=self._notices,
             begin=self._span.begin,
             links=self._links,
+            keep=self._keep,
             same_blocks=self._block == str(self._gear.source.block),
         )
         self.tally = flow.tally

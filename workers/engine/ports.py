@@ -95,6 +95,22 @@ BYTES_OF_AN_ENTRY = 64 * 1024
 """As so many entries a large file counts where a backup is shared out by their number."""
 
 
+class Unchanged(NamedTuple):
+    """A directory that is, with all that is below it, as the session's reference has it: an offer of the scan.
+
+    The scan yields it in its place in the order, before the directory itself. Whoever answers with ``send(True)`` takes
+    the reference's entries at and below ``path``, and nothing below it is met; after any other answer it is scanned.
+    ``stat`` is what the directory looks like. ``doubtful`` are inode numbers of nodes that may have changed even so:
+    they, and all whose change time the reference does not trust, are to be looked at, by path, with ``look``, which
+    raises ``Unreadable``.
+    """
+
+    path: bytes
+    stat: Stat
+    doubtful: frozenset[int]
+    look: Callable[[bytes], Stat]
+
+
 class Survey(NamedTuple):
     """A quick look at the upper folders: their paths in the order of a point, and how many entries each has.
 
@@ -180,8 +196,10 @@ class Source(Protocol):
         """How many nodes of its span the last scan left out because a rule says so: no reason for a notice."""
         ...
 
-    def scan(self, span: Span = EVERYTHING) -> Iterator[Found | Notice]:
+    def scan(self, span: Span = EVERYTHING) -> Iterator[Found | Notice | Unchanged]:
         """Yield every node of the span, in blocks, in the order of ``sort_key``; notices for what is missing.
+
+        A generator may offer what is ``Unchanged``, when the span is everything; other iterators have no offers.
 
         Raises ``source-missing`` before the first item when a path to protect does not exist, and ``source-failed``
         when this machine has run out of what reading needs, or the server that it reads from is gone. One thread only.

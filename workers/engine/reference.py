@@ -77,6 +77,34 @@ class Reference:
         self._advance(count)
         return run
 
+    def peek(self, path: bytes) -> Entry | None:
+        """Return the reference's entry for ``path``, if any, and stay before it. Paths must come in order."""
+        head = self._skip_to(sort_key(path))
+        return head if head is not None and head.path == path else None
+
+    def page_below(self, path: bytes) -> tuple[PageRef, Columns] | None:
+        """Return the next page, if it is whole and all of it is below ``path``."""
+        prefix = path + b"/"
+        if self.page is None:
+            return None
+        paths = self.page[1].paths
+        return self.page if paths[0].startswith(prefix) and paths[-1].startswith(prefix) else None
+
+    def rows_below(self, path: bytes) -> tuple[Columns, int, int] | None:
+        """Return the page that is taken apart, the next row, and how many rows from there are at or below ``path``."""
+        if self._head() is None or self._columns is None:
+            return None
+        prefix, paths, row = path + b"/", self._columns.paths, self._row
+        end = row
+        while end < len(paths) and (paths[end] == path or paths[end].startswith(prefix)):
+            end += 1
+        return (self._columns, row, end - row) if end > row else None
+
+    def drop(self) -> None:
+        """Go on behind the next row, which the source no longer has."""
+        if (head := self._head()) is not None:
+            self._pass(head)
+
     def find(self, path: bytes) -> Entry | None:
         """Return the reference's entry for ``path``, if any. Paths must come in order; every entry is given once."""
         head = self._head()

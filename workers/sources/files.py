@@ -6,7 +6,7 @@ Rule of the file: it puts the parts of the adapter together; walking, opening an
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -14,23 +14,28 @@ from shared.contracts.sources import FilesSource
 from shared.model.backup import Notice
 from shared.vault.entry import Entry
 from workers.engine.notices import shown, unreadable
-from workers.engine.ports import Found, Haste, Survey, Unreadable
+from workers.engine.ports import Haste, Survey, Unreadable
 from workers.engine.span import EVERYTHING, Span
 from workers.sources.excludes import Excludes
+from workers.sources.journal.changes import read_changes
 from workers.sources.names import names_of
 from workers.sources.nodes import Nodes, is_regular
 from workers.sources.opened import OpenedLocalFile
 from workers.sources.roots import roots_of
 from workers.sources.rules import Rules
 from workers.sources.survey import survey
-from workers.sources.walk import Walk
+from workers.sources.walk import Walk, Walking
 
 
 class FilesReading(msgspec.Struct, frozen=True, kw_only=True, tag="files", tag_field="reading"):
-    """How a backup of files is read: the item's description, and absolute folders that are never entered."""
+    """How a backup of files is read: the item's description, and absolute folders that are never entered.
+
+    ``changes`` is the path of a file that says what has changed since the reference; empty when that is not known.
+    """
 
     source: FilesSource
     leave_out: tuple[str, ...] = ()
+    changes: str = ""
 
 
 class FilesAdapter:
@@ -43,17 +48,26 @@ class FilesAdapter:
 
     block = 0
 
-    def __init__(self, source: FilesSource, *, leave_out: Sequence[str] = ()) -> None:
+    def __init__(self, source: FilesSource, *, leave_out: Sequence[str] = (), changes: str = "") -> None:
         self._source = source
         self._roots = roots_of(source.paths)
         self._nodes = Nodes(self._roots.walked)
         self._rules = Rules(source, self._roots.given)
         self._leave_out = [os.fsencode(folder) for folder in leave_out]
+        self._changes = changes
 
-    def scan(self, span: Span = EVERYTHING) -> Iterator[Found | Notice]:
+    @property
+    def selective(self) -> bool:
+        """Whether a scan offers what is unchanged (see ``workers.engine.keeping``)."""
+        return bool(self._changes)
+
+    def scan(self, span: Span = EVERYTHING) -> Walking:
         """Yield every node of the span in the order of a recovery point (see the port)."""
         self._rules = Rules(self._source, self._roots.given)
-        yield from Walk(self._roots.walked, self._rules, self._nodes, leave_out=self._leave_out, span=span)
+        changes = read_changes(self._changes) if self._changes and span.everything else None
+        yield from Walk(
+            self._roots.walked, self._rules, self._nodes, leave_out=self._leave_out, span=span, changes=changes
+        )
         if not span.begin:  # what has to be said of the item as a whole is said with the first part
             yield from self._roots.notices
 

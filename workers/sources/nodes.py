@@ -71,6 +71,20 @@ class Nodes:
                 finally:
                     os.close(fd)
 
+    def look(self, path: bytes) -> os.stat_result:
+        """Return what a node looks like now; OSError when it is not there."""
+        try:
+            return os.lstat(b"/" + path)
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+        parent, _, name = path.rpartition(b"/")
+        folder = self._walk_to(b"/" + parent)
+        try:
+            return os.stat(name, dir_fd=folder, follow_symlinks=False)
+        finally:
+            os.close(folder)
+
     def open_folder(self, path: bytes, device: int, inode: int) -> int:
         """Return a descriptor for listing a directory; OSError when it is none any more."""
         return self._open(path, _FOLDER, device, inode)

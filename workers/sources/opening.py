@@ -25,6 +25,8 @@ from shared.vault.reader import PointReader
 from workers.engine.plain_session import PlainSession
 from workers.engine.ports import Control, Lander, Session, SessionOrder, Source
 from workers.sources.files import FilesAdapter, FilesReading
+from workers.sources.freezing.here import NOTHING_HERE, Here
+from workers.sources.freezing.session import FilesSession
 from workers.sources.mysql.landing import land_mysql
 from workers.sources.mysql.session import open_mysql
 from workers.sources.optional import adapter
@@ -43,16 +45,15 @@ Reading = FilesReading | VmReading | SmbReading | SftpReading
 """Whatever a session may say about how its source is read."""
 
 
-def open_session(order: SessionOrder) -> Session:
+def open_session(order: SessionOrder, here: Here = NOTHING_HERE) -> Session:
     """Hold the source for one backup. Raises ``source-failed``, ``source-missing``, ``bad-request``, ``Stop``.
 
-    When it raises nothing is held.
+    When it raises nothing is held. ``here`` is what this worker's machine gives to sessions of files.
     """
     session: Session
     match order.spec:
         case FilesSource():
-            reading = FilesReading(source=order.spec, leave_out=tuple(order.leave_out))
-            return PlainSession(described(reading), paths=order.spec.paths)
+            return FilesSession(order, order.spec, here).hold()
         case VmSource():
             return open_vm(order, order.spec)
         case PostgresSource():
@@ -78,7 +79,7 @@ def open_source(reading: bytes) -> Source:
     source: Source
     match told:
         case FilesReading():
-            return FilesAdapter(told.source, leave_out=told.leave_out)
+            return FilesAdapter(told.source, leave_out=told.leave_out, changes=told.changes)
         case VmReading():
             return VmAdapter(told)
         case SmbReading():

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from operator import length_hint
@@ -22,9 +22,10 @@ from shared.errors import SkyharborError
 from shared.model.backup import Notice
 from shared.vault.entry import sort_key
 from workers.engine.notices import reason, shown, unreadable
-from workers.engine.ports import Found
+from workers.engine.ports import Found, Unchanged, Unreadable
 from workers.engine.seen import FIRST_TIME, LAST_TIME
 from workers.engine.span import EVERYTHING, Span
+from workers.sources.journal.changes import Changes
 from workers.sources.mounts import PSEUDO, filesystem_type
 from workers.sources.nodes import Nodes
 from workers.sources.roots import is_below
@@ -36,13 +37,17 @@ _OPEN_FOLDERS = 64
 _BLOCK = 1024
 
 
+Walking = Generator[Found | Notice | Unchanged, bool | None, None]
+
+
 class _Folder:
     """A directory on the way: what is left of its names, and its descriptor unless that was closed to save some."""
 
-    __slots__ = ("device", "fd", "inode", "names", "path", "prefix")
+    __slots__ = ("device", "fd", "fresh", "inode", "names", "path", "prefix")
 
     def __init__(self, path: bytes, device: int, inode: int, fd: int, rules: Rules, span: Span) -> None:
         self.path = path
+        self.fresh = False
         self.prefix = path + b"/" if path else b""
         self.device = device
         self.inode = inode
@@ -71,7 +76,8 @@ def _names(fd: int) -> list[bytes]:
 class Walk:
     """One scan of the given roots (absolute raw paths, none below another), without the folders to leave out.
 
-    Of folders that a border of the ``span`` lies in, only the names that may lead into the span are looked at.
+    Of folders that a border of the ``span`` lies in, only the names that may lead into the span are looked at. With
+    ``changes``, folders in which nothing has changed are offered as they are.
     """
 
     def __init__(
@@ -82,8 +88,10 @@ class Walk:
         *,
         leave_out: Sequence[bytes] = (),
         span: Span = EVERYTHING,
+        changes: Changes | None = None,
     ) -> None:
         self._span = span
+        self._changes = changes if span.everything else None
         self._on_the_way = bool(span.begin)
         self._roots = sorted(roots, key=lambda root: sort_key(root[1:]))
         self._rules = rules
@@ -94,8 +102,9 @@ class Walk:
         self._paths: list[bytes] = []
         self._stats: list[os.stat_result] = []
         self._notices: list[Notice] = []
+        self._offered = False
 
-    def __iter__(self) -> Iterator[Found | Notice]:
+    def __iter__(self) -> Walking:
         for root in self._roots:
             _must_exist(root)
         for folder in self._leave_out:
@@ -144,13 +153,17 @@ class Walk:
                     self._notices.append(unreadable(above, error))
             at = root.find(b"/", at + 1)
 
-    def _root(self, root: bytes) -> Iterator[Found | Notice]:
+    def _root(self, root: bytes) -> Walking:
         path = root[1:]
         try:
             info = os.lstat(root)
         except OSError as error:
             self._notices.append(unreadable(path, error))
             return
+        if self._may_offer(path, info) and not self._is_inside_left_out(root):
+            yield from self._block()
+            if (yield self._offer(path, info)):
+                return
         if path:
             self._paths.append(path)
             self._stats.append(info)
@@ -162,13 +175,19 @@ class Walk:
         elif stat.S_ISDIR(info.st_mode):
             yield from self._tree(path, info)
 
-    def _tree(self, top: bytes, info: os.stat_result) -> Iterator[Found | Notice]:
+    def _tree(self, top: bytes, info: os.stat_result) -> Walking:
         stack: list[_Folder] = []
         try:
             self._enter(stack, top, info)
             while stack:
                 below = self._level(stack[-1])
                 if below is not None:
+                    if self._offered:
+                        yield from self._block()
+                        if (yield self._offer(*below)):
+                            continue
+                        self._paths.append(below[0])
+                        self._stats.append(below[1])
                     self._enter(stack, *below)
                 elif not length_hint(stack[-1].names):
                     self._leave(stack)
@@ -179,8 +198,12 @@ class Walk:
                 folder.close()
 
     def _level(self, folder: _Folder) -> tuple[bytes, os.stat_result] | None:
-        """Go on with a directory's names: up to the next directory to enter, which is returned, or a block's worth."""
+        """Go on with a directory's names: up to the next directory to enter, which is returned, or a block's worth.
+
+        When that one is to be offered first, ``_offered`` says so, and it is not among what was met yet.
+        """
         fd, prefix, look = self._descriptor(folder), folder.prefix, os.stat
+        changes, self._offered = self._changes if not folder.fresh else None, False
         rules = self._rules if self._rules.judge_nodes else None
         add_path, add_stat = self._paths.append, self._stats.append
         for name in islice(folder.names, _BLOCK):
@@ -195,6 +218,9 @@ class Walk:
                 if self._on_the_way:
                     self._count_once(path)
                 continue
+            if directory and changes is not None and info.st_dev == folder.device and self._may_offer(path, info):
+                self._offered = True
+                return path, info
             add_path(path)
             add_stat(info)
             if directory and self._may_enter(path, folder.device, info):
@@ -230,6 +256,8 @@ class Walk:
         except SkyharborError:
             os.close(fd)
             raise
+        if self._changes is not None:
+            stack[-1].fresh = (len(stack) > 1 and stack[-2].fresh) or (info.st_dev, info.st_ino) in self._changes.fresh
         if len(stack) > _OPEN_FOLDERS:
             stack[-_OPEN_FOLDERS - 1].close()
 
@@ -243,6 +271,28 @@ class Walk:
         if folder.fd is None:
             folder.fd = self._nodes.open_folder(folder.path, folder.device, folder.inode)
         return folder.fd
+
+    def _may_offer(self, path: bytes, info: os.stat_result) -> bool:
+        """Tell whether nothing has changed in a node and below it since the reference: then it is a directory."""
+        changes, key = self._changes, (info.st_dev, info.st_ino)
+        return (
+            changes is not None
+            and bool(path)
+            and stat.S_ISDIR(info.st_mode)
+            and info.st_dev in changes.devices
+            and key not in changes.look
+            and key not in changes.fresh
+            and key not in self._left_out
+        )
+
+    def _offer(self, path: bytes, info: os.stat_result) -> Unchanged:
+        return Unchanged(path, info, self._changes.doubtful if self._changes else frozenset(), self._look)
+
+    def _look(self, path: bytes) -> os.stat_result:
+        try:
+            return self._nodes.look(path)
+        except OSError as error:
+            raise Unreadable(unreadable(path, error)) from error
 
     def _may_enter(self, path: bytes, device: int, info: os.stat_result) -> bool:
         """A directory on another device is crossed into, unless it shows the kernel's insides."""
