@@ -5,6 +5,8 @@ Rule of the file: patterns are taken as they are; whether they can be used is th
 
 from __future__ import annotations
 
+import msgspec
+
 from orchestrator.domain.names import check_file_name
 from orchestrator.domain.sources.places import MOST_PATHS, checked_excludes, checked_paths
 from shared.contracts.sources import FilesSource
@@ -24,8 +26,4 @@ def checked_files(spec: FilesSource) -> FilesSource:
         check_file_name(name, field="source")
     if rules.larger_than is not None and not 1 <= rules.larger_than < 2**63:
         raise SkyharborError("bad-request", "give a size of 1 byte or more, or none for no limit", field="source")
-    return FilesSource(
-        paths=checked_paths(spec.paths),
-        excludes=checked_excludes(spec.excludes),
-        rules=rules,
-    )
+    return msgspec.structs.replace(spec, paths=checked_paths(spec.paths), excludes=checked_excludes(spec.excludes))
