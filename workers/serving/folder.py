@@ -20,7 +20,7 @@ from shared.vault.entry import Entry, EntryKind
 from shared.vault.reader import PointReader
 from workers.serving.chunk_cache import ChunkCache
 from workers.serving.complaints import Complaints
-from workers.serving.image import Image
+from workers.serving.image import Image, open_image
 from workers.serving.link_counts import LinkCounts, node_number
 from workers.serving.listing import Listing
 from workers.serving.tree import Tree
@@ -115,7 +115,7 @@ class Folder:
         if entry.kind != EntryKind.FILE:
             raise OSError(errno.EISDIR if entry.kind == EntryKind.DIRECTORY else errno.EINVAL, "no regular file")
         with self._told(path[1:]):
-            image = Image(entry, self._cache, self._complaints)
+            image = open_image(entry, self._cache, self._complaints)
         with self._lock:
             number = next(self._numbers)
             self._images[number] = image
@@ -135,7 +135,7 @@ class Folder:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         if not 0 <= offset < image.size:
             raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
-        for at, _, is_hole in image.each_extent(offset, image.size - offset):
+        for at, _, is_hole in image.extents(offset, image.size - offset):
             if is_hole == (whence == os.SEEK_HOLE):
                 return at
         if whence == os.SEEK_HOLE:

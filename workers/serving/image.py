@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
+from typing import Protocol
 
 from shared.errors import SkyharborError
 from shared.vault.chunk_table import ID_SIZE
@@ -22,11 +23,69 @@ _MOST_AHEAD = 256  # chunks, however small they are
 _STREAMS = 32  # readers that go forward in the same file at once
 
 
-class Image:
-    """Random access to a regular file. Safe to share between threads; memory is the layout's and the cache's."""
+class Image(Protocol):
+    """Random access to a regular file. Safe to share between threads."""
+
+    @property
+    def size(self) -> int:
+        """The file's size in bytes."""
+        ...
+
+    @property
+    def data(self) -> int:
+        """How many bytes are outside of its holes."""
+        ...
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return the bytes of a stretch; fewer only at the end of the file.
+
+        Raises ``object-missing`` or ``object-damaged`` when any of them is lost, and what the store raises.
+        """
+        ...
+
+    def extents(self, offset: int, length: int) -> Iterator[tuple[int, int, bool]]:
+        """Yield (offset, length, is a hole) of a stretch, in order and without gaps, as far as the file goes."""
+        ...
+
+
+def open_image(entry: Entry, cache: ChunkCache, complaints: Complaints) -> Image:
+    """Open a regular file of a point: an entry with content of its own, no further name of a hard link.
+
+    Raises ``object-damaged`` when the entry makes no sense, and what the store raises.
+    """
+    if len(entry.chunks) == ID_SIZE and not entry.holes:
+        return _OneChunk(entry, cache, complaints)
+    return _ManyChunks(entry, cache, complaints)
+
+
+class _OneChunk:
+    """A small file: most of them are. Nothing is looked up before it is read."""
 
     def __init__(self, entry: Entry, cache: ChunkCache, complaints: Complaints) -> None:
-        """Raises ``object-damaged`` when the entry makes no sense, and what the store raises."""
+        self._path, self._ids = entry.path, entry.chunks
+        self._cache, self._complaints = cache, complaints
+        self.size = self.data = entry.size
+
+    def read(self, offset: int, length: int) -> bytes:
+        try:
+            chunk = self._cache.get(self._ids, 0)
+            if len(chunk) != self.size:
+                raise SkyharborError("object-damaged", f"the file's chunk has {len(chunk)} bytes, not {self.size}")
+        except SkyharborError as error:
+            self._complaints.about(self._path, 0, self.size, error)
+            raise
+        return chunk[offset : offset + length]
+
+    def extents(self, offset: int, length: int) -> Iterator[tuple[int, int, bool]]:
+        count = min(length, self.size - offset)
+        if count > 0:
+            yield offset, count, False
+
+
+class _ManyChunks:
+    """A file of any size; memory is the layout's and the cache's."""
+
+    def __init__(self, entry: Entry, cache: ChunkCache, complaints: Complaints) -> None:
         self._path, self._ids = entry.path, entry.chunks
         self._layout = Layout(entry, cache.reader)
         self._cache, self._complaints = cache, complaints
@@ -37,28 +96,17 @@ class Image:
 
     @property
     def size(self) -> int:
-        """The file's size in bytes."""
         return self._layout.size
 
     @property
     def data(self) -> int:
-        """How many bytes are outside of its holes."""
         return self._layout.data
 
     def read(self, offset: int, length: int) -> bytes:
-        """Return the bytes of a stretch; fewer only at the end of the file.
-
-        Raises ``object-missing`` or ``object-damaged`` when any of them is lost, and what the store raises.
-        """
         parts = [part for piece in self._layout.pieces(offset, length) for part in self._bytes_of(piece)]
         return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
 
-    def extents(self, offset: int, length: int) -> list[tuple[int, int, bool]]:
-        """Return (offset, length, is a hole) of a stretch, in order and without gaps, as far as the file goes."""
-        return list(self._layout.extents(offset, length))
-
-    def each_extent(self, offset: int, length: int) -> Iterator[tuple[int, int, bool]]:
-        """Yield the same one after the other: for whoever needs only the first of them."""
+    def extents(self, offset: int, length: int) -> Iterator[tuple[int, int, bool]]:
         return self._layout.extents(offset, length)
 
     def _bytes_of(self, piece: Piece) -> Iterator[bytes | memoryview]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from itertools import islice
 
@@ -104,7 +104,7 @@ class Transmission:
             return
         most = 1 if flags & nbd.FLAG_REQ_ONE else _MOST_EXTENTS
         answer = [struct.pack(">I", nbd.ALLOCATION_ID)]
-        for _, count, is_hole in islice(self._image.each_extent(offset, length), most):
+        for _, count, is_hole in islice(self._image.extents(offset, length), most):
             answer.append(struct.pack(">II", count, nbd.STATE_HOLE | nbd.STATE_ZERO if is_hole else 0))
         self._chunk(cookie, nbd.CHUNK_BLOCK_STATUS, b"".join(answer), flags=nbd.CHUNK_DONE)
 
@@ -133,7 +133,7 @@ class Transmission:
         self._wire.send(head + payload[0] if payload else head, *payload[1:])
 
 
-def _parts(extents: list[tuple[int, int, bool]]) -> Iterator[tuple[int, int, bool]]:
+def _parts(extents: Iterable[tuple[int, int, bool]]) -> Iterator[tuple[int, int, bool]]:
     """Yield extents with those of data cut into parts."""
     for offset, length, is_hole in extents:
         step = length if is_hole else PART
