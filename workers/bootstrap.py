@@ -31,6 +31,7 @@ from workers.app import make_app
 from workers.crew.chief import Chief
 from workers.crew.processes import ReadingProcesses, WritingProcesses
 from workers.engine.ports import Stop
+from workers.guarding.client import GuardLine
 from workers.session.desk import TowerDesk
 from workers.session.formation import TowerFormation
 from workers.session.lease_keeper import LeaseKeeper, Tenure
@@ -40,7 +41,7 @@ from workers.session.seats import Seats
 from workers.session.throttles import Throttles
 from workers.session.tower import TowerClient
 from workers.settings import WorkerSettings, hands_environment
-from workers.sources.files import FilesAdapter
+from workers.sources.opening import LANDERS, open_session, open_source
 from workers.tasks.flight import Hangar, Ties, fly
 from workers.tasks.unit import register
 
@@ -64,11 +65,16 @@ class WorkerProcess:
         self._lock = hold_name(settings.state, settings.name)
         self._tower = TowerClient(settings.tower_url, settings.worker_token)
         self._chief = Chief(hands_environment(), log_file=settings.log_file)
+        self._guard = GuardLine(hands_environment(), log_file=settings.log_file)
         throttles = Throttles(os.path.join(settings.state, "bandwidth"), clock=self._clock)
         self._hangar = Hangar(
             keyring=Keyring(settings.keyring),
             cache=os.path.join(settings.state, "cache"),
-            open_source=lambda source, leave_out: FilesAdapter(source, leave_out=leave_out),
+            folder=os.path.join(settings.state, "sources"),
+            open_session=open_session,
+            open_source=open_source,
+            landers=LANDERS,
+            guard=self._guard,
             clock=self._clock,
             muster_readers=lambda work, writer: ReadingProcesses(self._chief, work, writer, count=_hands()),
             muster_writers=lambda work, finder: WritingProcesses(self._chief, work, finder, count=_hands()),
@@ -120,6 +126,7 @@ class WorkerProcess:
         self._keeper.end()
         self._pulse.close()
         self._chief.close()
+        self._guard.close()
         self._tower.close()
 
     def _hello(self) -> Welcome:

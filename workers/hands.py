@@ -11,15 +11,12 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
 
 import structlog
 
-from shared.contracts.sources import FilesSource
 from shared.telemetry.logging import configure_logging
 from workers.crew.hand import serve
-from workers.engine.ports import Source
-from workers.sources.files import FilesAdapter
+from workers.sources.opening import open_source
 
 log = structlog.get_logger()
 
@@ -52,15 +49,11 @@ def main() -> None:
 def _be_a_hand(connection: socket.socket) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
-        serve(connection, _open_source)
+        serve(connection, open_source)
     except BaseException:
         log.exception("hand-crashed")
     finally:
         os._exit(0)  # nothing of the chief's is this process's to clean up
-
-
-def _open_source(source: FilesSource, leave_out: Sequence[str]) -> Source:
-    return FilesAdapter(source, leave_out=leave_out)
 
 
 def _reap(_number: int, _frame: object) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from orchestrator.api.auth import OPERATOR
 from orchestrator.api.edge import Listing, Moment, NamedOut, OptionalText, Paging, Received, Ref, Text, Use, named
-from orchestrator.domain.inventory import Care, Item, Source
+from orchestrator.api.sources import SourceIn, source_out, spec_of, with_workload
+from orchestrator.domain.inventory import Care, Item
 from orchestrator.domain.policy import RetentionSpec
 from orchestrator.use_cases.application import Application
 from orchestrator.use_cases.items import (
@@ -25,63 +25,13 @@ from orchestrator.use_cases.items import (
     with_next_fires,
 )
 from orchestrator.use_cases.ports import UnitOfWork
-from shared.contracts.sources import ExcludeRules
 from shared.model.backup import BackupType
 
 routes = APIRouter(tags=["items"])
 
 
-def _usable(glob: str) -> str:
-    """Return an exclude pattern that the worker can use; one that it cannot would fail every backup.
-
-    Only a set can be wrong: empty (``[!]``) or backwards (``[z-a]``). A ``[`` that nothing closes stands for itself.
-    """
-    at = 0
-    while at < len(glob):
-        end = glob.find("]", at + 2) if glob[at] == "[" else -1
-        if end > 0:
-            _check_set(glob[at : end + 1])
-        at = end + 1 if end > 0 else at + (2 if glob[at] == "\\" else 1)
-    return glob
-
-
-def _check_set(written: str) -> None:
-    body = written[1:-1]
-    inner = body[1:] if body[0] in "!^" else body
-    try:
-        re.compile("[" + re.sub(r"[\\\[\]^&~|]|(?<=-)-", r"\\\g<0>", inner) + "]")
-    except re.error as error:
-        raise ValueError(f"{written!r} is not a set of characters: {error.msg}") from error
-
-
-Glob = Annotated[Text, AfterValidator(_usable)]
-"""A pattern of what is left out."""
-
-
 Count = Annotated[int, Field(ge=0, le=100_000)]
 """How many points are kept."""
-
-
-class Rules(Received):
-    """What else is left out.
-
-    The content of tagged caches, and of folders beside a file of one of the names ``if_present``; what has the nodump
-    attribute; files of more bytes than ``larger_than``; other file systems.
-    """
-
-    caches: bool = False
-    if_present: Annotated[list[Text], Field(default_factory=list)]
-    nodump: bool = False
-    larger_than: Annotated[int, Field(ge=1, lt=2**63)] | None = None
-    one_file_system: bool = False
-
-
-class FilesSource(Received):
-    """Absolute paths on the machine, and what is left out: glob patterns and rules."""
-
-    paths: Annotated[list[Text], Field(min_length=1)]
-    excludes: Annotated[list[Glob], Field(default_factory=list)]
-    rules: Annotated[Rules, Field(default_factory=Rules)]
 
 
 class RetentionIn(Received):
@@ -99,26 +49,44 @@ class NewItem(Received):
     """Something to protect. Without a policy, one that selects its tags is followed; ``rpo`` is in seconds."""
 
     name: Text
-    workload: Literal["files"]
+    workload: Text
     machine: Text
     vault: Text
-    source: FilesSource
+    source: SourceIn
     policy: Text | None = None
     tags: Annotated[list[Text], Field(default_factory=list)]
     rpo: int | None = None
     retention: RetentionIn | None = None
     hypervisor: OptionalText = ""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _told(cls, data: Any) -> Any:
+        """The source is of the item's workload."""
+        if isinstance(data, dict) and "source" in data:
+            return {**data, "source": with_workload(data["source"], data.get("workload"))}
+        return data
+
 
 class ChangedItem(Received):
-    """What is to be different; what is missing stays. ``policy``, ``rpo``, ``retention`` may be null, for none."""
+    """What is to be different; what is missing stays. ``policy``, ``rpo``, ``retention`` may be null, for none.
 
-    source: FilesSource | None = None
+    A source that does not say its ``workload`` is one of files.
+    """
+
+    source: SourceIn | None = None
     policy: Text | None = None
     tags: list[Text] | None = None
     rpo: int | None = None
     retention: RetentionIn | None = None
     hypervisor: OptionalText | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _told(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "source" in data:
+            return {**data, "source": with_workload(data["source"], "files")}
+        return data
 
 
 class LastPointOut(BaseModel):
@@ -127,24 +95,6 @@ class LastPointOut(BaseModel):
     id: str
     sealed_at: Moment
     type: BackupType
-
-
-class RulesOut(BaseModel):
-    """What is left out for what it is."""
-
-    caches: bool
-    if_present: list[str]
-    nodump: bool
-    larger_than: int | None
-    one_file_system: bool
-
-
-class SourceOut(BaseModel):
-    """What of the machine is read."""
-
-    paths: list[str]
-    excludes: list[str]
-    rules: RulesOut
 
 
 class ItemOut(BaseModel):
@@ -161,7 +111,7 @@ class ItemOut(BaseModel):
     rpo: int | None
     retention: dict[str, int] | None
     hypervisor: str
-    source: SourceOut
+    source: dict[str, Any]
     paused_at: Moment | None
     created_at: Moment
     last_point: LastPointOut | None
@@ -176,10 +126,9 @@ def add(application: Use, body: NewItem) -> ItemOut:
             uow,
             actor=OPERATOR,
             name=body.name,
-            workload=body.workload,
             machine=body.machine,
             vault=body.vault,
-            source=_source(body.source),
+            source=spec_of(body.source),
             care=Care(
                 policy=body.policy,
                 tags=tuple(body.tags),
@@ -205,7 +154,7 @@ def change(application: Use, ref: Ref, body: ChangedItem) -> ItemOut:
             hypervisor=now.hypervisor if body.hypervisor is None else body.hypervisor,
         )
 
-    source = None if body.source is None else _source(body.source)
+    source = None if body.source is None else spec_of(body.source)
     with application.unit_of_work() as uow:
         return _shown(application, uow, change_item(uow, actor=OPERATOR, ref=ref, source=source, care=care))
 
@@ -267,7 +216,7 @@ def _out(item: Item) -> ItemOut:
         rpo=item.rpo,
         retention=None if item.retention is None else msgspec.to_builtins(item.retention),
         hypervisor=item.hypervisor,
-        source=_source_out(item.source),
+        source=source_out(item.source),
         paused_at=item.paused_at,
         created_at=item.created_at,
         last_point=LastPointOut(id=last.id, sealed_at=last.sealed_at, type=last.type) if last else None,
@@ -275,34 +224,5 @@ def _out(item: Item) -> ItemOut:
     )
 
 
-def _source(received: FilesSource) -> Source:
-    return Source(paths=tuple(received.paths), excludes=tuple(received.excludes), rules=_rules(received.rules))
-
-
 def _retention(received: RetentionIn | None) -> RetentionSpec | None:
     return None if received is None else RetentionSpec(**received.model_dump())
-
-
-def _rules(received: Rules) -> ExcludeRules:
-    return ExcludeRules(
-        caches=received.caches,
-        if_present=tuple(received.if_present),
-        nodump=received.nodump,
-        larger_than=received.larger_than,
-        one_file_system=received.one_file_system,
-    )
-
-
-def _source_out(source: Source) -> SourceOut:
-    rules = source.rules
-    return SourceOut(
-        paths=list(source.paths),
-        excludes=list(source.excludes),
-        rules=RulesOut(
-            caches=rules.caches,
-            if_present=list(rules.if_present),
-            nodump=rules.nodump,
-            larger_than=rules.larger_than,
-            one_file_system=rules.one_file_system,
-        ),
-    )

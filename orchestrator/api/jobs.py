@@ -43,7 +43,10 @@ class BackupRequest(Received):
 
 
 class RestoreRequest(Received):
-    """Bring a point back below ``target``; no paths means everything. ``latest`` needs the item."""
+    """Bring a point back below ``target``; no paths means everything. ``latest`` needs the item.
+
+    ``options`` are those of the point's workload: ``format`` of disks, ``until`` of databases.
+    """
 
     kind: Literal["restore"]
     point: Text
@@ -51,6 +54,7 @@ class RestoreRequest(Received):
     item: Text | None = None
     paths: Annotated[list[Text], Field(default_factory=list)]
     conflict: ConflictRule = ConflictRule.SKIP
+    options: Annotated[dict[Text, Text], Field(default_factory=dict)]
 
 
 class VerifyRequest(Received):
@@ -123,6 +127,7 @@ class JobOut(BaseModel):
     target: str | None
     paths: list[str]
     conflict: ConflictRule | None
+    options: dict[str, str]
     full: bool | None
 
 
@@ -206,6 +211,7 @@ def job_out(job: Job) -> JobOut:
         target=job.target,
         paths=list(job.paths),
         conflict=job.conflict,
+        options=dict(job.options),
         full=job.full,
     )
 
@@ -230,6 +236,7 @@ def _request(uow: UnitOfWork, body: BackupRequest | RestoreRequest | VerifyReque
         item=body.item,
         paths=body.paths,
         conflict=body.conflict,
+        options=body.options,
         key=key,
     )
 

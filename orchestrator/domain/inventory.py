@@ -11,14 +11,12 @@ from datetime import datetime
 
 from orchestrator.domain.job_states import PointState
 from orchestrator.domain.policy import RetentionSpec
-from shared.contracts.sources import ExcludeRules
+from shared.contracts.sources import SourceSpec, workload_of
 from shared.model.backup import BackupType
 from shared.model.bandwidth import UNLIMITED, BandwidthPlan
 
 DEFAULT_TENANT = "default"
 """Whose machines are when nobody said."""
-
-_NO_RULES = ExcludeRules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +71,6 @@ class Vault:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """What of a machine is read: absolute paths without trailing slash; what of it is left out: globs and rules."""
-
-    paths: tuple[str, ...]
-    excludes: tuple[str, ...] = ()
-    rules: ExcludeRules = _NO_RULES
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class LastPoint:
     """An item's newest sealed point."""
 
@@ -111,10 +100,9 @@ class NewItem:
 
     id: str
     name: str
-    workload: str
     machine_id: str
     vault_id: str
-    source: Source
+    source: SourceSpec
     care: Care
     by_tags: bool = False
 
@@ -129,11 +117,10 @@ class Item:
 
     id: str
     name: str
-    workload: str
     machine: Named
     vault: Named
     policy: str | None
-    source: Source
+    source: SourceSpec
     created_at: datetime
     paused_at: datetime | None = None
     removed_at: datetime | None = None
@@ -146,6 +133,11 @@ class Item:
     hypervisor: str = ""
     runs: tuple[float, ...] = ()
     rates: tuple[float, ...] = ()
+
+    @property
+    def workload(self) -> str:
+        """What kind of thing it is."""
+        return workload_of(self.source)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

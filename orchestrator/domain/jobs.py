@@ -6,7 +6,7 @@ Rule of the file: values only. One type serves readers and deciders, so nobody d
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -131,6 +131,7 @@ class Job:
     full: bool | None = None
     reference: str | None = None
     hurried: bool = False
+    options: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def terminal(self) -> bool:
@@ -187,6 +188,7 @@ class NewJob:
     conflict: ConflictRule | None = None
     full: bool | None = None
     hurried: bool = False
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

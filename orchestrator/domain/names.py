@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Mapping
 
 from shared.errors import SkyharborError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,99}")
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:=/-]{0,99}")
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://")
+_OPTION = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _ID_PREFIX = re.compile(r"[0-9a-f]{8}[0-9a-f-]{0,28}")
 
 
@@ -80,6 +83,20 @@ def check_path(path: str, *, field: str) -> str:
     if any(part in (".", "..") for part in parts):
         raise SkyharborError("bad-request", f"{path!r} has . or .. in it: write the path it means", field=field)
     return "/" + "/".join(parts)
+
+
+def check_target(target: str) -> str:
+    """Return where a restore goes: an absolute path, or the URL of a share."""
+    if _URL.match(target):
+        return check_text(target, field="target")
+    return check_path(target, field="target")
+
+
+def check_options(options: Mapping[str, str]) -> dict[str, str]:
+    """Return a restore's options: few, with short names."""
+    if len(options) > 16 or any(not _OPTION.fullmatch(name) for name in options):
+        raise SkyharborError("bad-request", "an option has a name of small letters; 16 at most", field="options")
+    return {name: check_text(value, field=f"options.{name}") for name, value in sorted(options.items())}
 
 
 def check_file_name(name: str, *, field: str) -> str:

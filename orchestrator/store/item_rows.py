@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from sqlalchemy.exc import IntegrityError
 
-from orchestrator.domain.inventory import Care, Item, LastPoint, Named, NewItem, Source
+from orchestrator.domain.inventory import Care, Item, LastPoint, Named, NewItem
 from orchestrator.domain.paging import Page, PageRequest, decode_cursor
 from orchestrator.domain.policy import RetentionSpec
 from orchestrator.store.base import RowMapping, Rows, inline, statement, to_json
 from orchestrator.store.paging import cut
-from shared.contracts.sources import ExcludeRules
+from shared.contracts.sources import SourceSpec, spec_from, workload_of
 from shared.errors import SkyharborError
 from shared.model.backup import BackupType
 
@@ -48,7 +48,7 @@ class ItemRows(Rows):
                 ),
                 id=item.id,
                 name=item.name,
-                workload=item.workload,
+                workload=workload_of(item.source),
                 machine_id=item.machine_id,
                 vault_id=item.vault_id,
                 source=to_json(_written(item.source)),
@@ -57,7 +57,7 @@ class ItemRows(Rows):
         except IntegrityError as error:
             raise SkyharborError("already-exists", f"there is an item named {item.name!r}") from error
 
-    def change(self, item_id: str, *, source: Source, care: Care, by_tags: bool) -> None:
+    def change(self, item_id: str, *, source: SourceSpec, care: Care, by_tags: bool) -> None:
         """Replace an item's source and care; its fires to come are taken back and planned anew."""
         self._run(statement("lock_items"), item_id=item_id, policy=None)
         self._run(statement("take_back_fires"), item_id=item_id, policy=None)
@@ -139,11 +139,10 @@ def _item(row: RowMapping) -> Item:
     return Item(
         id=row["id"],
         name=row["name"],
-        workload=row["workload"],
         machine=Named(row["machine_id"], row["machine_name"]),
         vault=Named(row["vault_id"], row["vault_name"]),
         policy=row["policy"],
-        source=_read(row["source"]),
+        source=_read(row["workload"], row["source"]),
         created_at=row["created_at"],
         paused_at=row["paused_at"],
         removed_at=row["removed_at"],
@@ -170,16 +169,11 @@ def _care(care: Care, *, by_tags: bool) -> dict[str, object]:
     }
 
 
-def _written(source: Source) -> dict[str, object]:
-    rules = msgspec.to_builtins(source.rules)
-    return {"paths": list(source.paths), "excludes": list(source.excludes), "rules": rules}
+def _written(source: SourceSpec) -> dict[str, object]:
+    written: dict[str, object] = msgspec.to_builtins(source)
+    return written
 
 
-def _read(written: Mapping[str, object]) -> Source:
-    """Return a source; one that was written before there were rules has none."""
-    rules = msgspec.convert(written.get("rules", {}), ExcludeRules)
-    return Source(
-        paths=msgspec.convert(written["paths"], tuple[str, ...]),
-        excludes=msgspec.convert(written["excludes"], tuple[str, ...]),
-        rules=rules,
-    )
+def _read(workload: str, written: Mapping[str, object]) -> SourceSpec:
+    """Return a source; one that was written before there were several workloads does not say which it is of."""
+    return spec_from({"workload": workload, **written})

@@ -83,6 +83,7 @@ def read_job(row: RowMapping) -> Job:
         full=row["full_check"],
         reference=row["reference"],
         hurried=row["hurried"],
+        options=row["options"],
     )
 
 

@@ -192,4 +192,5 @@ def _written(job: NewJob) -> dict[str, object]:
         "conflict": job.conflict,
         "full_check": job.full,
         "hurried": job.hurried,
+        "options": dict(job.options),
     }

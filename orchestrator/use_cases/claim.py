@@ -12,7 +12,6 @@ from orchestrator.domain.inventory import RecoveryPoint, Vault
 from orchestrator.domain.jobs import Job
 from orchestrator.domain.work import LEASE_SECONDS, RENEW_EVERY_SECONDS, STOP_AFTER_SECONDS
 from orchestrator.use_cases.ports import UnitOfWork
-from shared.contracts.sources import FilesSource
 from shared.contracts.work import (
     BackupInstruction,
     Claim,
@@ -111,7 +110,12 @@ def _instruction(uow: UnitOfWork, job: Job) -> Instruction:
     point = _point_ref(uow.points.get(job.point_id))
     if job.kind is JobKind.RESTORE:
         return RestoreInstruction(
-            point=point, target=job.target or "", paths=job.paths, conflict=job.conflict or ConflictRule.SKIP
+            point=point,
+            target=job.target or "",
+            paths=job.paths,
+            conflict=job.conflict or ConflictRule.SKIP,
+            source=uow.items.get(job.item_id, removed=True).source,
+            options=dict(job.options),
         )
     return VerifyInstruction(point=point, full=bool(job.full))
 
@@ -134,7 +138,7 @@ def _backup_of(uow: UnitOfWork, job: Job, *, type: BackupType, reference: str | 
         machine=MachineRef(id=machine.id, name=machine.name, key_slots=machine.key_slots),
         item=ItemRef(id=item.id, name=item.name),
         vault=_vault_ref(vault),
-        source=FilesSource(paths=item.source.paths, excludes=item.source.excludes, rules=item.source.rules),
+        source=item.source,
         type=type,
         reference=reference,
         policy_version=job.policy_version,

@@ -9,18 +9,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from orchestrator.domain.inventory import Care, Item, NewItem, Source
-from orchestrator.domain.names import check_file_name, check_name, check_path, check_tag, check_text
+from orchestrator.domain.inventory import Care, Item, NewItem
+from orchestrator.domain.names import check_name, check_tag
 from orchestrator.domain.paging import Page, PageRequest
 from orchestrator.domain.policy import PolicySpec
 from orchestrator.domain.retry import after_cancel
 from orchestrator.domain.schedule import next_fire
+from orchestrator.domain.sources import checked
 from orchestrator.use_cases.policies import get_policy
 from orchestrator.use_cases.ports import UnitOfWork
+from shared.contracts.sources import SourceSpec, paths_of, workload_of
 from shared.errors import SkyharborError
 from shared.model.ids import new_id
 
-MOST_PATHS = 1000
 MOST_TAGS = 64
 LONGEST_RPO = 999 * 86400
 
@@ -30,28 +31,22 @@ def add_item(
     *,
     actor: str,
     name: str,
-    workload: str,
     machine: str,
     vault: str,
-    source: Source,
+    source: SourceSpec,
     care: Care = Care(),
 ) -> Item:
     """Protect something. ``machine`` and ``vault`` are names or ids.
 
     Without a policy of its own the item follows the one that its tags choose, if any; ``conflict`` if several do.
-    Errors: ``bad-request`` (also for a workload other than ``files``), ``not-found``, ``already-exists``.
+    Errors: ``bad-request``, ``not-found``, ``already-exists``.
     """
     check_name(name, noun="item")
-    if workload != "files":
-        raise SkyharborError(
-            "bad-request", f"{workload!r} is not a workload; this version knows files", field="workload"
-        )
-    source, care = _checked_source(source), _checked_care(uow, care)
+    source, care = checked(source), _checked_care(uow, care)
     followed, by_tags = _followed(uow, care)
     new = NewItem(
         id=new_id(),
         name=name,
-        workload=workload,
         machine_id=uow.machines.get(machine).id,
         vault_id=uow.vaults.get(vault).id,
         source=source,
@@ -59,7 +54,7 @@ def add_item(
         by_tags=by_tags,
     )
     uow.items.add(new)
-    detail = {"name": name, "paths": list(source.paths), "policy": followed, "tags": list(care.tags)}
+    detail = {"name": name, **_told(source), "policy": followed, "tags": list(care.tags)}
     uow.audit.append(actor=actor, action="item.add", target=new.id, detail=detail)
     uow.wake()
     uow.commit()
@@ -67,7 +62,12 @@ def add_item(
 
 
 def change_item(
-    uow: UnitOfWork, *, actor: str, ref: str, source: Source | None = None, care: Callable[[Care], Care] | None = None
+    uow: UnitOfWork,
+    *,
+    actor: str,
+    ref: str,
+    source: SourceSpec | None = None,
+    care: Callable[[Care], Care] | None = None,
 ) -> Item:
     """Change what an item protects or how it is looked after. Backups that have begun go on as they were told.
 
@@ -82,14 +82,21 @@ def change_item(
         hypervisor=item.hypervisor,
     )
     wanted = _checked_care(uow, now if care is None else care(now))
-    new_source = item.source if source is None else _checked_source(source)
+    new_source = item.source if source is None else checked(source)
+    if workload_of(new_source) != item.workload:
+        raise SkyharborError("bad-request", f"{item.name} is of the workload {item.workload}, and stays that")
     followed, by_tags = _followed(uow, wanted)
     uow.items.change(item.id, source=new_source, care=replace(wanted, policy=followed), by_tags=by_tags)
-    detail = {"name": item.name, "paths": list(new_source.paths), "policy": followed, "tags": list(wanted.tags)}
+    detail = {"name": item.name, **_told(new_source), "policy": followed, "tags": list(wanted.tags)}
     uow.audit.append(actor=actor, action="item.change", target=item.id, detail=detail)
     uow.wake()
     uow.commit()
     return get_item(uow, ref=item.id)
+
+
+def _told(source: SourceSpec) -> dict[str, object]:
+    """Return what the audit log says of a source."""
+    return {"workload": workload_of(source), "paths": list(paths_of(source))}
 
 
 def _checked_care(uow: UnitOfWork, care: Care) -> Care:
@@ -181,22 +188,3 @@ def remove_item(uow: UnitOfWork, *, actor: str, ref: str) -> None:
         uow.audit.append(actor=actor, action="job.cancel", target=job.id, detail={"because": "item.remove"})
     uow.audit.append(actor=actor, action="item.remove", target=item.id, detail={"name": item.name})
     uow.commit()
-
-
-def _checked_source(source: Source) -> Source:
-    if not 1 <= len(source.paths) <= MOST_PATHS or len(source.excludes) > MOST_PATHS:
-        raise SkyharborError(
-            "bad-request", f"give 1 to {MOST_PATHS} paths and at most as many excludes", field="source"
-        )
-    rules = source.rules
-    if len(rules.if_present) > MOST_PATHS:
-        raise SkyharborError("bad-request", f"give at most {MOST_PATHS} names of tags", field="source")
-    for name in rules.if_present:
-        check_file_name(name, field="source")
-    if rules.larger_than is not None and not 1 <= rules.larger_than < 2**63:
-        raise SkyharborError("bad-request", "give a size of 1 byte or more, or none for no limit", field="source")
-    return Source(
-        paths=tuple(dict.fromkeys(check_path(path, field="source") for path in source.paths)),
-        excludes=tuple(check_text(pattern, field="source") for pattern in source.excludes),
-        rules=rules,
-    )

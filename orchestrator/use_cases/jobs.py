@@ -98,5 +98,6 @@ def retry_job(uow: UnitOfWork, *, actor: str, ref: str, key: str | None = None) 
         conflict=old.conflict,
         full=old.full,
         hurried=old.hurried,
+        options=old.options,
     )
     return accept_job(uow, actor=actor, job=job, key=key, request={"retry": old.id}, action="job.retry")

@@ -5,11 +5,11 @@ Rule of the file: everything lands under ``target``; nothing is decided here abo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from orchestrator.domain.estimate import expected_mib_per_second, expected_seconds
 from orchestrator.domain.jobs import Accepted, NewJob, Trigger
-from orchestrator.domain.names import check_path
+from orchestrator.domain.names import check_options, check_path, check_target
 from orchestrator.domain.urgency import rank_of
 from orchestrator.use_cases.points import find_point
 from orchestrator.use_cases.ports import UnitOfWork
@@ -30,18 +30,21 @@ def request_restore(
     item: str | None = None,
     paths: Sequence[str] = (),
     conflict: ConflictRule = ConflictRule.SKIP,
+    options: Mapping[str, str] | None = None,
     key: str | None = None,
     ids: Callable[[], str] = new_id,
 ) -> Accepted:
     """Accept a restore job. ``point`` is an id, a beginning of one, or ``latest`` with ``item``.
 
+    ``target`` is a folder, or the URL of a share. ``options`` are words of the workload, which the worker knows.
     A replayed ``latest`` stays the point of the first time. Errors: ``bad-request``, ``not-found``,
     ``idempotency-mismatch``.
     """
     if len(paths) > MOST_PATHS:
         raise SkyharborError("bad-request", f"at most {MOST_PATHS} paths in one restore", field="paths")
     wanted = tuple(dict.fromkeys(check_path(path, field="paths") for path in paths))
-    folder = check_path(target, field="target")
+    folder = check_target(target)
+    wishes = check_options(options or {})
     found = find_point(uow, point=point, item=item)
     job = NewJob(
         id=ids(),
@@ -58,6 +61,7 @@ def request_restore(
         target=folder,
         paths=wanted,
         conflict=conflict,
+        options=wishes,
     )
     request = {
         "kind": "restore",
@@ -66,5 +70,6 @@ def request_restore(
         "target": folder,
         "paths": list(wanted),
         "conflict": str(conflict),
+        **({"options": wishes} if wishes else {}),
     }
     return accept_job(uow, actor=actor, job=job, key=key, request=request, action="job.restore")

@@ -9,6 +9,8 @@ Rule of the file: values only. Every description has its workload's name as its 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 
@@ -107,6 +109,12 @@ class SftpSource(msgspec.Struct, frozen=True, kw_only=True, tag="sftp", tag_fiel
 
 
 SourceSpec = FilesSource | VmSource | PostgresSource | MysqlSource | SqliteSource | SmbSource | NfsSource | SftpSource
+
+
+def spec_from(written: Mapping[str, object]) -> SourceSpec:
+    """Return the description that was written as a mapping with its ``workload``; ``msgspec.ValidationError``."""
+    spec: SourceSpec = msgspec.convert(written, SourceSpec)
+    return spec
 
 
 def paths_of(spec: SourceSpec) -> tuple[str, ...]:

@@ -22,9 +22,9 @@ from shared.model.ids import new_id
 from shared.storage.local import LocalStore
 from shared.vault.index import ChunkIndex
 from shared.vault.vault import Vault, create_vault, open_vault
+from tests.support.held import doors_to_files
 from tests.support.uncontrolled import Uncontrolled
 from workers.engine.backup import run_backup
-from workers.sources.files import FilesAdapter
 
 MACHINE, ITEM = "machine", "item"
 
@@ -56,7 +56,7 @@ def _backup(tree: Path, folder: Path, vault: Vault, keys: DomainKeys, *, referen
     index = ChunkIndex.load(vault, MACHINE, keys, cache_dir=str(folder / "cache"))
     began = time.perf_counter()
     done = run_backup(
-        source=FilesAdapter(files),
+        doors=doors_to_files(files),
         vault=vault,
         keys=keys,
         index=index,

@@ -193,7 +193,7 @@ def test_a_job_has_exactly_the_agreed_fields(api: httpx.Client, plane: ControlPl
     agreed = (
         "id kind type item item_id vault vault_id state point attempt epoch created_at started_at finished_at seconds "
         "wait_reason queue_position expected_start_at latest_start start_by finish_by tenant cancel_requested_at "
-        "progress error stats warnings policy_version requested_by retry_of target paths conflict full"
+        "progress error stats warnings policy_version requested_by retry_of target paths conflict options full"
     )
     assert sorted(job) == sorted(agreed.split())
     assert (job["kind"], job["type"], job["item"], job["requested_by"]) == ("backup", "incremental", "etc", "operator")

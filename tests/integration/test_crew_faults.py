@@ -17,6 +17,7 @@ from shared.model.backup import ConflictRule
 from shared.vault.entry import EntryKind
 from tests.support.compare import differences
 from tests.support.crews import Bench, chiefs, ended, hands, left, running_chief, scanned
+from tests.support.held import reading_of
 from tests.support.small_disk import NoDisk, small_disk
 from tests.support.trees import Node, plant, settle
 from tests.support.uncontrolled import Uncontrolled
@@ -287,7 +288,7 @@ def test_hands_with_another_key_restore_nothing_and_say_what_they_met(bench, tre
     [
         ({"dek": b"short"}, "internal", "ValueError: a DEK has 32 bytes"),
         ({"vault_url": "ftp://nowhere"}, "store-url-invalid", "no backend"),
-        ({"source": FilesSource(paths=("relative",), excludes=())}, "source-missing", "absolute"),
+        ({"reading": reading_of(FilesSource(paths=("relative",)))}, "source-missing", "absolute"),
     ],
 )
 def test_a_hand_that_cannot_begin_says_why(bench, tree, work, code, words):

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Engine, text
 
-from orchestrator.domain.inventory import Care, Item, Machine, Source, StoredVault, Vault
+from orchestrator.domain.inventory import Care, Item, Machine, StoredVault, Vault
 from orchestrator.domain.jobs import Job
 from orchestrator.store.connections import open_engine
 from orchestrator.store.schema import upgrade
@@ -26,6 +26,7 @@ from orchestrator.use_cases.offer import offer
 from orchestrator.use_cases.request_backup import request_backup
 from orchestrator.use_cases.slots import set_slots
 from orchestrator.use_cases.vaults import create_vault
+from shared.contracts.sources import FilesSource
 from shared.contracts.work import (
     AskShards,
     BackupDone,
@@ -117,10 +118,9 @@ class ControlPlane:
                 uow,
                 actor="test",
                 name=name,
-                workload="files",
                 machine=machine,
                 vault=vault,
-                source=Source(paths=("/etc",)),
+                source=FilesSource(paths=("/etc",)),
                 care=Care(policy=policy, **care),
             )
 

@@ -17,6 +17,7 @@ from shared.model.backup import ConflictRule
 from shared.model.bandwidth import BandwidthPlan
 from shared.storage.local import LocalStore
 from shared.vault.writer import PointWriter
+from tests.support.held import reading_of
 from tests.unit.engine.rig import Rig
 from workers.crew.chief import Chief
 from workers.crew.messages import BackupWork, RestoreWork
@@ -53,7 +54,8 @@ class Bench:
         its number before a reservation of the crew is answered."""
         files = FilesSource(paths=paths, excludes=())
         source = _Staged(files, after_scan, before_open)
-        return self.rig.backup(*paths, source=source, muster=self.readers(files, on_reserve), **options)
+        readers = self.readers(files, on_reserve)
+        return self.rig.backup(*paths, source=source, muster=lambda _, writer: readers(writer), **options)
 
     def readers(self, files, on_reserve=None, **work):
         """Return what brings a crew that reads; ``work`` replaces fields of what its hands are told."""
@@ -76,8 +78,7 @@ class Bench:
             "bandwidth": BandwidthPlan(),
             "vault": self.rig.vault.header,
             "dek": DEK,
-            "source": files,
-            "leave_out": (),
+            "reading": reading_of(files),
             "zstd_level": 3,
         }
         return BackupWork(**{**fields, **other})
@@ -162,9 +163,9 @@ class Watched:
         if not callable(method):
             return method
 
-        def called(*args):
+        def called(*args, **options):
             self.calls.append(name)
-            return method(*args)
+            return method(*args, **options)
 
         return called
 

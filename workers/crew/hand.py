@@ -25,7 +25,6 @@ import msgspec
 from typing_extensions import Buffer
 
 from shared.clock import SystemClock
-from shared.contracts.sources import FilesSource
 from shared.crypto.domain_keys import DomainKeys
 from shared.errors import SkyharborError
 from shared.storage.throttle import Throttle
@@ -62,7 +61,7 @@ from workers.engine.ports import Source, Stop, StopReason, Unreadable
 from workers.engine.reading import FileReading, Read
 from workers.engine.unit_store import unit_store
 
-OpenSource = Callable[[FilesSource, Sequence[str]], Source]
+OpenSource = Callable[[bytes], Source]
 Call = ReadBatch | ReadPart | Flush | WriteBatch
 
 _FILE = int(EntryKind.FILE)
@@ -110,7 +109,7 @@ def _craft(
         vault = Vault(store=store, header=work.vault, clock=SystemClock())
         match work:
             case BackupWork():
-                return _Reader(desk, work, vault, open_source(work.source, work.leave_out))
+                return _Reader(desk, work, vault, open_source(work.reading))
             case RestoreWork():
                 return _Writer(work, vault)
     except Exception as error:  # noqa: BLE001 - told to the worker, which fails the unit
@@ -225,7 +224,7 @@ class _Reader:
                 ctimes = [entry.ctime_ns for entry in call.entries]
                 return _told(call, ctimes, self._reading.read(call.entries))
             case ReadPart():
-                part = self._reading.read_range(call.entry, call.offset, call.length)
+                part = self._reading.read_range(call.entry, call.offset, call.length, changed=call.changed)
                 return PartRead(call.number, part.entry, part.ids, part.data, part.ended, part.young)
             case Flush():
                 self._chunks.flush()

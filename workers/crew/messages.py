@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import msgspec
 
-from shared.contracts.sources import FilesSource
 from shared.model.backup import ConflictRule, Notice
 from shared.model.bandwidth import BandwidthPlan
 from shared.vault.entry import Entry
@@ -16,8 +15,9 @@ from workers.engine.file_writing import Job, Written
 
 
 class BackupWork(msgspec.Struct, frozen=True, kw_only=True, tag=True, array_like=True):
-    """The first message to a hand: read from this source into this vault. ``dek`` never leaves the machine.
+    """The first message to a hand: read from a source into this vault. ``dek`` never leaves the machine.
 
+    ``reading`` is how the session's source is opened (``workers.sources.opening``).
     ``throttle`` is the path of the vault's throttle on this machine, ``bandwidth`` the plan until its file says more.
     """
 
@@ -26,8 +26,7 @@ class BackupWork(msgspec.Struct, frozen=True, kw_only=True, tag=True, array_like
     bandwidth: BandwidthPlan
     vault: VaultHeader
     dek: bytes
-    source: FilesSource
-    leave_out: tuple[str, ...]
+    reading: bytes
     zstd_level: int
 
 
@@ -60,12 +59,13 @@ class ReadBatch(msgspec.Struct, frozen=True, tag=True, array_like=True):
 
 
 class ReadPart(msgspec.Struct, frozen=True, tag=True, array_like=True):
-    """Read a range of a large file."""
+    """Read a range of a large file, or what can have changed of it."""
 
     number: int
     entry: Entry
     offset: int
     length: int
+    changed: bool = False
 
 
 class Reserved(msgspec.Struct, frozen=True, tag=True, array_like=True):

@@ -116,9 +116,9 @@ class ReadingProcesses(_Hands):
         given = list(entries)
         return self._call(lambda number: ReadBatch(number, given), lambda reply: _read(given, reply))
 
-    def read_range(self, entry: Entry, offset: int, length: int) -> Future[ReadRange]:
+    def read_range(self, entry: Entry, offset: int, length: int, *, changed: bool = False) -> Future[ReadRange]:
         """See the port."""
-        return self._call(lambda number: ReadPart(number, entry, offset, length), _range)
+        return self._call(lambda number: ReadPart(number, entry, offset, length, changed), _range)
 
     def flush(self) -> Sequence[Future[None]]:
         """See the port."""

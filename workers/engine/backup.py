@@ -9,6 +9,7 @@ Rule of the file: the sequence of a backup and its outcome; the flow of entries 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 
 from shared.clock import Clock
@@ -20,20 +21,22 @@ from shared.vault.layout import PointName, point_name
 from shared.vault.point import Sealed
 from shared.vault.reader import PointReader
 from shared.vault.vault import Vault
+from workers.engine.doors import Doors
 from workers.engine.healing import complete_index, restore_header, tell_lost
 from workers.engine.lead import Lead
 from workers.engine.notices import Notices
-from workers.engine.part import BackupOptions, Gear, Muster, PartRun
-from workers.engine.ports import Control, Formation, Source
-from workers.engine.sealing import Sealing, outcome
+from workers.engine.part import BackupOptions, Bench, Gear, Muster, PartRun
+from workers.engine.ports import Control, Formation, Session, Source, StreamSource
+from workers.engine.sealing import Sealing, outcome, unusable
 from workers.engine.shard import open_reference
+from workers.engine.stream_run import StreamRun, missing_of
 
 __all__ = ["BackupOptions", "Muster", "run_backup"]
 
 
 def run_backup(
     *,
-    source: Source,
+    doors: Doors,
     vault: Vault,
     keys: DomainKeys,
     index: ChunkIndex,
@@ -54,7 +57,7 @@ def run_backup(
     point's writer; without one, threads of this process read. A large backup is shared with the ``formation``, when
     there is one.
     Raises ``Stop`` when the control says so and ``source-missing``, ``source-failed``, ``stale-claim`` and the store's
-    errors; nothing is sealed then.
+    errors; nothing is sealed then, and the source is let go of as if nothing had been.
     """
     done = _sealed_before(vault, keys, index, instruction)
     if done is not None:
@@ -68,34 +71,113 @@ def run_backup(
         complete_index(index, vault, keys, reference)
     if lost:
         tell_lost(frozenset(lost), vault, keys, instruction, reference, notices)
-    gear = Gear(source=source, vault=vault, keys=keys, index=index, clock=clock, options=options, muster=muster)
-    sealing = Sealing(
-        source, instruction, fence, control=control, clock=clock, notices=notices, compared=reference is not None
-    )
-    if formation is not None and formation.helpers:
-        lead = Lead(gear, instruction, fence, reader=reference, control=control, formation=formation)
-        if lead.shares:
-            return lead.fly(sealing, notices)
-    return _fly_alone(gear, instruction, reference, control, notices, sealing)
+    session, reference = _open(doors, reference, index, notices)
+    with contextlib.closing(session):
+        flight = _Flight(
+            session, instruction, fence, reference=reference, control=control, clock=clock, notices=notices
+        )
+        reading = session.reading
+        if not isinstance(reading, bytes):
+            bench = Bench(vault=vault, keys=keys, index=index, clock=clock, options=options)
+            return flight.of_stream(reading, bench)
+        gear = Gear(
+            source=doors.open_source(reading),
+            reading=reading,
+            vault=vault,
+            keys=keys,
+            index=index,
+            clock=clock,
+            options=options,
+            muster=muster,
+        )
+        return flight.of_tree(gear, formation)
 
 
-def _fly_alone(
-    gear: Gear,
-    instruction: BackupInstruction,
-    reader: PointReader | None,
-    control: Control,
-    notices: Notices,
-    sealing: Sealing,
-) -> BackupDone:
-    run = PartRun(gear, instruction, reader=reader, control=control, notices=notices)
-    try:
-        run.read(last_phase="sealing")
-        return sealing.seal(run.writer, run.tally, run.problem.detail if run.problem else None)
-    except BaseException:
-        run.stop()
-        raise
-    finally:
-        run.close()
+def _open(
+    doors: Doors, reference: PointReader | None, index: ChunkIndex, notices: Notices
+) -> tuple[Session, PointReader | None]:
+    """Open the session, and return the point that is compared with after all."""
+    if reference is None:
+        return doors.open_session(None), None
+    session = doors.open_session(reference.body)
+    missing = None if isinstance(session.reading, bytes) else missing_of(reference, index)
+    if missing is None:
+        return session, reference
+    session.close()
+    notices.add(unusable(reference.point.point_id, missing))
+    return doors.open_session(None), None
+
+
+class _Flight:
+    """One attempt, from the session's beginning to the sealed point."""
+
+    def __init__(
+        self,
+        session: Session,
+        instruction: BackupInstruction,
+        fence: Fence,
+        *,
+        reference: PointReader | None,
+        control: Control,
+        clock: Clock,
+        notices: Notices,
+    ) -> None:
+        self._session = session
+        self._instruction = instruction
+        self._fence = fence
+        self._reference = reference
+        self._control = control
+        self._clock = clock
+        self._notices = notices
+
+    def of_tree(self, gear: Gear, formation: Formation | None) -> BackupDone:
+        """Read the source in whatever order is best, by many."""
+        sealing = self._sealing(gear.source)
+        if formation is not None and formation.helpers:
+            lead = Lead(
+                gear,
+                self._instruction,
+                self._fence,
+                reader=self._reference,
+                control=self._control,
+                formation=formation,
+            )
+            if lead.shares:
+                return lead.fly(sealing, self._notices)
+        run = PartRun(gear, self._instruction, reader=self._reference, control=self._control, notices=self._notices)
+        try:
+            run.read(last_phase="sealing")
+            return sealing.seal(run.writer, run.tally, run.problem.detail if run.problem else None)
+        except BaseException:
+            run.stop()
+            raise
+        finally:
+            run.close()
+
+    def of_stream(self, source: StreamSource, bench: Bench) -> BackupDone:
+        """Take what the source sends, as it comes."""
+        sealing = self._sealing(None)
+        run = StreamRun(bench, self._instruction, reader=self._reference, control=self._control, notices=self._notices)
+        try:
+            run.read(source)
+            return sealing.seal(run.writer, run.tally, None)
+        except BaseException:
+            run.stop()
+            raise
+        finally:
+            run.close()
+
+    def _sealing(self, source: Source | None) -> Sealing:
+        return Sealing(
+            self._session,
+            source,
+            self._instruction,
+            self._fence,
+            control=self._control,
+            clock=self._clock,
+            notices=self._notices,
+            compared=self._reference is not None,
+        )
 
 
 def _sealed_before(

@@ -42,7 +42,7 @@ class ReadingCrew(Crew, Protocol):
         """Read nodes into the vault; see ``FileReading.read``."""
         ...
 
-    def read_range(self, entry: Entry, offset: int, length: int) -> Future[ReadRange]:
+    def read_range(self, entry: Entry, offset: int, length: int, *, changed: bool = False) -> Future[ReadRange]:
         """Read a part of a large file into the vault; see ``FileReading.read_range``."""
         ...
 
@@ -76,9 +76,9 @@ class ReadingThreads:
         """See the port."""
         return self._executor.submit(self._reading.read, entries)
 
-    def read_range(self, entry: Entry, offset: int, length: int) -> Future[ReadRange]:
+    def read_range(self, entry: Entry, offset: int, length: int, *, changed: bool = False) -> Future[ReadRange]:
         """See the port."""
-        return self._executor.submit(self._reading.read_range, entry, offset, length)
+        return self._executor.submit(self._reading.read_range, entry, offset, length, changed=changed)
 
     def flush(self) -> Sequence[Future[None]]:
         """Nothing is held back here: the writer's own checkpoint makes everything durable."""

@@ -49,7 +49,7 @@ class Flow:
     """One run from the first scanned node to the last written entry. Used by one thread.
 
     ``begin`` is where the part begins that this is about, empty for the beginning; ``links`` is told of names that
-    nodes may share with other parts.
+    nodes may share with other parts. ``same_blocks``: the reference was cut into blocks of the same size.
     """
 
     def __init__(
@@ -64,7 +64,9 @@ class Flow:
         notices: Notices,
         begin: bytes = b"",
         links: LinkLog | None = None,
+        same_blocks: bool = False,
     ) -> None:
+        self._same_blocks = same_blocks
         self._begin = sort_key(begin)
         self._links = links
         self._names: dict[Node, int] = {}  # how many a node has, where there is a log
@@ -238,7 +240,9 @@ class Flow:
                 self._read_again(block, place, entry)
 
     def _read_later(self, entry: Entry, block: Block, place: int) -> None:
-        if entry.size < LARGE_FILE or entry.kind != _FILE:
+        if self._source.block and entry.size and entry.kind == _FILE:
+            self._read_large(entry, block, place)
+        elif entry.size < LARGE_FILE or entry.kind != _FILE:
             batch = self._batch
             batch.add(entry, block, place)
             if batch.bytes >= _BATCH_BYTES or len(batch.entries) >= _BATCH_FILES:
@@ -252,11 +256,14 @@ class Flow:
 
     def _read_large(self, entry: Entry, block: Block, place: int) -> None:
         """Have a very large file read in ranges, as long as it stays the one that the scan met."""
-        large = LargeFile(entry)
+        then = block.thens.get(place)
+        if then is not None and not (self._same_blocks and self._index.contains_all(then.chunks)):
+            then = None  # its other blocks are no blocks of ours, or not there to rely on
+        large = LargeFile(entry, then=then)
         try:
             for offset in large.ranges(self._source):
                 self._await_room()
-                large.add(self._call(self._crew.read_range(entry, offset, RANGE)))
+                large.add(self._call(self._crew.read_range(entry, offset, RANGE, changed=large.only_changes)))
         except Unreadable as problem:
             self._notices.add(problem.notice)
             return

@@ -61,7 +61,7 @@ class Lead:
         self._control = control
         self._formation = formation
         self._spans = self._plan()
-        orders = [ShardOrder(backup=instruction, span=span) for span in self._spans[1:]]
+        orders = [ShardOrder(backup=instruction, reading=gear.reading, span=span) for span in self._spans[1:]]
         self._orders = [self._sealed(unit, order) for unit, order in enumerate(orders, 1)]
 
     @property

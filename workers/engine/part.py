@@ -30,8 +30,11 @@ from workers.engine.sharding import Sharding
 from workers.engine.span import EVERYTHING, Span
 from workers.engine.tally import Tally
 
-Muster = Callable[[PointWriter], ReadingCrew]
-"""Brings a crew that reads for a point's writer."""
+BLOCK = "block"
+"""In a point's state: the size of the blocks that its files are cut into, where they are."""
+
+Muster = Callable[[bytes, PointWriter], ReadingCrew]
+"""Brings a crew that opens the source by this description and reads for a point's writer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,16 +48,14 @@ class BackupOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gear:
-    """What every run of a process for one backup works with."""
+class Bench:
+    """What every run of a process for one backup writes with."""
 
-    source: Source
     vault: Vault
     keys: DomainKeys
     index: ChunkIndex
     clock: Clock
     options: BackupOptions
-    muster: Muster | None = None
 
     def writer(self, instruction: BackupInstruction) -> PointWriter:
         """Return a new writer for the instruction's point."""
@@ -69,10 +70,19 @@ class Gear:
             slots=instruction.machine.key_slots,
         )
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gear(Bench):
+    """What it reads with besides; ``reading`` is how others open the source."""
+
+    source: Source
+    reading: bytes
+    muster: Muster | None = None
+
     def crew(self, writer: PointWriter) -> ReadingCrew:
         """Return a new crew that reads for a writer."""
         if self.muster is not None:
-            return self.muster(writer)
+            return self.muster(self.reading, writer)
         return ReadingThreads(FileReading(self.source, self.keys, writer, self.clock), count=self.options.readers)
 
 
@@ -106,6 +116,7 @@ class PartRun:
             checkpoint_every=gear.options.checkpoint_every,
         )
         self._links = links
+        self._block = reader.body.state.get(BLOCK) if reader else None
         self._notices = notices
         self.tally = Tally()
 
@@ -127,6 +138,7 @@ class PartRun:
             notices=self._notices,
             begin=self._span.begin,
             links=self._links,
+            same_blocks=self._block == str(self._gear.source.block),
         )
         self.tally = flow.tally
         flow.run(self._gear.source.scan(self._span))

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 
 from shared.contracts.collect import CondemnedPacks, DoomedPoints, GivenUp, UnsettledPoints
 from shared.contracts.sources import SourceSpec
-from shared.contracts.work import Progress, Shards
+from shared.contracts.work import Progress, RestoreDone, RestoreInstruction, Shards
 from shared.model.backup import Notice
 from shared.vault.entry import Entry
 from shared.vault.point import PointBody
@@ -125,8 +125,8 @@ class OpenedFile(Protocol):
     def changes(self) -> list[tuple[int, int]] | None:
         """Return the (offset, length) of what can differ from the session's reference, in order; None: anything.
 
-        Only for sources that are cut into blocks: offsets and lengths are multiples of the source's ``block``, but for
-        the end of the file. ``data`` and ``next_data`` then tell only of what is inside of these ranges.
+        Only asked of sources that are cut into blocks; the engine reads whole blocks around these ranges. A file of
+        which something can have changed must have another ``st_ctime_ns`` than in the reference, or it is not opened.
         """
         ...
 
@@ -180,7 +180,7 @@ class Source(Protocol):
         """Yield every node of the span, in blocks, in the order of ``sort_key``; notices for what is missing.
 
         Raises ``source-missing`` before the first item when a path to protect does not exist, and ``source-failed``
-        when this machine has run out of what reading needs. One thread only.
+        when this machine has run out of what reading needs, or the server that it reads from is gone. One thread only.
         """
         ...
 
@@ -283,7 +283,7 @@ class Session(Protocol):
 class Guard(Protocol):
     """Undoes what a dead worker has left behind: a process of its own, which outlives the worker (decision 14).
 
-    Kinds of deeds are registered in ``workers.guard``. A deed must be safe to do twice, and when there is nothing to undo.
+    Kinds of deeds are registered in ``workers.guard``. A deed must be safe to do twice, and when nothing is there.
     """
 
     def arm(self, kind: str, details: Mapping[str, str], *, within: float | None = None) -> int:
@@ -314,6 +314,20 @@ class SessionOrder(NamedTuple):
     folder: str
     guard: Guard
     check: Callable[[], None]
+
+
+class Lander(Protocol):
+    """Makes of a point what people of its workload want to have in the target."""
+
+    def __call__(
+        self, reader: PointReader, instruction: RestoreInstruction, *, control: Control, folder: str
+    ) -> RestoreDone:
+        """Bring the point back. ``folder`` is the worker's own, for what is needed meanwhile.
+
+        Raises ``target-invalid``, ``path-not-in-point``, ``bad-request`` for options before anything is written, and
+        otherwise what ``restore_point`` raises. Killed, it leaves nothing half made under a real name.
+        """
+        ...
 
 
 class Leg(NamedTuple):

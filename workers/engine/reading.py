@@ -4,6 +4,8 @@ A batch of small files is one call: every file is read whole, becomes one chunk,
 compressed together as one segment. A large file is one call of its own, a very large one a call per range:
 content-defined chunks, segments of up to 4 MiB, bounded memory.
 
+A source with blocks is cut into those instead, and of its files only what can have changed may be asked for.
+
 Truth under change: a file is looked at before and after it was read. When it changed meanwhile it is read once more,
 and when it still changes it is kept as read, with a notice. A chunk is reserved only right before it is handed over, so
 a read error never leaves a promise behind.
@@ -25,6 +27,7 @@ from shared.clock import Clock
 from shared.crypto.domain_keys import DomainKeys
 from shared.model.backup import Notice
 from shared.vault.entry import Entry, EntryKind
+from workers.engine.block_cutting import BlockCutter, aligned, common
 from workers.engine.chunker import Cutter
 from workers.engine.notices import shown, unreadable
 from workers.engine.ports import Haste, OpenedFile, ReadRange, Source, Stop, StopReason, Unreadable
@@ -37,6 +40,7 @@ RANGE = 64 * 1024 * 1024
 at every 64 MiB costs deduplication of shifted content about one chunk in 25."""
 
 _SEGMENT = 4 * 1024 * 1024
+_ENDLESS = 1 << 62
 _FOR_LARGE = 1
 """Large files get one level of zstd more: small ones gain more by lying together than by a higher level."""
 _YOUNG_NS = 20_000_000
@@ -138,7 +142,7 @@ class FileReading:
         self._keys = keys
         self._sink = sink
         self._clock = clock
-        self._cutters: queue.SimpleQueue[Cutter] = queue.SimpleQueue()
+        self._cutters: queue.SimpleQueue[Cutter | BlockCutter] = queue.SimpleQueue()
         self._rooms: queue.SimpleQueue[memoryview] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._cold = False
@@ -185,13 +189,16 @@ class FileReading:
         result.bytes_read = segment.passed
         return result
 
-    def read_range(self, entry: Entry, offset: int, length: int) -> ReadRange:
-        """Read a part of a large file into the vault. Raises ``Unreadable``, and otherwise what ``read`` raises."""
+    def read_range(self, entry: Entry, offset: int, length: int, *, changed: bool = False) -> ReadRange:
+        """Read a part of a large file into the vault, or what can have ``changed`` of it since the reference.
+
+        Raises ``Unreadable``, and otherwise what ``read`` raises.
+        """
         segment = _Segment(self._keys, self._sink, memoryview(b""))
         young = self._young_since()
         opened = self._source.open(entry)
         try:
-            feed = _Feed(opened, self._check, offset, length)
+            feed = _Feed(opened, self._check, self._data(opened, offset, length, changed=changed))
             ids = self._cut(feed, segment)
             opened.look()
             return ReadRange(opened.entry, ids, tuple(feed.data), feed.ended, opened.entry.ctime_ns > young)
@@ -236,11 +243,23 @@ class FileReading:
                 entry.size = 0
                 return entry
         # A size of nothing is what /proc and its like claim: read them to their end.
-        feed = _Feed(opened, self._check, 0, entry.size or 1 << 62)
+        feed = _Feed(opened, self._check, self._data(opened, 0, entry.size or _ENDLESS))
         entry.chunks = self._cut(feed, segment)
         entry.size = feed.end if feed.ended else entry.size
         entry.holes = holes_between(feed.data, entry.size)
         return entry
+
+    def _data(self, opened: OpenedFile, offset: int, length: int, *, changed: bool = False) -> list[tuple[int, int]]:
+        """Return what to read of a part of a file."""
+        size, block = opened.entry.size, self._source.block
+        if not size:
+            return [(offset, length)]
+        data = opened.data(offset, min(size, offset + length))
+        if not block:
+            return data
+        data = common(aligned(data, block=block, size=size), [(offset, length)])
+        changes = opened.changes() if changed else None
+        return data if changes is None else common(data, aligned(changes, block=block, size=size))
 
     def _cut(self, feed: _Feed, segment: _Segment) -> bytes:
         cutter = self._cutter()
@@ -267,21 +286,21 @@ class FileReading:
         except queue.Empty:
             return memoryview(bytearray(_SEGMENT + LARGE_FILE))
 
-    def _cutter(self) -> Cutter:
+    def _cutter(self) -> Cutter | BlockCutter:
         try:
             return self._cutters.get_nowait()
         except queue.Empty:
-            return Cutter(self._keys.chunker_seed)
+            block = self._source.block
+            return BlockCutter(block) if block else Cutter(self._keys.chunker_seed)
 
 
 class _Feed:
-    """The bytes of a part of a file without its holes, one after the other."""
+    """The bytes of ranges of a file, one after the other."""
 
-    def __init__(self, opened: OpenedFile, check: Callable[[], None], offset: int, length: int) -> None:
+    def __init__(self, opened: OpenedFile, check: Callable[[], None], ranges: Sequence[tuple[int, int]]) -> None:
         self._opened = opened
         self._check = check
-        endless = not opened.entry.size
-        self._ranges = [(offset, length)] if endless else opened.data(offset, offset + length)
+        self._ranges = ranges
         self._range = 0
         self._done = 0
         self.data: list[tuple[int, int]] = []

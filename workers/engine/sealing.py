@@ -10,22 +10,28 @@ import os
 import msgspec
 
 from shared.clock import Clock
+from shared.contracts.sources import workload_of
 from shared.contracts.work import BackupDone, BackupInstruction, Fence, SealedPoint
 from shared.errors import SkyharborError
 from shared.model.backup import BackupStats, BackupType, Notice
 from shared.vault.point import PointBody, Sealed
 from shared.vault.writer import PointWriter
 from workers.engine.notices import Notices, shown
-from workers.engine.ports import Control, Source
+from workers.engine.part import BLOCK
+from workers.engine.ports import Control, Session, Source
 from workers.engine.tally import Change, Tally
 
 
 class Sealing:
-    """Seals the point of one attempt. ``compared`` says whether a reference was used; made when the attempt begins."""
+    """Seals the point of one attempt. ``compared`` says whether a reference was used; made when the attempt begins.
+
+    ``source`` is None for a stream, which knows no owners by name.
+    """
 
     def __init__(
         self,
-        source: Source,
+        session: Session,
+        source: Source | None,
         instruction: BackupInstruction,
         fence: Fence,
         *,
@@ -34,6 +40,7 @@ class Sealing:
         notices: Notices,
         compared: bool,
     ) -> None:
+        self._session = session
         self._source = source
         self._instruction = instruction
         self._fence = fence
@@ -48,24 +55,28 @@ class Sealing:
         instruction = self._instruction
         if problem is not None and instruction.reference is not None:
             self._notices.add(unusable(instruction.reference, problem))
+        for notice in self._session.notices():
+            self._notices.add(notice)
         self._must_not_be_blind()
         sealed = writer.seal(body=self._body(tally), validate=self._may_seal)
+        self._session.sealed()
         return outcome(instruction.point_id, sealed)
 
     def _may_seal(self) -> None:
+        self._session.confirm()
         self._control.check()
         self._control.commit()
 
     def _must_not_be_blind(self) -> None:
         """A point in which not one of the protected paths could be read would only push good ones out."""
-        roots = {shown(os.fsencode(path).strip(b"/")) for path in self._instruction.source.paths}
+        roots = {shown(os.fsencode(path).strip(b"/")) for path in self._session.paths}
         blind = [notice for notice in self._notices.listed() if notice.code == "unreadable" and notice.path in roots]
-        if len({notice.path for notice in blind}) == len(roots):
+        if roots and len({notice.path for notice in blind}) == len(roots):
             raise SkyharborError("source-failed", f"{blind[0].path}: {blind[0].message}")
 
     def _body(self, tally: Tally) -> PointBody:
         instruction = self._instruction
-        users, groups = self._source.names_of_owners(tally.uids, tally.gids)
+        users, groups = self._source.names_of_owners(tally.uids, tally.gids) if self._source else ({}, {})
         # What went to the vault is filled in by the writer, which knows.
         stats = BackupStats(
             files=tally.files,
@@ -82,7 +93,7 @@ class Sealing:
         return PointBody(
             machine_name=instruction.machine.name,
             item_name=instruction.item.name,
-            paths=instruction.source.paths,
+            paths=self._session.paths,
             type=instruction.type if self._compared else BackupType.FULL,
             reference=instruction.reference if self._compared else None,
             job_id=self._fence.job_id,
@@ -97,7 +108,12 @@ class Sealing:
             policy_version=instruction.policy_version,
             users=users,
             groups=groups,
+            workload=workload_of(instruction.source),
+            state={**self._session.state, **self._blocks()},
         )
+
+    def _blocks(self) -> dict[str, str]:
+        return {BLOCK: str(self._source.block)} if self._source is not None and self._source.block else {}
 
 
 def unusable(reference: str, problem: str) -> Notice:

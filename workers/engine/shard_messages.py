@@ -28,9 +28,10 @@ _LIMIT = 1024 * 1024 * 1024
 
 
 class ShardOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """A part of a backup: the instruction that the lead itself works by, so that nothing differs, and a span of it."""
+    """A part of a backup: the instruction that the lead itself works by, how its session is read, and a span of it."""
 
     backup: BackupInstruction
+    reading: bytes
     span: Span
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 
+import msgspec
+
 from shared.contracts.sources import FilesSource
 from shared.model.backup import Notice
 from shared.vault.entry import Entry
@@ -24,6 +26,13 @@ from workers.sources.survey import survey
 from workers.sources.walk import Walk
 
 
+class FilesReading(msgspec.Struct, frozen=True, kw_only=True, tag="files", tag_field="reading"):
+    """How a backup of files is read: the item's description, and absolute folders that are never entered."""
+
+    source: FilesSource
+    leave_out: tuple[str, ...] = ()
+
+
 class FilesAdapter:
     """The engine's ``Source`` over local paths.
 
@@ -31,6 +40,8 @@ class FilesAdapter:
     the vault that the backup goes to: it would hold itself, and grow with every backup.
     Raises ``source-missing`` for no path at all and for relative ones, ``bad-request`` for an invalid exclude.
     """
+
+    block = 0
 
     def __init__(self, source: FilesSource, *, leave_out: Sequence[str] = ()) -> None:
         self._source = source

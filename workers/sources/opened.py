@@ -38,6 +38,10 @@ class OpenedLocalFile:
         self.entry = self._described(self.entry.path, info)
         return False
 
+    def changes(self) -> list[tuple[int, int]] | None:
+        """Nobody keeps a list of what changes in files."""
+        return None
+
     def _described(self, path: bytes, info: os.stat_result) -> Entry:
         entry = entry_of(path, info)
         entry.xattrs, entry.flags = read_xattrs(self._fd), read_flags(self._fd)

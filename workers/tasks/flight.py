@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
 import structlog
 
 from shared.clock import Clock
-from shared.contracts.sources import FilesSource
 from shared.contracts.work import (
     BackupInstruction,
     Cancelled,
@@ -35,8 +34,10 @@ from shared.crypto.keyring import Keyring
 from shared.errors import SkyharborError
 from shared.storage.open import local_folder
 from shared.storage.throttle import Throttle
+from shared.vault import layout
 from shared.vault.chunk_finder import ChunkFinder
 from shared.vault.index import ChunkIndex
+from shared.vault.point import PointBody
 from shared.vault.reader import PointReader
 from shared.vault.vault import Vault, open_vault
 from shared.vault.writer import PointWriter
@@ -45,8 +46,20 @@ from workers.engine.backup import BackupOptions, run_backup
 from workers.engine.collect import run_collect
 from workers.engine.condemned import forget_condemned
 from workers.engine.crew import ReadingCrew, WritingCrew
-from workers.engine.part import Gear
-from workers.engine.ports import CollectionDesk, Control, Formation, Source, Stop, StopReason
+from workers.engine.doors import Doors
+from workers.engine.part import Gear, Muster
+from workers.engine.ports import (
+    CollectionDesk,
+    Control,
+    Formation,
+    Guard,
+    Lander,
+    Session,
+    SessionOrder,
+    Source,
+    Stop,
+    StopReason,
+)
 from workers.engine.restore import restore_point
 from workers.engine.shard import run_shard, shard_order
 from workers.engine.sharding import SHARD_ENTRIES, Sharding
@@ -58,16 +71,21 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Hangar:
-    """What every flight of this process needs: the keys, a place for caches, the source adapters and the throttles.
+    """What every flight of this process needs: the keys, a place for caches, the ways to sources, the throttles.
 
-    ``open_source`` takes a source and the absolute folders that it must not enter; the ``muster``s bring crews.
+    ``open_session`` and ``open_source`` are the sources' own list, ``landers`` what brings points of a workload back;
+    the ``muster``s bring crews. ``folder`` is where sources keep what they need between an item's backups.
     ``throttle`` returns the one of a vault, under the plan that came with the vault.
     Backups of at least ``shard_entries`` entries are shared with other workers.
     """
 
     keyring: Keyring
     cache: str
-    open_source: Callable[[FilesSource, Sequence[str]], Source]
+    folder: str
+    open_session: Callable[[SessionOrder], Session]
+    open_source: Callable[[bytes], Source]
+    landers: Mapping[str, Lander]
+    guard: Guard
     clock: Clock
     muster_readers: Callable[[BackupWork, PointWriter], ReadingCrew]
     muster_writers: Callable[[RestoreWork, ChunkFinder], WritingCrew]
@@ -136,19 +154,20 @@ def _run(granted: Granted, control: Control, hangar: Hangar, ties: Ties) -> Outc
 
 def _backup(granted: Granted, instruction: BackupInstruction, control: Control, hangar: Hangar, ties: Ties) -> Outcome:
     keys = DomainKeys.derive(hangar.keyring.get(instruction.machine.id))
-    with _geared(instruction, keys, control, hangar) as gear:
-        _forget_condemned(granted, gear.index, ties.desk)
+    with _opened(instruction.vault, control, hangar) as vault:
+        index = ChunkIndex.load(vault, instruction.machine.id, keys, cache_dir=_cache(hangar, vault))
+        _forget_condemned(granted, index, ties.desk)
         return run_backup(
-            source=gear.source,
-            vault=gear.vault,
+            doors=Doors(lambda reference: _session(instruction, reference, control, hangar), hangar.open_source),
+            vault=vault,
             keys=keys,
-            index=gear.index,
+            index=index,
             instruction=instruction,
             fence=granted.fence,
             control=control,
-            clock=gear.clock,
-            options=gear.options,
-            muster=gear.muster,
+            clock=hangar.clock,
+            options=_options(hangar),
+            muster=_muster(instruction, vault, hangar),
             formation=ties.formation,
         )
 
@@ -156,41 +175,65 @@ def _backup(granted: Granted, instruction: BackupInstruction, control: Control, 
 def _shard(granted: Granted, instruction: ShardInstruction, control: Control, hangar: Hangar, ties: Ties) -> Outcome:
     keys = DomainKeys.derive(hangar.keyring.get(instruction.backup.machine.id))
     order = shard_order(instruction, granted.fence, keys)
-    with _geared(order.backup, keys, control, hangar) as gear:
+    backup = order.backup
+    with _opened(backup.vault, control, hangar) as vault:
+        gear = Gear(
+            source=hangar.open_source(order.reading),
+            reading=order.reading,
+            vault=vault,
+            keys=keys,
+            index=ChunkIndex.load(vault, backup.machine.id, keys, cache_dir=_cache(hangar, vault)),
+            clock=hangar.clock,
+            options=_options(hangar),
+            muster=_muster(backup, vault, hangar),
+        )
         _forget_condemned(granted, gear.index, ties.desk)
         return ShardDone(result=run_shard(gear, order, granted.fence, control=control))
 
 
-def _forget_condemned(granted: Granted, index: ChunkIndex, desk: CollectionDesk) -> None:
-    """Before anything is compared: what may be deleted beside us is stored again (decision 12)."""
-    if granted.condemned:
-        forget_condemned(index, desk)
+def _session(instruction: BackupInstruction, reference: PointBody | None, control: Control, hangar: Hangar) -> Session:
+    folder = os.path.join(hangar.folder, layout.check_id(instruction.item.id))
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    return hangar.open_session(
+        SessionOrder(
+            spec=instruction.source,
+            item_id=instruction.item.id,
+            point_id=instruction.point_id,
+            reference=reference,
+            leave_out=_not_to_enter(instruction.vault.url),
+            folder=folder,
+            guard=hangar.guard,
+            check=control.check,
+        )
+    )
 
 
-@contextlib.contextmanager
-def _geared(instruction: BackupInstruction, keys: DomainKeys, control: Control, hangar: Hangar) -> Iterator[Gear]:
-    """Put together what a backup or a part of one works with."""
-    leave_out = _not_to_enter(instruction.vault.url)
-    with _opened(instruction.vault, control, hangar) as vault:
+def _muster(instruction: BackupInstruction, vault: Vault, hangar: Hangar) -> Muster:
+    """Return what brings a crew of hands."""
+
+    def muster(reading: bytes, writer: PointWriter) -> ReadingCrew:
         work = BackupWork(
             vault_url=instruction.vault.url,
             throttle=hangar.throttle(instruction.vault).path,
             bandwidth=instruction.vault.bandwidth,
             vault=vault.header,
             dek=hangar.keyring.get(instruction.machine.id),
-            source=instruction.source,
-            leave_out=tuple(leave_out),
+            reading=reading,
             zstd_level=instruction.zstd_level,
         )
-        yield Gear(
-            source=hangar.open_source(instruction.source, leave_out),
-            vault=vault,
-            keys=keys,
-            index=ChunkIndex.load(vault, instruction.machine.id, keys, cache_dir=_cache(hangar, vault)),
-            clock=hangar.clock,
-            options=BackupOptions(sharding=Sharding(entries=hangar.shard_entries)),
-            muster=lambda writer: hangar.muster_readers(work, writer),
-        )
+        return hangar.muster_readers(work, writer)
+
+    return muster
+
+
+def _options(hangar: Hangar) -> BackupOptions:
+    return BackupOptions(sharding=Sharding(entries=hangar.shard_entries))
+
+
+def _forget_condemned(granted: Granted, index: ChunkIndex, desk: CollectionDesk) -> None:
+    """Before anything is compared: what may be deleted beside us is stored again (decision 12)."""
+    if granted.condemned:
+        forget_condemned(index, desk)
 
 
 def _restore(instruction: RestoreInstruction, control: Control, hangar: Hangar) -> Outcome:
@@ -210,8 +253,12 @@ def _restore(instruction: RestoreInstruction, control: Control, hangar: Hangar) 
             )
             return hangar.muster_writers(work, finder)
 
+        reader = _open_point(vault, point, hangar)
+        lander = hangar.landers.get(reader.body.workload)
+        if lander is not None:
+            return lander(reader, instruction, control=control, folder=hangar.folder)
         return restore_point(
-            _open_point(vault, point, hangar),
+            reader,
             target=instruction.target,
             paths=instruction.paths,
             conflict=instruction.conflict,

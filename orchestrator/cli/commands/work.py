@@ -75,9 +75,19 @@ def restore(
         list[str] | None, typer.Argument(metavar="PATH", help="Only these paths, as they were on the machine.")
     ] = None,
     *,
-    to: Annotated[str, typer.Option("--to", metavar="DIR", help="The folder to restore into.")],
+    to: Annotated[
+        str,
+        typer.Option("--to", metavar="DIR", help="The folder to restore into; of a share also a URL like the share's."),
+    ],
     item: ItemOption = None,
     conflict: Annotated[Conflict, typer.Option(help="What to do with what is there already.")] = Conflict.SKIP,
+    disk_format: Annotated[
+        str | None, typer.Option("--format", metavar="FORMAT", help="Of a machine's disks: raw (the default) or qcow2.")
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Of a database: the moment to come back to, a restore point's name, latest."),
+    ] = None,
     wait: Wait = False,
     plan: Annotated[bool, typer.Option("--plan", help="Only say what would be restored; write nothing.")] = False,
     passphrase_file: PassphraseFile = None,
@@ -96,9 +106,10 @@ def restore(
         "kind": "restore",
         "point": point,
         "item": item,
-        "target": os.path.abspath(to),
+        "target": to if "://" in to else os.path.abspath(to),
         "paths": paths,
         "conflict": conflict.value,
+        "options": {name: value for name, value in (("format", disk_format), ("until", until)) if value is not None},
     }
     start(session, request, wait=wait, key=idempotency_key)
 

@@ -20,12 +20,12 @@ from orchestrator.domain.inventory import (
     PolicyRecord,
     PolicyVersion,
     RecoveryPoint,
-    Source,
     StoredVault,
     Vault,
 )
 from orchestrator.domain.paging import Page, PageRequest
 from orchestrator.domain.policy import PolicySpec
+from shared.contracts.sources import SourceSpec
 from shared.model.bandwidth import BandwidthPlan
 
 
@@ -92,7 +92,7 @@ class Items(Protocol):
         """Keep an item; planning begins now. ``already-exists`` for a name that a living item has."""
         ...
 
-    def change(self, item_id: str, *, source: Source, care: Care, by_tags: bool) -> None:
+    def change(self, item_id: str, *, source: SourceSpec, care: Care, by_tags: bool) -> None:
         """Replace an item's source and care; its fires to come are taken back and planned anew."""
         ...
 

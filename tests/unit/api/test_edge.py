@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from orchestrator.api.app import MAX_BODY_BYTES, create_app
-from orchestrator.api.items import FilesSource
+from orchestrator.api.sources import FilesSource
 from orchestrator.domain.inventory import StoredVault
 from orchestrator.use_cases.application import Application
 from orchestrator.use_cases.ports import UnitOfWork
@@ -217,13 +217,13 @@ def test_a_limit_that_is_no_number_of_bytes_is_refused(operator: httpx.Client, l
     "glob", ["*.tmp", "[a-z]/", "[!a-z].o", "[", "[]]", "[]", "\\[z-a]", "[^x]", "**/x", "[[:x:]]"]
 )
 def test_a_usable_exclude_is_taken_as_it_is(glob: str) -> None:
-    assert FilesSource(paths=["/"], excludes=[glob]).excludes == [glob]
+    assert FilesSource(workload="files", paths=["/"], excludes=[glob]).excludes == [glob]
 
 
 @given(st.text("[]!^-\\az&~|*?/é", min_size=1, max_size=12))
 def test_what_the_api_takes_as_an_exclude_the_worker_can_use(glob: str) -> None:
     try:
-        FilesSource(paths=["/"], excludes=[glob])
+        FilesSource(workload="files", paths=["/"], excludes=[glob])
     except ValidationError:
         return
     with warnings.catch_warnings():

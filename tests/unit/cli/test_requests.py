@@ -116,6 +116,7 @@ def test_a_restore_names_an_absolute_target_and_paths_of_the_machine(world: Worl
         "target": f"{os.getcwd()}/out",
         "paths": ["/etc/hosts"],
         "conflict": "rename",
+        "options": {},
     }
 
 

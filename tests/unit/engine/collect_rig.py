@@ -30,6 +30,7 @@ from shared.vault.manifest import read_pack_list
 from shared.vault.reader import PointReader
 from shared.vault.vault import Vault, create_vault, open_vault
 from tests.support.collecting_tower import CollectingTower, Desk, Writer
+from tests.support.held import doors_to
 from tests.support.uncontrolled import Uncontrolled
 from workers.engine.backup import BackupOptions, run_backup
 from workers.engine.collect import run_collect
@@ -105,7 +106,7 @@ class CollectRig:
         if told:
             forget_condemned(index, writer)
         return run_backup(
-            source=source or FilesAdapter(instruction.source),
+            doors=doors_to(source or FilesAdapter(FilesSource(paths=(tree,))), (tree,)),
             vault=vault,
             keys=keys,
             index=index,

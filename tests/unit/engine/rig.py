@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+import msgspec
+
 from shared.clock import SystemClock
 from shared.contracts.sources import ExcludeRules, FilesSource
 from shared.contracts.work import (
@@ -27,6 +29,7 @@ from shared.vault.index import ChunkIndex
 from shared.vault.layout import PointName
 from shared.vault.reader import PointReader
 from shared.vault.vault import create_vault, open_vault
+from tests.support.held import doors_to, doors_to_files, reading_of
 from tests.support.uncontrolled import Uncontrolled
 from tests.support.wing import Wing
 from workers.engine import backup as backups
@@ -96,14 +99,14 @@ class Rig:
     ) -> BackupDone:
         """Back up against the last point or, when differential, the last full one; the first backup is a full one."""
         instruction = self.instruction(*paths, type=type, excludes=excludes, rules=rules, point_id=point_id)
-        files = instruction.source
+        files = msgspec.convert(instruction.source, FilesSource)
         fence = Fence(job_id="job", unit=0, epoch=1, claim_id="claim")
         options = options or BackupOptions()
         if wing is not None:
             gear = partial(self.gear, *paths, excludes=excludes, rules=rules, options=options)
             wing.join(instruction, fence, gear, self.keys)
         return run_backup(
-            source=source or FilesAdapter(files),
+            doors=doors_to_files(files) if source is None else doors_to(source, paths),
             vault=self.vault,
             keys=self.keys,
             index=self.index(),
@@ -146,8 +149,10 @@ class Rig:
         options: BackupOptions | None = None,
     ) -> Gear:
         """What a worker that helps works with: its own index, its own look at the source."""
+        files = FilesSource(paths=paths, excludes=tuple(excludes), rules=rules)
         return Gear(
-            source=FilesAdapter(FilesSource(paths=paths, excludes=tuple(excludes), rules=rules)),
+            source=FilesAdapter(files),
+            reading=reading_of(files),
             vault=self.vault,
             keys=self.keys,
             index=self.index(),

@@ -238,7 +238,7 @@ def test_what_several_parts_say_of_the_same_folder_is_said_once(tree):
 
 def test_words_about_one_shard_are_never_taken_for_those_of_another():
     keys, fence = Rig().keys, Fence(job_id="job", unit=1, epoch=4, claim_id="c")
-    order = ShardOrder(backup=Rig().instruction("/x"), span=Span(b"a", b"b"))
+    order = ShardOrder(backup=Rig().instruction("/x"), reading=b"r", span=Span(b"a", b"b"))
     sealed = seal_order(order, keys=keys, fence=fence)
     assert open_order(sealed, keys=keys, fence=msgspec.structs.replace(fence, claim_id="another")) == order
     for other in ({"unit": 2}, {"epoch": 5}, {"job_id": "other"}):

@@ -21,6 +21,8 @@ from workers.sources.files import FilesAdapter
 class Meddling:
     """The files source, with somebody who does something right after a file was opened, or right before."""
 
+    block = 0
+
     def __init__(self, path, *, before_open=None, after_open=None):
         self._inner = FilesAdapter(FilesSource(paths=(path,)))
         self._before, self._after = before_open, after_open

@@ -6,7 +6,6 @@ The whole way of a worker, with a vault in a folder, a keyring and the tower in 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -41,15 +40,16 @@ from shared.vault.manifest import read_pack_list
 from shared.vault.vault import create_vault, open_vault
 from shared.vault.writer import PointWriter
 from tests.support.collecting_tower import CollectingTower
+from tests.support.held import NoGuard, reading_of
 from tests.support.uncontrolled import Uncontrolled
 from workers.crew.messages import BackupWork
 from workers.engine.crew import ReadingCrew, ReadingThreads
-from workers.engine.ports import CollectionDesk, Source
+from workers.engine.ports import CollectionDesk
 from workers.engine.reading import FileReading
 from workers.engine.shard_messages import ShardOrder, open_report, seal_order
 from workers.engine.span import EVERYTHING
 from workers.session.throttles import Throttles
-from workers.sources.files import FilesAdapter
+from workers.sources.opening import open_session, open_source
 from workers.tasks.flight import Hangar, Ties, fly
 
 DEK = b"d" * 32
@@ -73,10 +73,7 @@ class Worker:
         keyring.put("machine", DEK)
 
         def muster(work: BackupWork, writer: PointWriter) -> ReadingCrew:
-            return ReadingThreads(FileReading(FilesAdapter(work.source), KEYS, writer, SystemClock()), count=1)
-
-        def open_source(source: FilesSource, leave_out: Sequence[str]) -> Source:
-            return FilesAdapter(source, leave_out=leave_out)
+            return ReadingThreads(FileReading(open_source(work.reading), KEYS, writer, SystemClock()), count=1)
 
         def no_writers(*_: object) -> object:
             raise AssertionError("nothing is restored here")
@@ -84,7 +81,11 @@ class Worker:
         self.hangar = Hangar(
             keyring=keyring,
             cache=str(root / "cache"),
+            folder=str(root / "sources"),
+            open_session=open_session,
             open_source=open_source,
+            landers={},
+            guard=NoGuard(),
             clock=SystemClock(),
             muster_readers=muster,
             muster_writers=no_writers,  # type: ignore[arg-type]
@@ -163,7 +164,9 @@ def test_a_shard_that_is_told_of_condemned_packs_does_not_rely_on_them(worker: W
     worker.condemn(condemned)
     backup = worker.instruction("point-2")
     fence = Fence(job_id="job", unit=1, epoch=1, claim_id="claim")
-    payload = seal_order(ShardOrder(backup=backup, span=EVERYTHING), keys=KEYS, fence=fence)
+    payload = seal_order(
+        ShardOrder(backup=backup, reading=reading_of(backup.source), span=EVERYTHING), keys=KEYS, fence=fence
+    )
     done = worker.fly(ShardInstruction(backup=backup, payload=payload), condemned=True, unit=1)
     assert isinstance(done, ShardDone)
     part = open_report(done.result, keys=KEYS, fence=fence).part

@@ -1,0 +1,86 @@
+"""What of a machine is protected, as it comes in and goes out: one model per workload.
+
+Rule of the file: shapes only; what they mean and whether they make sense is ``domain.sources``'.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+import msgspec
+from pydantic import AfterValidator, Field
+
+from orchestrator.api.edge import Received, Text
+from shared.contracts.sources import SourceSpec, spec_from
+
+
+def _usable(glob: str) -> str:
+    """Return an exclude pattern that the worker can use; one that it cannot would fail every backup.
+
+    Only a set can be wrong: empty (``[!]``) or backwards (``[z-a]``). A ``[`` that nothing closes stands for itself.
+    """
+    at = 0
+    while at < len(glob):
+        end = glob.find("]", at + 2) if glob[at] == "[" else -1
+        if end > 0:
+            _check_set(glob[at : end + 1])
+        at = end + 1 if end > 0 else at + (2 if glob[at] == "\\" else 1)
+    return glob
+
+
+def _check_set(written: str) -> None:
+    body = written[1:-1]
+    inner = body[1:] if body[0] in "!^" else body
+    try:
+        re.compile("[" + re.sub(r"[\\\[\]^&~|]|(?<=-)-", r"\\\g<0>", inner) + "]")
+    except re.error as error:
+        raise ValueError(f"{written!r} is not a set of characters: {error.msg}") from error
+
+
+Glob = Annotated[Text, AfterValidator(_usable)]
+"""A pattern of what is left out."""
+
+
+class Rules(Received):
+    """What else is left out.
+
+    The content of tagged caches, and of folders beside a file of one of the names ``if_present``; what has the nodump
+    attribute; files of more bytes than ``larger_than``; other file systems.
+    """
+
+    caches: bool = False
+    if_present: Annotated[list[Text], Field(default_factory=list)]
+    nodump: bool = False
+    larger_than: Annotated[int, Field(ge=1, lt=2**63)] | None = None
+    one_file_system: bool = False
+
+
+class FilesSource(Received):
+    """Absolute paths on the machine, and what is left out: glob patterns and rules."""
+
+    workload: Literal["files"]
+    paths: Annotated[list[Text], Field(min_length=1)]
+    excludes: Annotated[list[Glob], Field(default_factory=list)]
+    rules: Annotated[Rules, Field(default_factory=Rules)]
+
+
+SourceIn = FilesSource
+"""Whatever may be protected; ``workload`` tells which it is."""
+
+
+def with_workload(data: object, workload: object) -> object:
+    """Return a source as it came in, told of which workload it is when it does not say so itself."""
+    return {"workload": workload, **data} if isinstance(data, dict) and workload is not None else data
+
+
+def spec_of(received: SourceIn) -> SourceSpec:
+    """Return the description."""
+    return spec_from(received.model_dump())
+
+
+def source_out(spec: SourceSpec) -> dict[str, Any]:
+    """Return a description as it goes out: its fields, without the workload, which the item has."""
+    shown: dict[str, Any] = msgspec.to_builtins(spec)
+    del shown["workload"]
+    return shown
