@@ -37,6 +37,11 @@ class ChunkCache:
         """What reads the chunks."""
         return self._chunks
 
+    @property
+    def kept(self) -> int:
+        """How many bytes are kept right now."""
+        return self._size
+
     def get(self, ids: bytes, number: int, *, ahead: int = 0) -> bytes:
         """Return the chunk of this number among the ids.
 

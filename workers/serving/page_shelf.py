@@ -41,6 +41,11 @@ class PageShelf:
         self._lock = threading.Lock()
         self._turns = [threading.Lock() for _ in range(_TURNS)]
 
+    @property
+    def kept(self) -> int:
+        """How many pages are kept right now."""
+        return len(self._kept)
+
     def get(self, number: int) -> OpenPage:
         """Return a page. Raises ``object-damaged``, ``object-missing`` and what the store raises."""
         page = self._recall(number)
