@@ -13,6 +13,7 @@ from itertools import islice
 
 from shared.errors import SkyharborError
 from workers.serving import nbd_wire as nbd
+from workers.serving.allocation import in_whole_blocks
 from workers.serving.nbd_negotiation import Chosen
 from workers.serving.nbd_wire import Gone, Wire
 
@@ -104,7 +105,8 @@ class Transmission:
             return
         most = 1 if flags & nbd.FLAG_REQ_ONE else _MOST_EXTENTS
         answer = [struct.pack(">I", nbd.ALLOCATION_ID)]
-        for _, count, is_hole in islice(self._image.extents(offset, length), most):
+        extents = in_whole_blocks(self._image.extents(offset, length), size=self._image.size)
+        for count, is_hole in islice(extents, most):
             answer.append(struct.pack(">II", count, nbd.STATE_HOLE | nbd.STATE_ZERO if is_hole else 0))
         self._chunk(cookie, nbd.CHUNK_BLOCK_STATUS, b"".join(answer), flags=nbd.CHUNK_DONE)
 

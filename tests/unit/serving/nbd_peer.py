@@ -80,7 +80,8 @@ class Peer:
             self.ask(SET_META, meta(name, contexts))
         replies = self.ask(GO, wish(name))
         assert replies[-1].kind == ACK
-        size, flags = struct.unpack(">QH", replies[0].data[2:])
+        said = next(reply.data[2:] for reply in replies if reply.data[:2] == b"\0\0")
+        size, flags = struct.unpack(">QH", said)
         return size, flags
 
     def request(self, kind: int, offset: int = 0, length: int = 0, *, flags: int = 0, cookie: int = 7) -> None:

@@ -186,20 +186,31 @@ def test_holes_are_sent_as_holes_and_data_in_parts_of_a_megabyte_at_most(connect
     assert [chunk.flags for chunk in chunks] == [0] * (len(chunks) - 1) + [1]
 
 
-def test_the_map_of_a_disk_is_its_holes(connect: Callable[[], Peer]) -> None:
+def test_the_map_of_a_disk_is_its_holes_in_whole_blocks(connect: Callable[[], Peer]) -> None:
     one = connect()
     one.go(contexts=["base:allocation"])
     at, holes = 0, []
     for length, state in one.map(0, SIZE):
         if state == 3:
-            holes.append((at, length))
+            holes.append((at, at + length))
         else:
             assert state == 0
         at += length
-    assert (at, tuple(holes)) == (SIZE, tuple(FILE.holes))
-    first = FILE.holes[0][0]
+    whole = [(-(-begin // 4096) * 4096, (begin + length) // 4096 * 4096) for begin, length in FILE.holes]
+    assert (at, holes) == (SIZE, [(begin, end) for begin, end in whole if begin < end])
+    first, end = holes[0]
     assert one.map(first - 10, SIZE - first, flags=8) == [(10, 0)]
-    assert one.map(first + 1, 5) == [(5, 3)]
+    assert one.map(first, 4096) == [(4096, 3)]
+    assert one.map(first + 1, 5) == [(5, 0)]
+    assert one.map(end - 4096, 8192) == [(4096, 3), (4096, 0)]
+
+
+def test_a_hole_at_the_end_of_a_disk_goes_to_the_end(start: Start) -> None:
+    reader = Bench().seal([], {b"disk0.raw": File(b"a" * 100 + bytes(9900), [(100, 9900)], (60,))})
+    _, connect = start(choose_exports(reader, [], Told().complaints()))
+    one = connect()
+    one.go(contexts=["base:allocation"])
+    assert one.map(0, 10_000) == [(4096, 0), (5904, 3)]
 
 
 @pytest.mark.parametrize("structured", [False, True])
