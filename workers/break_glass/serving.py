@@ -18,6 +18,7 @@ import typer
 
 from shared.clock import SystemClock
 from shared.errors import ExitCode, SkyharborError
+from shared.model.lease import DEFAULT_LEASE, Lease, parse_lease
 from shared.vault.reader import PointReader
 from workers.break_glass.output import Output
 from workers.break_glass.points import LATEST, open_point
@@ -39,7 +40,6 @@ from workers.serving.addresses import UnixAddress, check_exposure, parse_address
 from workers.serving.complaints import Complaints
 from workers.serving.exports import choose_exports
 from workers.serving.folder import Folder
-from workers.serving.lease import Lease, parse_lease
 from workers.serving.nbd_server import NbdServer, tls_context
 from workers.serving.settings import choose_fuse_3
 
@@ -65,7 +65,7 @@ def serve_command(
     path: Annotated[
         list[str] | None, typer.Option(metavar="PATH", help="Serve this file of the point; may be repeated.")
     ] = None,
-    lease: For = "8h",
+    lease: For = DEFAULT_LEASE,
     tls_cert: File = None,
     tls_key: File = None,
     tls_ca: Annotated[
@@ -115,7 +115,7 @@ def mount_command(
     key_file: KeyFilePath = None,
     item: Item = None,
     point: Point = LATEST,
-    lease: For = "8h",
+    lease: For = DEFAULT_LEASE,
     allow_other: Annotated[
         bool, typer.Option("--allow-other", help="Let other users in, as far as the modes of the files allow it.")
     ] = False,
@@ -142,12 +142,15 @@ def mount_command(
         ended.set()
         os.kill(os.getpid(), signal.SIGTERM)  # libfuse unmounts and returns
 
+    timer = threading.Timer(term.seconds, end)
+    timer.daemon = True
+
     def ready() -> None:
+        timer.start()
         _announce(reader, term, {"folder": target}, out)
         out.text(f"mounted at {target}; 'fusermount3 -u {target}' ends it as well")
         sys.stdout.flush()
 
-    timer = term.start(end)
     try:
         mount_folder(
             Folder(reader, Complaints(out.say)),

@@ -30,7 +30,8 @@ _ARE_ATTRIBUTES = 2  # FUSE_FILL_DIR_PLUS: and here they are
 _ENCODING = "utf-8"
 _ENDED_BY_SIGNAL = 8  # what libfuse returns when it ended because it was told to
 
-_MAX_THREADS = {"max_threads": 10} if (mfusepy.fuse_version_major, mfusepy.fuse_version_minor) >= (3, 12) else {}
+_HAS_THREADS = (mfusepy.fuse_version_major, mfusepy.fuse_version_minor) >= (3, 12)
+_THREADS = {"max_threads": 10, "max_idle_threads": 10} if _HAS_THREADS else {}
 
 if mfusepy.fuse_version_major != 3:
     raise ImportError("there is no libfuse 3")
@@ -164,7 +165,7 @@ def mount_folder(folder: Folder, target: str, *, name: str, allow_other: bool, r
             _Operations(folder, begun), target, encoding=_ENCODING, foreground=True, fsname=name, subtype="skyharbor",
             ro=True, nosuid=True, nodev=True, max_read=_LONGEST_READ, kernel_cache=True, use_ino=True,
             entry_timeout=_FOREVER, attr_timeout=_FOREVER, negative_timeout=_FOREVER,
-            allow_other=allow_other, default_permissions=allow_other, **_MAX_THREADS,
+            allow_other=allow_other, default_permissions=allow_other, **_THREADS,
         )  # fmt: skip
     except RuntimeError as error:
         if not mounted or error.args != (_ENDED_BY_SIGNAL,):

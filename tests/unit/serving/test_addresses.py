@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from shared.errors import SkyharborError
+from shared.model.lease import parse_lease
 from workers.serving.addresses import TcpAddress, UnixAddress, check_exposure, parse_address
-from workers.serving.lease import parse_lease
 from workers.serving.nbd_server import tls_context
 
 
