@@ -13,6 +13,7 @@ import ctypes
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import subprocess
 
 _CAN_GO = ("sealed", "expiring")
+_TO_BEGIN = timedelta(minutes=10)  # the lease begins when the point is open, and a large vault has a large index
 _PDEATHSIG = 1  # prctl(2)
 
 
@@ -43,7 +45,7 @@ def held(session: Session, document: Mapping[str, Any], lease: Lease) -> Iterato
         return
     point, ours = str(document["id"]), None
     try:
-        asked = {"until": lease.until(session.clock.now())}
+        asked = {"until": lease.until(session.clock.now() + _TO_BEGIN)}
         ours = session.tower().post(at("points", point, "hold"), asked).get("held_until")
     except SkyharborError as error:
         session.out.say(f"warning: the point is not held: {error}; if retention lets it go, reading will fail")
