@@ -120,7 +120,8 @@ class _ManyChunks:
         except SkyharborError as error:
             self._complaints.about(self._path, piece.offset, piece.length, error)
             raise
-        part = memoryview(chunk)[piece.skip : piece.skip + piece.length]
+        whole = piece.length == len(chunk)
+        part = chunk if whole else memoryview(chunk)[piece.skip : piece.skip + piece.length]
         if len(part) != piece.length:
             # Two packs that name one chunk with two lengths: the layout believed one, the reader the other.
             wrong = SkyharborError("object-damaged", "a chunk is not as long as its pack said")
