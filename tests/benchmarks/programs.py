@@ -191,7 +191,7 @@ class TarZstd:
         """Name the file."""
         self.store, self._source = folder / "tree.tar.zst", source
 
-    def work(self, verb: Verb, target: Path) -> Work:  # noqa: ARG002 - it has one verb
+    def work(self, verb: Verb, target: Path) -> Work:
         """Write the archive."""
         holes = "--sparse " if self.sparse else ""
         folder, name, file = (shlex.quote(str(part)) for part in (self._source.parent, self._source.name, self.store))
@@ -209,11 +209,11 @@ class Copy:
     store: Path = Path()
     verbs: frozenset[Verb] = frozenset({Verb.RESTORE})
 
-    def fresh(self, folder: Path, source: Path) -> None:  # noqa: ARG002 - it stores nothing
+    def fresh(self, folder: Path, source: Path) -> None:
         """Remember the source: it is what a copy reads."""
         self.store = source
 
-    def work(self, verb: Verb, target: Path) -> Work:  # noqa: ARG002 - it has one verb
+    def work(self, verb: Verb, target: Path) -> Work:
         """Copy the source, its blocks too."""
         return Work(("cp", "-a", "--reflink=never", str(self.store), str(target)))
 

@@ -27,7 +27,8 @@ class GuardLine:
     session of its own, and ends by itself once the line has ended and everything is undone.
     """
 
-    def __init__(self, environment: Mapping[str, str], *, log_file: str | None) -> None:
+    def __init__(self, environment: Mapping[str, str], *, log_file: str | None, program: str = "workers.guard") -> None:
+        self._program = program
         self._environment = dict(environment)
         self._log_file = log_file
         self._lock = threading.Lock()
@@ -80,7 +81,7 @@ class GuardLine:
         ours, theirs = socket.socketpair()
         ours.settimeout(_PATIENCE)
         with theirs:
-            command = [sys.executable, "-P", "-m", "workers.guard", str(theirs.fileno())]
+            command = [sys.executable, "-P", "-m", self._program, str(theirs.fileno())]
             command += [self._log_file] if self._log_file else []
             self._process = subprocess.Popen(
                 command,

@@ -164,7 +164,7 @@ class DescribedStack:
         self.ups.append(options)
         announce(self.status(home))
 
-    def down(self, home: str) -> bool:  # noqa: ARG002 - the port's signature
+    def down(self, home: str) -> bool:
         was, self.running = self.running, None
         return was is not None
 

@@ -194,7 +194,7 @@ def test_a_sound_point_leaves_no_mark_and_is_read_once(rig, tree):
 
 
 class _ReadOnly(FaultyStore):
-    def put(self, name, parts):  # noqa: ARG002 - the signature of a store
+    def put(self, name, parts):
         raise SkyharborError("store-denied", name)
 
 
