@@ -27,6 +27,7 @@ _BLOCK = 4096
 _LONGEST_NAME = 255
 _WITH_ATTRIBUTES = 1  # FUSE_READDIR_PLUS: the kernel wants attributes with the names
 _ARE_ATTRIBUTES = 2  # FUSE_FILL_DIR_PLUS: and here they are
+_POSIX_ACL = 1 << 19  # FUSE_CAP_POSIX_ACL
 _ENCODING = "utf-8"
 _ENDED_BY_SIGNAL = 8  # what libfuse returns when it ended because it was told to
 
@@ -42,12 +43,16 @@ class _Operations(mfusepy.Operations):  # type: ignore[misc]
 
     use_ns = True
 
-    def __init__(self, folder: Folder, ready: Callable[[], None]) -> None:
+    def __init__(self, folder: Folder, ready: Callable[[], None], *, for_others: bool) -> None:
         self.folder = folder
         self._ready = ready
+        self._for_others = for_others
 
     def init_with_config(self, connection: Any, config: Any) -> None:  # noqa: ARG002 - the library's, here and below
         connection.max_read = _LONGEST_READ  # has to be said here as well as in the options
+        if self._for_others:
+            # Without it the kernel judges by modes alone, and what an ACL takes away from a group is not in the mode.
+            connection.want |= connection.capable & _POSIX_ACL
         self._ready()
 
     def getattr(self, path: str, fh: int | None = None) -> dict[str, Any]:
@@ -161,8 +166,9 @@ def mount_folder(folder: Folder, target: str, *, name: str, allow_other: bool, r
         ready()
 
     try:
+        operations = _Operations(folder, begun, for_others=allow_other)
         _Mount(
-            _Operations(folder, begun), target, encoding=_ENCODING, foreground=True, fsname=name, subtype="skyharbor",
+            operations, target, encoding=_ENCODING, foreground=True, fsname=name, subtype="skyharbor",
             ro=True, nosuid=True, nodev=True, max_read=_LONGEST_READ, kernel_cache=True, use_ino=True,
             entry_timeout=_FOREVER, attr_timeout=_FOREVER, negative_timeout=_FOREVER,
             allow_other=allow_other, default_permissions=allow_other, **_THREADS,

@@ -24,6 +24,7 @@ from shared.crypto.keyring import Keyring
 from shared.storage.open import create_store
 from tests.unit.engine.rig import Rig
 from tests.unit.serving.points import DEK, Bench
+from workers.serving.settings import choose_fuse_3
 
 WAIT = 90
 
@@ -38,7 +39,11 @@ def need(*programs: str) -> None:
 def need_fuse() -> None:
     """Skip the test unless this machine can mount by FUSE."""
     need("fusermount3")
-    pytest.importorskip("mfusepy", exc_type=OSError, reason="mfusepy, or libfuse 3, is not installed")
+    try:
+        choose_fuse_3()
+        import mfusepy  # noqa: F401
+    except (ImportError, OSError) as error:
+        pytest.skip(f"mfusepy and libfuse 3: {error}")
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):
         pytest.skip("/dev/fuse cannot be opened")
 

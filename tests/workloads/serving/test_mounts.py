@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -134,6 +135,41 @@ def test_names_of_any_bytes_are_reached(glass: GlassOnDisk) -> None:
         assert {name: Path(os.fsdecode(at + b"/" + name)).read_bytes() for name in os.listdir(at)} == {
             name: name for name in names
         }
+
+
+LOOK = 'for name in all mine group acl; do cat "$0/$name" >/dev/null 2>&1 && echo $name; done; true'
+NOT_THE_GROUP = bytes.fromhex(
+    "02000000 01000600ffffffff 02000400e8030000 04000000ffffffff 10000400ffffffff 20000000ffffffff"
+)
+"""An ACL: user 1000 may read, the owning group may not, though the mode looks as if it could."""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becoming other users takes root")
+def test_others_get_in_only_when_they_are_let_and_as_far_as_modes_and_acls_allow(glass: GlassOnDisk) -> None:
+    nodes = [
+        node(b"all", mode=0o644, uid=0, gid=0),
+        node(b"mine", mode=0o600, uid=0, gid=0),
+        node(b"group", mode=0o640, uid=0, gid=2000),
+        node(b"acl", mode=0o640, uid=0, gid=2000, xattrs=((b"system.posix_acl_access", NOT_THE_GROUP),)),
+    ]
+    glass.bench.seal(nodes)
+
+    def seen_by(uid: int, gid: int) -> list[str]:
+        looking = ["sh", "-c", LOOK, folder]
+        more: dict[str, object] = {"user": uid, "group": gid, "extra_groups": []}
+        return run(*looking, cwd="/", **more).stdout.split()
+
+    # Others must be able to get at it: not in the folder of the test, which is for this user only.
+    with tempfile.TemporaryDirectory() as reachable:
+        os.chmod(reachable, 0o755)  # noqa: S103
+        folder = f"{reachable}/mnt"
+        with glass.running("mount", folder):
+            assert (seen_by(0, 0), seen_by(1000, 1000)) == (["all", "mine", "group", "acl"], [])
+        with glass.running("mount", "--allow-other", folder):
+            assert seen_by(0, 0) == ["all", "mine", "group", "acl"]
+            assert seen_by(3000, 3000) == ["all"]
+            assert seen_by(3000, 2000) == ["all", "group"]
+            assert seen_by(1000, 1000) == ["all", "acl"]
 
 
 def test_several_mounts_of_one_point_stand_beside_each_other(glass: GlassOnDisk) -> None:
