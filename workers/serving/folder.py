@@ -35,6 +35,7 @@ _FORMATS = {
     EntryKind.BLOCK_DEVICE: stat.S_IFBLK,
 }
 _ROOT = 1
+_KEEP = 32 * 1024 * 1024  # of chunks: the kernel keeps what was read anyway
 _SECTOR = 512
 
 
@@ -66,7 +67,7 @@ class Folder:
     def __init__(self, reader: PointReader, complaints: Complaints) -> None:
         self._reader, self._complaints = reader, complaints
         self._tree = Tree(reader)
-        self._cache = ChunkCache(reader.chunks)
+        self._cache = ChunkCache(reader.chunks, keep=_KEEP)
         self._links = LinkCounts(reader)
         self._numbers = count(1)
         self._images: dict[int, Image] = {}

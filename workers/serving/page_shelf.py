@@ -13,7 +13,7 @@ from shared.errors import SkyharborError
 from shared.vault.entry import Entry, sort_key
 from shared.vault.reader import PointReader, read_pages
 
-_KEEP = 64 * 1024 * 1024
+_KEEP = 32 * 1024 * 1024
 _ENTRY = 700  # about what an entry takes beside its path and its chunks
 _TURNS = 16
 

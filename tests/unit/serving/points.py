@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from shared.crypto.domain_keys import DomainKeys
 from shared.model.backup import BackupType
@@ -80,9 +80,11 @@ class Bench:
 
     store: ObjectStore = field(default_factory=MemoryStore)
     with_index: bool = True
+    made: bool = False
 
     def __post_init__(self) -> None:
-        create_vault(self.store, name="test")
+        if not self.made:
+            create_vault(self.store, name="test")
         self.vault = open_vault(self.store)
         self.keys = DomainKeys.derive(DEK)
 
@@ -114,9 +116,7 @@ class Bench:
 
     def without_index(self) -> Bench:
         """The same vault, for readers that have no index."""
-        twin = replace(self, store=MemoryStore())
-        twin.store, twin.vault, twin.with_index = self.store, self.vault, False
-        return twin
+        return Bench(self.store, with_index=False, made=True)
 
     def _store(self, writer: PointWriter, path: bytes, file: File) -> Entry:
         chunks = file.data()

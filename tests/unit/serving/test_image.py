@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from shared.errors import SkyharborError
+from shared.storage.memory import MemoryStore
 from shared.vault.chunk_table import ID_SIZE
 from tests.unit.serving.points import Bench, File, Told, image_of, node, random_file
 from workers.serving.chunk_cache import ChunkCache
@@ -76,6 +77,34 @@ def test_the_cache_keeps_no_more_bytes_than_it_may() -> None:
     for number in range(len(ids) // ID_SIZE):
         cache.get(ids, number)
     assert cache.kept <= 10_000
+
+
+def test_reading_forward_asks_the_store_seldom_and_reading_here_and_there_takes_no_more_than_it_needs() -> None:
+    store = Counting()
+    file = File(random.Random(1).randbytes(8_000_000), cuts=[100_000])
+    reader = Bench(store).seal([], {b"f": file})
+    forward = image_of(reader, b"f")
+    before = len(store.lengths)
+    for at in range(0, 8_000_000, 50_000):
+        forward.read(at, 50_000)
+    assert len(store.lengths) - before <= 4  # of 20 segments
+    other = image_of(Bench(store, made=True).open(reader.point.point_id), b"f")
+    before = len(store.lengths)
+    other.read(4_000_000, 10)
+    assert [length < 450_000 for length in store.lengths[before:]] == [True]
+
+
+class Counting(MemoryStore):
+    """A store that remembers how much was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lengths: list[int] = []
+
+    def get(self, name: str, *, offset: int = 0, length: int | None = None) -> bytes:
+        data = super().get(name, offset=offset, length=length)
+        self.lengths.append(len(data))
+        return data
 
 
 def test_a_lost_chunk_is_an_error_about_its_bytes_and_the_rest_is_right() -> None:

@@ -150,6 +150,7 @@ def test_seeking_finds_data_and_holes() -> None:
     assert folder.seek(number, 12, 3) == 20
     assert folder.seek(number, 12, 4) == 12
     assert [refusal(lambda at=at: folder.seek(number, at, 3)) for at in (31, 35, 99)] == [errno.ENXIO] * 3  # type: ignore[misc]
+    assert [refusal(lambda at=at: folder.seek(number, at, 4)) for at in (35, 99, -1)] == [errno.ENXIO] * 3  # type: ignore[misc]
 
 
 def taken(listing: Iterator[tuple[int, Child]], most: int) -> list[tuple[int, bytes]]:
