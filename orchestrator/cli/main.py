@@ -18,6 +18,7 @@ from orchestrator.cli.commands import (
     doctor,
     items,
     jobs,
+    lending,
     machines,
     oversight,
     points,
@@ -101,6 +102,7 @@ def build_app() -> typer.Typer:
     app.add_typer(slots.slot_commands(), name="slot")
     app.add_typer(slots.tenant_commands(), name="tenant")
     work.register(app)
+    app.command("mount")(lending.mount)
     oversight.register(app)
     doctor.register(app)
     simulate.register(app)

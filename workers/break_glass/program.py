@@ -1,4 +1,4 @@
-"""The command line of break-glass: ``list``, ``ls`` and ``restore``.
+"""The command line of break-glass: ``list``, ``ls`` and ``restore``; ``serve`` and ``mount`` are in ``serving``.
 
 Rule of the file: options in, one call, lines out; every way out is turned into an exit code in ``main``. Exit codes:
 0 done, 1 failed, 2 usage, 3 done with warnings, 4 no such thing, 5 refused, 6 store unreachable, 130 interrupted.
@@ -67,7 +67,7 @@ def main(argv: Sequence[str]) -> int:
 def build_app() -> typer.Typer:
     """Return the program; its commands find the ``Output`` in the context's ``obj``."""
     app = typer.Typer(
-        help="Restore with the vault and the passphrase alone.",
+        help="Restore, or use where it lies, with the vault and the passphrase alone.",
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         add_completion=False,
@@ -76,6 +76,9 @@ def build_app() -> typer.Typer:
     app.command("list")(list_command)
     app.command("ls")(ls_command)
     app.command("restore")(restore_command)
+    from workers.break_glass.serving import register
+
+    register(app)
     return app
 
 
@@ -89,8 +92,8 @@ def list_command(
     json: Json = False,  # noqa: ARG001 - read by main, before anything can fail
 ) -> int:
     """List the recovery points of a machine, oldest first."""
-    out = _output(ctx)
-    found = list_points(_unlock(store, machine, _proof(passphrase_file, key_file), out), item=item)
+    out = output_of(ctx)
+    found = list_points(unlocked_with(store, machine, proof_of(passphrase_file, key_file), out), item=item)
     out.document({"points": [listed.document() for listed in found.points]})
     for listed in found.points:
         out.text(listed.line())
@@ -111,12 +114,12 @@ def ls_command(
     json: Json = False,  # noqa: ARG001 - read by main, before anything can fail
 ) -> int:
     """List what a recovery point holds: the nodes at PATHs and everything below them, also inside of disks."""
-    out = _output(ctx)
-    wanted = [_point_path(path) for path in paths or []]
-    unlocked = _unlock(store, machine, _proof(passphrase_file, key_file), out)
+    out = output_of(ctx)
+    wanted = [point_path(path) for path in paths or []]
+    unlocked = unlocked_with(store, machine, proof_of(passphrase_file, key_file), out)
     damaged: list[SkyharborError] = []
     # Reading in a disk asks for chunks all over the point; a list of entries has a few pages to find.
-    index = _index(unlocked, out) if any(path.startswith(b"disk") for path in wanted) else None
+    index = load_index(unlocked, out) if any(path.startswith(b"disk") for path in wanted) else None
     for outcome in _listed(open_point(unlocked, item=item, point=point, index=index), wanted):
         if isinstance(outcome, SkyharborError):
             damaged.append(outcome)
@@ -158,10 +161,10 @@ def restore_command(
     """Restore a recovery point, or the PATHs of it, below DIR at their original absolute paths."""
     from workers.break_glass.inside import restore
 
-    out = _output(ctx)
-    wanted = [os.fsdecode(b"/" + _point_path(path)) for path in paths or []]
-    unlocked = _unlock(store, machine, _proof(passphrase_file, key_file), out)
-    reader = open_point(unlocked, item=item, point=point, index=_index(unlocked, out))
+    out = output_of(ctx)
+    wanted = [os.fsdecode(b"/" + point_path(path)) for path in paths or []]
+    unlocked = unlocked_with(store, machine, proof_of(passphrase_file, key_file), out)
+    reader = open_point(unlocked, item=item, point=point, index=load_index(unlocked, out))
     target = os.path.abspath(to)
     started = time.monotonic()
     with watched() as control:
@@ -170,13 +173,15 @@ def restore_command(
     return tell(reader, done, target=target, seconds=seconds, out=out)
 
 
-def _output(ctx: typer.Context) -> Output:
+def output_of(ctx: typer.Context) -> Output:
+    """Return the output that ``main`` has given to the command."""
     if not isinstance(ctx.obj, Output):
         raise AssertionError("main gives every command its output")
     return ctx.obj
 
 
-def _proof(passphrase_file: str | None, key_file: str | None) -> Proof:
+def proof_of(passphrase_file: str | None, key_file: str | None) -> Proof:
+    """Return how the machine's key is got, as the options say. Raises ``bad-request``."""
     if key_file is not None and passphrase_file is not None:
         raise SkyharborError("bad-request", "--passphrase-file and --key-file exclude each other")
     if key_file is not None:
@@ -188,14 +193,15 @@ def _proof(passphrase_file: str | None, key_file: str | None) -> Proof:
     return Passphrase(lambda: getpass.getpass("Passphrase: ", stream=sys.stderr))
 
 
-def _unlock(store: str, machine: str, proof: Proof, out: Output) -> Unlocked:
+def unlocked_with(store: str, machine: str, proof: Proof, out: Output) -> Unlocked:
+    """Open the vault, telling what is wrong with it."""
     unlocked = unlock(store=store, machine=machine, proof=proof)
     for problem in unlocked.vault.problems:
         out.say(f"warning: {problem}")
     return unlocked
 
 
-def _index(unlocked: Unlocked, out: Output) -> ChunkIndex:
+def load_index(unlocked: Unlocked, out: Output) -> ChunkIndex:
     """Load the index, which saves reading the directory of every pack; what is damaged of it costs only time."""
     index = ChunkIndex.load(unlocked.vault, unlocked.machine_id, unlocked.keys, cache_dir=None)
     for problem in index.problems:
@@ -203,7 +209,7 @@ def _index(unlocked: Unlocked, out: Output) -> ChunkIndex:
     return index
 
 
-def _point_path(path: str) -> bytes:
+def point_path(path: str) -> bytes:
     """Return a path of the command line as entries have it: raw bytes, without the leading slash."""
     parts = [part for part in os.fsencode(path).split(b"/") if part not in (b"", b".")]
     if not path.startswith("/") or b".." in parts:

@@ -13,13 +13,14 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from orchestrator.cli.commands.lending import ServeGroup, serve_point
 from orchestrator.cli.session import Session
 from orchestrator.cli.settings import program_environment
 from shared.errors import ExitCode, SkyharborError
 from shared.pulse import broken_promises
 
 _LOOPBACK = "127.0.0.1"
-_HELP = """Run one process of a tower in the foreground, against servers that someone else runs.
+_HELP = """Run one process of a tower in the foreground, against servers that someone else runs; or serve a point.
 
 Settings come from the environment (docs/guides/deploying.md); a secret NAME may be given as NAME_FILE. Everything that
 is written lies under --home. Logs go to stderr, one JSON object a line; SIGTERM ends a process in good order."""
@@ -34,13 +35,14 @@ _ROLES = {
 
 def commands() -> typer.Typer:
     """Return the ``serve`` group."""
-    group = typer.Typer(help=_HELP)
+    group = typer.Typer(cls=ServeGroup, help=_HELP)
     group.command("api")(api)
     for name, told in _ROLES.items():
         group.command(name, help=told)(_role(name))
     group.command("worker")(worker)
     group.command("flower")(flower)
     group.command("health")(health)
+    group.command("point")(serve_point)
     return group
 
 
