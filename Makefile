@@ -2,6 +2,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test servers soak check format lint types contracts bench bench-quick bench-tower up down lock clean
 PY := .venv/bin/python
+WORKLOADS := --extra disks --extra mount --extra mysql --extra postgres --extra shares
 SRC ?=
 ARGS ?=
 
@@ -60,7 +61,7 @@ down:  ## stop it
 lock:  ## remake requirements.lock, and the image's part of it (needs uv)
 	@uv lock --quiet
 	@{ echo '# Made by: make lock'; uv export --quiet --all-extras --group dev --no-emit-project --no-header; } > requirements.lock
-	@{ echo '# Made by: make lock'; uv export --quiet --extra orchestrator --extra s3 --no-dev --group build --no-emit-project --no-header; } > deploy/images/requirements.lock
+	@{ echo '# Made by: make lock'; uv export --quiet --extra orchestrator --extra s3 $(WORKLOADS) --no-dev --group build --no-emit-project --no-header; } > deploy/images/requirements.lock
 
 clean:  ## remove .venv and caches
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -157,7 +157,8 @@ def test_the_lock_of_the_image_is_a_part_of_the_lock_without_what_only_tests_nee
     )
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    needed = [*project["dependencies"], *extras["orchestrator"], *extras["s3"], "hatchling"]
+    carried = ("orchestrator", "s3", "disks", "mount", "mysql", "postgres", "shares")
+    needed = [*project["dependencies"], *(one for name in carried for one in extras[name]), "hatchling"]
     names = {pin.partition("==")[0] for pin in pins}
     assert pins <= whole
     assert {re.split(r"[^\w-]", requirement)[0] for requirement in needed} - names == set()
