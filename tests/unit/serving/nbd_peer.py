@@ -139,15 +139,22 @@ class Peer:
             got += part
         return got
 
-    def is_dropped(self) -> bool:
-        """Wait for the server to end the connection; whatever it says before is passed over."""
+    def heard_until_dropped(self) -> bytes:
+        """Wait for the server to end the connection and return what it said before. TimeoutError when it does not."""
+        heard = b""
         try:
-            while self.socket.recv(65536):
-                pass
+            while part := self.socket.recv(65536):
+                heard += part
+        except ConnectionError:
+            pass
+        return heard
+
+    def is_dropped(self) -> bool:
+        """Wait for the server to end the connection, whatever it says before."""
+        try:
+            self.heard_until_dropped()
         except TimeoutError:
             return False
-        except OSError:
-            return True
         return True
 
     def close(self) -> None:

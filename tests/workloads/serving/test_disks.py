@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -114,7 +115,16 @@ def test_with_certificates_only_their_holders_read(disks: GlassOnDisk, original:
         uri = serving.uri
         assert uri.startswith("nbds://")
         assert run("nbdinfo", "--size", f"{uri}?tls-certificates={ours.folder}").stdout.strip() == str(SIZE)
-        for wrong in (f"{uri}?tls-certificates={theirs.folder}", uri.replace("nbds:", "nbd:")):
+        nobody, foreign = tmp_path / "nobody", tmp_path / "foreign"
+        for folder in (nobody, foreign):
+            folder.mkdir()
+            shutil.copy(ours.ca, folder)
+        for name in ("client-cert.pem", "client-key.pem"):
+            shutil.copy(f"{theirs.folder}/{name}", foreign)
+        for wrong in (
+            *(f"{uri}?tls-certificates={folder}" for folder in (nobody, foreign)),
+            uri.replace("nbds:", "nbd:"),
+        ):
             assert run("nbdinfo", "--size", wrong, check=False).returncode != 0
         port = uri.split(":")[2].split("/")[0]
         run(
