@@ -105,6 +105,10 @@ class Peer:
     def read(self, offset: int, length: int, *, flags: int = 0) -> bytes:
         """Read by structured replies and put the parts together. ValueError when the server says an error."""
         self.request(READ, offset, length, flags=flags)
+        return self.put_together(offset, length)
+
+    def put_together(self, offset: int, length: int) -> bytes:
+        """Take the reply to a read and put its parts together. ValueError when the server says an error."""
         found, told = bytearray(length), bytearray(length)
         for chunk in self.chunks():
             if chunk.kind >= ERROR:
