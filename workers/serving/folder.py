@@ -68,7 +68,7 @@ class Folder:
         self._reader, self._complaints = reader, complaints
         self._tree = Tree(reader)
         self._cache = ChunkCache(reader.chunks, keep=_KEEP)
-        self._links = LinkCounts(reader)
+        self._links = LinkCounts(reader, complaints)
         self._numbers = count(1)
         self._images: dict[int, Image] = {}
         self._listings: dict[int, Listing] = {}

@@ -12,6 +12,7 @@ from hashlib import blake2b
 from shared.errors import SkyharborError
 from shared.vault.entry import Entry
 from shared.vault.reader import PointReader, read_pages
+from workers.serving.complaints import Complaints
 
 _PAGES_AT_ONCE = 16
 
@@ -24,8 +25,8 @@ def node_number(path: bytes) -> int:
 class LinkCounts:
     """Counts names. ``names`` waits for the count."""
 
-    def __init__(self, reader: PointReader) -> None:
-        self._reader = reader
+    def __init__(self, reader: PointReader, complaints: Complaints) -> None:
+        self._reader, self._complaints = reader, complaints
         self._further: dict[int, int] = {}
         self._thread = threading.Thread(target=self._count, name="link-counts", daemon=True)
         self._thread.start()
@@ -39,11 +40,14 @@ class LinkCounts:
     def _count(self) -> None:
         pages = self._reader.pages
         for start in range(0, len(pages), _PAGES_AT_ONCE):
+            batch = pages[start : start + _PAGES_AT_ONCE]
             try:
-                for page in read_pages(pages[start : start + _PAGES_AT_ONCE], self._reader.chunks):
-                    if not isinstance(page, SkyharborError):
-                        for _, first in page.links:
-                            number = node_number(first)
-                            self._further[number] = self._further.get(number, 0) + 1
-            except SkyharborError:
-                continue  # whoever looks at what is in these pages meets the error, and it is told then
+                for page, columns in zip(batch, read_pages(batch, self._reader.chunks), strict=True):
+                    if isinstance(columns, SkyharborError):
+                        self._complaints.about_names(page.first, columns)
+                        continue
+                    for _, first in columns.links:
+                        number = node_number(first)
+                        self._further[number] = self._further.get(number, 0) + 1
+            except SkyharborError as error:  # the store: the names can be used, what they have in common may not show
+                self._complaints.about_names(batch[0].first, error)

@@ -50,6 +50,7 @@ class _Negotiation:
     def __init__(self, wire: Wire, exports: Exports, tls: ssl.SSLContext | None) -> None:
         self._wire, self._exports, self._tls = wire, exports, tls
         self._no_zeroes = False
+        self._encrypted = False
         self._structured = False
         self._mapped: Export | None = None  # of which disk the client wants the map
         self._options: dict[int, Callable[[int, bytes], Chosen | None]] = {
@@ -109,7 +110,7 @@ class _Negotiation:
         self._wire.send(struct.pack(">QIII", nbd.OPTION_REPLY_MAGIC, option, kind, len(data)), data)
 
     def _start_tls(self, data: bytes) -> None:
-        if data:
+        if data or self._encrypted:
             self._reply(nbd.OPT_STARTTLS, nbd.REP_ERR_INVALID)
         elif self._tls is None:
             self._reply(nbd.OPT_STARTTLS, nbd.REP_ERR_UNSUP)
@@ -117,7 +118,7 @@ class _Negotiation:
             self._reply(nbd.OPT_STARTTLS, nbd.REP_ACK)
             self._wire.encrypt(self._tls)
             # Before this nothing but TLS was talked about, so there is nothing to forget.
-            self._tls = None
+            self._tls, self._encrypted = None, True
 
     def _export_name(self, data: bytes) -> Chosen:
         """Answer the oldest way of asking for a disk, which knows no errors."""

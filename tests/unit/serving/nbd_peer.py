@@ -105,6 +105,10 @@ class Peer:
     def read(self, offset: int, length: int, *, flags: int = 0) -> bytes:
         """Read by structured replies and put the parts together. ValueError when the server says an error."""
         self.request(READ, offset, length, flags=flags)
+        return self.put_together(offset, length)
+
+    def put_together(self, offset: int, length: int) -> bytes:
+        """Take the reply to a read and put its parts together. ValueError when the server says an error."""
         found, told = bytearray(length), bytearray(length)
         for chunk in self.chunks():
             if chunk.kind >= ERROR:
@@ -139,15 +143,22 @@ class Peer:
             got += part
         return got
 
-    def is_dropped(self) -> bool:
-        """Wait for the server to end the connection; whatever it says before is passed over."""
+    def heard_until_dropped(self) -> bytes:
+        """Wait for the server to end the connection and return what it said before. TimeoutError when it does not."""
+        heard = b""
         try:
-            while self.socket.recv(65536):
-                pass
+            while part := self.socket.recv(65536):
+                heard += part
+        except ConnectionError:
+            pass
+        return heard
+
+    def is_dropped(self) -> bool:
+        """Wait for the server to end the connection, whatever it says before."""
+        try:
+            self.heard_until_dropped()
         except TimeoutError:
             return False
-        except OSError:
-            return True
         return True
 
     def close(self) -> None:

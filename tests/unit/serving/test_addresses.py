@@ -73,6 +73,11 @@ def test_a_socket_is_for_this_user_only_and_replaces_only_one_that_is_dead(tmp_p
     with pytest.raises(SkyharborError, match="no socket"):
         address.listen()
     assert (tmp_path / "s").read_text() == "a file"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        other.bind(str(tmp_path / "datagrams"))
+        with pytest.raises(SkyharborError, match="wrong type"):
+            UnixAddress(str(tmp_path / "datagrams")).listen()
+        assert (tmp_path / "datagrams").exists()
     with pytest.raises(SkyharborError) as caught:
         UnixAddress(str(tmp_path / "missing" / "s")).listen()
     assert caught.value.code == "target-invalid"

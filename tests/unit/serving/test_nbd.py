@@ -322,7 +322,8 @@ def test_who_breaks_the_protocol_is_dropped_and_others_are_served(
     liar = connect()
     with suppress(OSError):  # the server may be quicker
         lie(liar)
-    assert liar.is_dropped()
+    heard = liar.heard_until_dropped()
+    assert heard == b"" or lie is endless_options
     assert bystander.read(0, 100) == FILE.content[:100]
 
 

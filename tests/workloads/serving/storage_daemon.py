@@ -41,6 +41,14 @@ class Daemon:
         """Read the disk as its guest."""
         return self._disk.read(offset, length)
 
+    def ask_for(self, offset: int, length: int) -> None:
+        """Send the request for a read; ``answer`` takes what comes."""
+        self._disk.request(0, offset, length)
+
+    def answer(self, offset: int, length: int) -> bytes:
+        """Return what a read that was asked for gives."""
+        return self._disk.put_together(offset, length)
+
     def start_streaming(self) -> None:
         """Have everything of the backing file copied into the overlay."""
         self._ask("block-stream", **{"job-id": "stream", "device": "overlay"})

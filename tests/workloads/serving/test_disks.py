@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -114,7 +115,16 @@ def test_with_certificates_only_their_holders_read(disks: GlassOnDisk, original:
         uri = serving.uri
         assert uri.startswith("nbds://")
         assert run("nbdinfo", "--size", f"{uri}?tls-certificates={ours.folder}").stdout.strip() == str(SIZE)
-        for wrong in (f"{uri}?tls-certificates={theirs.folder}", uri.replace("nbds:", "nbd:")):
+        nobody, foreign = tmp_path / "nobody", tmp_path / "foreign"
+        for folder in (nobody, foreign):
+            folder.mkdir()
+            shutil.copy(ours.ca, folder)
+        for name in ("client-cert.pem", "client-key.pem"):
+            shutil.copy(f"{theirs.folder}/{name}", foreign)
+        for wrong in (
+            *(f"{uri}?tls-certificates={folder}" for folder in (nobody, foreign)),
+            uri.replace("nbds:", "nbd:"),
+        ):
             assert run("nbdinfo", "--size", wrong, check=False).returncode != 0
         port = uri.split(":")[2].split("/")[0]
         run(
@@ -190,3 +200,22 @@ def test_a_disk_runs_from_the_point_while_it_becomes_local_and_goes_on_without_i
     assert "backing-filename" not in info
     run("qemu-img", "convert", "-f", "qcow2", "-O", "raw", overlay, f"{tmp_path}/end.raw")
     assert Path(f"{tmp_path}/end.raw").read_bytes() == wanted
+
+
+def test_a_guest_waits_for_a_point_that_is_served_again_when_it_was_told_to(disks: GlassOnDisk, tmp_path: Path) -> None:
+    need("qemu-img", "qemu-storage-daemon")
+    overlay = f"{tmp_path}/live.qcow2"
+    server = {"type": "unix", "path": f"{disks.folder}/nbd"}
+    nbd = {"driver": "nbd", "server": server, "export": "disk0", "reconnect-delay": 3600}
+    patient = json.dumps({"driver": "raw", "file": nbd})
+    with disks.serve() as serving:
+        run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", f"json:{patient}", overlay)
+        with storage_daemon(tmp_path, overlay) as daemon:
+            daemon.write(0, b"kept")
+            assert serving.end() == 0
+            daemon.ask_for(1 << 20, 4096)  # nobody is there to answer it
+            with disks.serve():
+                assert daemon.answer(1 << 20, 4096) == DISK.content[1 << 20 : (1 << 20) + 4096]
+                daemon.start_streaming()
+                daemon.wait_for_the_stream()
+            assert daemon.read(0, SIZE) == b"kept" + DISK.content[4:]

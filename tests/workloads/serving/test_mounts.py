@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import itertools
 import os
 import random
 import signal
@@ -243,6 +244,26 @@ def test_lost_chunks_are_errors_about_their_bytes_only(glass: GlassOnDisk) -> No
         assert serving.end() == 0
     assert [line for line in serving.err.splitlines() if "/disk0.raw: bytes 3145728 to " in line]
     assert [line for line in serving.err.splitlines() if "/small: bytes 0 to 99: " in line]
+
+
+def test_a_list_of_which_names_are_lost_has_the_others_and_does_not_look_complete(glass: GlassOnDisk) -> None:
+    names = [b"%05d" % number for number in range(3000)]
+    glass.bench.seal([node(name) for name in names])
+    packs = glass.folder / "vault" / "packs" / "m"
+    kept = {path.name for path in packs.rglob("*")}
+    reader = glass.bench.seal([node(name, uid=7 if name == b"01500" else 12) for name in names])
+    glass.spoil("m", sorted({path.name for path in packs.rglob("*")} - kept))
+    starts = [page.first for page in reader.pages] + [b"~"]
+    lost = next({n for n in names if a <= n < b} for a, b in itertools.pairwise(starts) if a <= b"01500" < b)
+    found: list[bytes] = []
+    with mounted(glass) as (folder, serving):
+        with os.scandir(os.fsencode(folder)) as listing:
+            assert refusal(lambda: found.extend(one.name for one in listing)) == errno.EIO
+        assert (len(lost) > 50, found) == (True, [name for name in names if name not in lost])
+        assert refusal(lambda: os.stat(f"{folder}/01500")) == errno.EIO
+        assert os.stat(f"{folder}/00000").st_uid == 12
+        assert serving.end() == 0
+    assert "what is here cannot be read as a whole" in serving.err
 
 
 def test_a_folder_that_is_not_empty_or_none_is_refused(glass: GlassOnDisk) -> None:
