@@ -68,6 +68,8 @@ class Child:
         self._name = os.path.basename(arguments[0])
         self._check = check
         self._stall = stall
+        self._heard = False
+        self._listened = 0
         self._said: IO[bytes] = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - closed by close
         as_user = () if user is None else (f"--reuid={user[0]}", f"--regid={user[1]}", "--clear-groups")
         try:
@@ -121,6 +123,22 @@ class Child:
                 self._check()
                 if time.monotonic() > deadline:
                     raise self._stuck(patience) from None
+
+    def output(self) -> int:
+        """Return the descriptor of its output, for whoever reads it otherwise. It stays the child's."""
+        return _there(self.process.stdout).fileno()
+
+    def has_said(self, *words: bytes) -> bool:
+        """Tell whether it has said any of these, or is gone; what was looked at before is not looked at again."""
+        if self._said.closed:
+            return True
+        fd, longest = self._said.fileno(), max(map(len, words))
+        while not self._heard and (text := os.pread(fd, _TAIL, max(0, self._listened - longest))):
+            self._heard = any(word in text for word in words)
+            before, self._listened = self._listened, max(0, self._listened - longest) + len(text)
+            if self._listened == before:
+                break
+        return self._heard
 
     def said(self) -> str:
         """Return the end of what it has said so far."""

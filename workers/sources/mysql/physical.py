@@ -25,6 +25,7 @@ from workers.sources.mysql import reports
 from workers.sources.mysql.binlogs import Gap, Part, part_path, parts_between, proof_of, with_parts
 from workers.sources.mysql.chain import INFO, STATE, Info, Owner, Place, Step, encoded, step_name
 from workers.sources.mysql.child import Check, Child
+from workers.sources.mysql.draining import Drain
 from workers.sources.mysql.endpoint import Endpoint
 from workers.sources.mysql.mbstream import MbstreamReader
 from workers.sources.mysql.planning import Plan
@@ -72,15 +73,14 @@ class PhysicalStream:
         self._plan = plan
         self._folder = folder
         self._check = check
-        self._child: Child | None = None
+        self._held = ExitStack()
         self._tree = Tree(site.owner)
         self._locked: set[str] = set()
         self._elsewhere: set[str] = set()
 
     def close(self) -> None:
         """End mariabackup, wherever it is: a stream that nobody reads any more may never be asked for its end."""
-        if self._child is not None:
-            self._child.close()
+        self._held.close()
 
     def stream(self, reference: PointReader | None) -> Iterator[Item]:
         """Yield the new step, what is kept of the reference, the log of changes, and ``info.json`` at last."""
@@ -117,8 +117,9 @@ class PhysicalStream:
         size = 0
         options = self._site.endpoint.option_file()
         with ExitStack() as stack:
+            self._held = stack
             stack.callback(options.close)
-            child = self._child = Child(
+            child = Child(
                 [
                     self._site.mariabackup,
                     *options.arguments,
@@ -136,8 +137,16 @@ class PhysicalStream:
                 options=options,
                 cwd="/",
             )
+            drain = Drain(
+                child.output(),
+                folder=self._folder,
+                in_a_hurry=lambda: child.has_said(*reports.HOLDING),
+                check=self._check,
+                stall=_STALL,
+            )
+            stack.callback(drain.close)
             stack.callback(child.close)
-            unraveled = Unraveled(MbstreamReader(child.read_into), self._folder)
+            unraveled = Unraveled(MbstreamReader(drain.read_into), self._folder)
             try:
                 for path, file in unraveled.files():
                     self._look_at(path)
