@@ -37,6 +37,7 @@ class MariaDb:
     folder: Path
     data: Path
     options: tuple[str, ...] = ()
+    as_root: bool = False
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
@@ -50,7 +51,7 @@ class MariaDb:
         """Start it and wait until it answers."""
         libc = ctypes.CDLL(None)
         log = open(self.folder / "server.log", "ab")  # noqa: SIM115 - the child has it
-        user = _user()
+        user = None if self.as_root else _user()
         self.process = subprocess.Popen(
             [
                 shutil.which("mariadbd", path=f"{os.environ['PATH']}:/usr/sbin") or "mariadbd",
@@ -61,6 +62,7 @@ class MariaDb:
                 "--skip-networking",
                 "--innodb-buffer-pool-size=64M",
                 f"--innodb-log-file-size={_REDO}",
+                *(["--user=root"] if self.as_root else []),
                 *self.options,
                 *more,
             ],
@@ -157,13 +159,14 @@ def give(folder: Path) -> None:
 
 
 @contextmanager
-def mariadb(*options: str, binlog: bool = True) -> Iterator[MariaDb]:
+def mariadb(*options: str, binlog: bool = True, as_root: bool = False) -> Iterator[MariaDb]:
     """Install and start a server; stop it in the end, whatever has become of it."""
     with place() as folder:
         data, logs = folder / "data", folder / "log"
         logs.mkdir()
         give(logs)
-        as_user = [f"--user={pwd.getpwuid(os.geteuid()).pw_name}"] if _user() is None else ["--user=mysql"]
+        own = _user() is None or as_root
+        as_user = [f"--user={pwd.getpwuid(os.geteuid()).pw_name if own else 'mysql'}"]
         subprocess.run(
             [
                 "mariadb-install-db",
@@ -180,7 +183,7 @@ def mariadb(*options: str, binlog: bool = True) -> Iterator[MariaDb]:
             timeout=120,
         )
         log = (f"--log-bin={logs}/binlog", "--server-id=1", "--binlog-format=MIXED") if binlog else ()
-        server = MariaDb(folder, data, (*log, *options))
+        server = MariaDb(folder, data, (*log, *options), as_root)
         server.start()
         try:
             yield server
@@ -189,10 +192,10 @@ def mariadb(*options: str, binlog: bool = True) -> Iterator[MariaDb]:
 
 
 @contextmanager
-def started_on(data: Path, *options: str) -> Iterator[MariaDb]:
+def started_on(data: Path, *options: str, as_root: bool = False) -> Iterator[MariaDb]:
     """Start a server on a data folder that was restored; it has to end in order, too."""
     with place() as folder:
-        server = MariaDb(folder, data, options)
+        server = MariaDb(folder, data, options, as_root)
         server.start()
         try:
             yield server

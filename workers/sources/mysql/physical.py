@@ -19,11 +19,12 @@ import msgspec
 
 from shared.errors import SkyharborError
 from shared.model.backup import Notice
+from shared.vault.point import MOMENTS_FROM, MOMENTS_UNTIL
 from shared.vault.reader import PointReader
 from workers.engine.ports import Kept, Pushed
 from workers.sources.mysql import reports
 from workers.sources.mysql.binlogs import Gap, Part, part_path, parts_between, proof_of, with_parts
-from workers.sources.mysql.chain import INFO, STATE, Info, Owner, Place, Step, encoded, step_name
+from workers.sources.mysql.chain import INFO, STATE, Info, Owner, Place, Step, encoded, shown, step_name
 from workers.sources.mysql.child import Check, Child
 from workers.sources.mysql.draining import Drain
 from workers.sources.mysql.endpoint import Endpoint
@@ -108,6 +109,8 @@ class PhysicalStream:
         text = encoded(info)
         yield from self._pushed(INFO, Text(text))
         self.state[STATE] = text.decode()
+        if info.window is not None:
+            self.state[MOMENTS_FROM], self.state[MOMENTS_UNTIL] = map(shown, info.window)
 
     # ── files ────────────────────────────────────────────────────────────────────────────────────────
 
