@@ -18,6 +18,7 @@ from contextlib import suppress
 from typing import IO, Final
 
 from shared.errors import SkyharborError
+from workers.sources.mysql.programs import SYSTEM_PATH, program
 
 _PATIENCE: Final = 0.5
 _CLOSING: Final = 60.0
@@ -74,14 +75,14 @@ class Child:
         as_user = () if user is None else (f"--reuid={user[0]}", f"--regid={user[1]}", "--clear-groups")
         try:
             self.process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", *as_user, "--", *arguments],
+                [program("setpriv", package="util-linux"), "--pdeathsig", "KILL", *as_user, "--", *arguments],
                 stdin=subprocess.PIPE if takes_input else subprocess.DEVNULL,
                 stdout=subprocess.PIPE if has_output else self._said,
                 stderr=self._said,
                 pass_fds=() if options is None else (options.fd,),
                 cwd=cwd,
                 # Times in what is said are UTC, and words are English.
-                env={"PATH": os.environ.get("PATH", os.defpath), "TZ": "UTC", "LC_ALL": "C"},
+                env={"PATH": SYSTEM_PATH, "TZ": "UTC", "LC_ALL": "C"},
             )
             if self.process.stdin is not None:
                 os.set_blocking(self.process.stdin.fileno(), False)

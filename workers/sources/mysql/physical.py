@@ -9,7 +9,6 @@ Rule of the file: the order of things; formats, decisions and reading are others
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from shared.clock import SystemClock
 from shared.errors import SkyharborError
 from shared.model.backup import Notice
 from shared.vault.point import MOMENTS_FROM, MOMENTS_UNTIL
@@ -115,7 +115,7 @@ class PhysicalStream:
     # ── files ────────────────────────────────────────────────────────────────────────────────────────
 
     def _step(self, name: str, from_lsn: int) -> Generator[Item, None, Step]:
-        begun = time.time()
+        begun = SystemClock().now().timestamp()
         told: dict[bytes, Remembering] = {}
         size = 0
         options = self._site.endpoint.option_file()
@@ -168,7 +168,7 @@ class PhysicalStream:
                 raise
             if child.wait() or "completed OK!" not in child.said():
                 raise reports.why_failed(child.said())
-            before, after = reports.moments(child.said(), begun=begun, ended=time.time())
+            before, after = reports.moments(child.said(), begun=begun, ended=SystemClock().now().timestamp())
         texts = {path: bytes(one.text) for path, one in told.items()}
         from_told, to_lsn = reports.lsns(texts)
         if from_told != from_lsn:
