@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
+import functools
 import os
 import pwd
 import shutil
@@ -37,6 +39,7 @@ class MariaDb:
     folder: Path
     data: Path
     options: tuple[str, ...] = ()
+    as_root: bool = False
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
@@ -50,7 +53,7 @@ class MariaDb:
         """Start it and wait until it answers."""
         libc = ctypes.CDLL(None)
         log = open(self.folder / "server.log", "ab")  # noqa: SIM115 - the child has it
-        user = _user()
+        user = None if self.as_root else _user()
         self.process = subprocess.Popen(
             [
                 shutil.which("mariadbd", path=f"{os.environ['PATH']}:/usr/sbin") or "mariadbd",
@@ -61,6 +64,7 @@ class MariaDb:
                 "--skip-networking",
                 "--innodb-buffer-pool-size=64M",
                 f"--innodb-log-file-size={_REDO}",
+                *(["--user=root"] if self.as_root else []),
                 *self.options,
                 *more,
             ],
@@ -156,31 +160,43 @@ def give(folder: Path) -> None:
         os.chown(folder, *user)
 
 
+@functools.cache
+def _installed(as_root: bool) -> Path:
+    """A data folder on which no server has run yet: made once for all tests of this process."""
+    folder = Path(tempfile.mkdtemp(prefix="skyharbor-maria-new-", dir="/var/tmp"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder.chmod(0o755)
+    if not as_root:
+        give(folder)
+    own = _user() is None or as_root
+    subprocess.run(
+        [
+            "mariadb-install-db",
+            "--no-defaults",
+            f"--datadir={folder}/data",
+            "--auth-root-authentication-method=normal",
+            "--skip-test-db",
+            f"--innodb-log-file-size={_REDO}",
+            f"--user={pwd.getpwuid(os.geteuid()).pw_name if own else 'mysql'}",
+        ],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        timeout=120,
+    )
+    return folder / "data"
+
+
 @contextmanager
-def mariadb(*options: str, binlog: bool = True) -> Iterator[MariaDb]:
+def mariadb(*options: str, binlog: bool = True, as_root: bool = False) -> Iterator[MariaDb]:
     """Install and start a server; stop it in the end, whatever has become of it."""
     with place() as folder:
         data, logs = folder / "data", folder / "log"
         logs.mkdir()
         give(logs)
-        as_user = [f"--user={pwd.getpwuid(os.geteuid()).pw_name}"] if _user() is None else ["--user=mysql"]
-        subprocess.run(
-            [
-                "mariadb-install-db",
-                "--no-defaults",
-                f"--datadir={data}",
-                "--auth-root-authentication-method=normal",
-                "--skip-test-db",
-                f"--innodb-log-file-size={_REDO}",
-                *as_user,
-            ],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            timeout=120,
-        )
+        subprocess.run(["cp", "-a", str(_installed(as_root)), str(data)], check=True, timeout=120)
         log = (f"--log-bin={logs}/binlog", "--server-id=1", "--binlog-format=MIXED") if binlog else ()
-        server = MariaDb(folder, data, (*log, *options))
+        server = MariaDb(folder, data, (*log, *options), as_root)
         server.start()
         try:
             yield server
@@ -189,10 +205,10 @@ def mariadb(*options: str, binlog: bool = True) -> Iterator[MariaDb]:
 
 
 @contextmanager
-def started_on(data: Path, *options: str) -> Iterator[MariaDb]:
+def started_on(data: Path, *options: str, as_root: bool = False) -> Iterator[MariaDb]:
     """Start a server on a data folder that was restored; it has to end in order, too."""
     with place() as folder:
-        server = MariaDb(folder, data, options)
+        server = MariaDb(folder, data, options, as_root)
         server.start()
         try:
             yield server

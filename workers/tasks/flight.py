@@ -128,7 +128,11 @@ def _told(error: SkyharborError) -> Outcome | None:
     """What the tower is told of an error; its own refusals come back as what they mean."""
     if error.code == "stale-claim":
         return None
-    return Cancelled() if error.code == "cancelled" else Failed(code=error.code, message=error.detail)
+    if error.code == "cancelled":
+        return Cancelled()
+    # What to do about this very failure would be lost otherwise: the tower knows only what the code means.
+    advice = error.fields.get("hint")
+    return Failed(code=error.code, message=f"{error.detail}. {advice}" if advice else error.detail)
 
 
 def _run(granted: Granted, control: Control, hangar: Hangar, ties: Ties) -> Outcome:

@@ -21,7 +21,7 @@ from workers.sources.mysql.dumping import GRANTS as DUMP_GRANTS
 from workers.sources.mysql.landing import land_mysql
 from workers.sources.mysql.server import GRANTS
 
-_ROWS = 4000
+_ROWS = 12_000
 _PASSWORD = "a 'word' to pass"
 
 

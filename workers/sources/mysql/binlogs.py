@@ -38,12 +38,10 @@ def proof_of(folder: str, place: Place) -> str:
     """Return what tells this log at this place from any other that has the same names.
 
     A log's files begin with the second of their making, and the bytes before a place are what was committed there.
-    Raises ``Gap`` when there is no such place.
+    Raises ``Gap`` when there is no such file.
     """
     with ExitStack() as stack:
         fd = _opened(folder, place.file, stack)
-        if os.fstat(fd).st_size < place.position:
-            raise Gap
         head = bytearray(os.pread(fd, min(_HEAD, place.position), 0))
         head[_FLAGS] = b"\0\0"
         begin = max(0, place.position - _TAIL)

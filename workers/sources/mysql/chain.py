@@ -11,6 +11,7 @@ Rule of the file: values and their consequences; nothing is asked, read or run.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
@@ -98,6 +99,12 @@ class Info(msgspec.Struct, frozen=True, kw_only=True):
         """The newest step."""
         return self.steps[-1]
 
+    @property
+    def window(self) -> tuple[int, int] | None:
+        """Return the first and the last second of those that can be brought back; None when there are none."""
+        first, last = self.steps[self.replay_from].not_after, self.last.not_before
+        return (first, last) if self.binlogs and first <= last else None
+
     def chain(self, number: int) -> tuple[Step, ...]:
         """Return the steps that make up the state at this one: a full, and the increments up to it."""
         first = max(at for at in range(number + 1) if self.steps[at].is_full)
@@ -131,6 +138,11 @@ class Info(msgspec.Struct, frozen=True, kw_only=True):
 def step_name(number: int, *, full: bool) -> str:
     """Return the folder of a step."""
     return f"{'full' if full else 'incr'}/{number:04d}"
+
+
+def shown(second: int) -> str:
+    """Return a second as people and other programs write it (RFC 3339, UTC)."""
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def encoded(info: Info) -> bytes:

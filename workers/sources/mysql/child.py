@@ -18,6 +18,7 @@ from contextlib import suppress
 from typing import IO, Final
 
 from shared.errors import SkyharborError
+from workers.sources.mysql.programs import SYSTEM_PATH, program
 
 _PATIENCE: Final = 0.5
 _CLOSING: Final = 60.0
@@ -68,18 +69,20 @@ class Child:
         self._name = os.path.basename(arguments[0])
         self._check = check
         self._stall = stall
+        self._heard = False
+        self._listened = 0
         self._said: IO[bytes] = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - closed by close
         as_user = () if user is None else (f"--reuid={user[0]}", f"--regid={user[1]}", "--clear-groups")
         try:
             self.process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", *as_user, "--", *arguments],
+                [program("setpriv", package="util-linux"), "--pdeathsig", "KILL", *as_user, "--", *arguments],
                 stdin=subprocess.PIPE if takes_input else subprocess.DEVNULL,
                 stdout=subprocess.PIPE if has_output else self._said,
                 stderr=self._said,
                 pass_fds=() if options is None else (options.fd,),
                 cwd=cwd,
                 # Times in what is said are UTC, and words are English.
-                env={"PATH": os.environ.get("PATH", os.defpath), "TZ": "UTC", "LC_ALL": "C"},
+                env={"PATH": SYSTEM_PATH, "TZ": "UTC", "LC_ALL": "C"},
             )
             if self.process.stdin is not None:
                 os.set_blocking(self.process.stdin.fileno(), False)
@@ -121,6 +124,22 @@ class Child:
                 self._check()
                 if time.monotonic() > deadline:
                     raise self._stuck(patience) from None
+
+    def output(self) -> int:
+        """Return the descriptor of its output, for whoever reads it otherwise. It stays the child's."""
+        return _there(self.process.stdout).fileno()
+
+    def has_said(self, *words: bytes) -> bool:
+        """Tell whether it has said any of these, or is gone; what was looked at before is not looked at again."""
+        if self._said.closed:
+            return True
+        fd, longest = self._said.fileno(), max(map(len, words))
+        while not self._heard and (text := os.pread(fd, _TAIL, max(0, self._listened - longest))):
+            self._heard = any(word in text for word in words)
+            before, self._listened = self._listened, max(0, self._listened - longest) + len(text)
+            if self._listened == before:
+                break
+        return self._heard
 
     def said(self) -> str:
         """Return the end of what it has said so far."""

@@ -14,7 +14,7 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from shared.contracts.work import Progress, RestoreDone, RestoreInstruction
@@ -23,7 +23,7 @@ from shared.model.backup import ConflictRule, Notice
 from shared.vault.reader import PointReader
 from workers.engine.ports import Control
 from workers.engine.restore import restore_point
-from workers.sources.mysql.chain import INFO, Info, Shipped, Step, decoded, number_for
+from workers.sources.mysql.chain import INFO, Info, Shipped, Step, decoded, number_for, shown
 from workers.sources.mysql.preparing import call_by_name, prepare, program_of
 from workers.sources.mysql.replaying import Changes, Programs, replay
 from workers.sources.mysql.target import Target, dress, owner_on_this_machine
@@ -129,14 +129,10 @@ def second_of(text: str) -> int:
 
 def window_of(info: Info) -> str:
     """Say which moments can be brought back."""
-    first, last = info.steps[info.replay_from].not_after, info.last.not_before
-    if first > last or not info.binlogs:
+    if info.window is None:
         return "only its own moment (leave --until away, or say 'latest')"
-    return f"from {_shown(first)} to {_shown(last)}, or 'latest'"
-
-
-def _shown(second: int) -> str:
-    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    first, last = info.window
+    return f"from {shown(first)} to {shown(last)}, or 'latest'"
 
 
 # ── how it is made ───────────────────────────────────────────────────────────────────────────────────

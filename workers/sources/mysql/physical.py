@@ -9,7 +9,6 @@ Rule of the file: the order of things; formats, decisions and reading are others
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -17,14 +16,17 @@ from typing import Final
 
 import msgspec
 
+from shared.clock import SystemClock
 from shared.errors import SkyharborError
 from shared.model.backup import Notice
+from shared.vault.point import MOMENTS_FROM, MOMENTS_UNTIL
 from shared.vault.reader import PointReader
 from workers.engine.ports import Kept, Pushed
 from workers.sources.mysql import reports
 from workers.sources.mysql.binlogs import Gap, Part, part_path, parts_between, proof_of, with_parts
-from workers.sources.mysql.chain import INFO, STATE, Info, Owner, Place, Step, encoded, step_name
+from workers.sources.mysql.chain import INFO, STATE, Info, Owner, Place, Step, encoded, shown, step_name
 from workers.sources.mysql.child import Check, Child
+from workers.sources.mysql.draining import Drain
 from workers.sources.mysql.endpoint import Endpoint
 from workers.sources.mysql.mbstream import MbstreamReader
 from workers.sources.mysql.planning import Plan
@@ -72,15 +74,14 @@ class PhysicalStream:
         self._plan = plan
         self._folder = folder
         self._check = check
-        self._child: Child | None = None
+        self._held = ExitStack()
         self._tree = Tree(site.owner)
         self._locked: set[str] = set()
         self._elsewhere: set[str] = set()
 
     def close(self) -> None:
         """End mariabackup, wherever it is: a stream that nobody reads any more may never be asked for its end."""
-        if self._child is not None:
-            self._child.close()
+        self._held.close()
 
     def stream(self, reference: PointReader | None) -> Iterator[Item]:
         """Yield the new step, what is kept of the reference, the log of changes, and ``info.json`` at last."""
@@ -108,17 +109,20 @@ class PhysicalStream:
         text = encoded(info)
         yield from self._pushed(INFO, Text(text))
         self.state[STATE] = text.decode()
+        if info.window is not None:
+            self.state[MOMENTS_FROM], self.state[MOMENTS_UNTIL] = map(shown, info.window)
 
     # ── files ────────────────────────────────────────────────────────────────────────────────────────
 
     def _step(self, name: str, from_lsn: int) -> Generator[Item, None, Step]:
-        begun = time.time()
+        begun = SystemClock().now().timestamp()
         told: dict[bytes, Remembering] = {}
         size = 0
         options = self._site.endpoint.option_file()
         with ExitStack() as stack:
+            self._held = stack
             stack.callback(options.close)
-            child = self._child = Child(
+            child = Child(
                 [
                     self._site.mariabackup,
                     *options.arguments,
@@ -136,8 +140,16 @@ class PhysicalStream:
                 options=options,
                 cwd="/",
             )
+            drain = Drain(
+                child.output(),
+                folder=self._folder,
+                in_a_hurry=lambda: child.has_said(*reports.HOLDING),
+                check=self._check,
+                stall=_STALL,
+            )
+            stack.callback(drain.close)
             stack.callback(child.close)
-            unraveled = Unraveled(MbstreamReader(child.read_into), self._folder)
+            unraveled = Unraveled(MbstreamReader(drain.read_into), self._folder)
             try:
                 for path, file in unraveled.files():
                     self._look_at(path)
@@ -156,7 +168,7 @@ class PhysicalStream:
                 raise
             if child.wait() or "completed OK!" not in child.said():
                 raise reports.why_failed(child.said())
-            before, after = reports.moments(child.said(), begun=begun, ended=time.time())
+            before, after = reports.moments(child.said(), begun=begun, ended=SystemClock().now().timestamp())
         texts = {path: bytes(one.text) for path, one in told.items()}
         from_told, to_lsn = reports.lsns(texts)
         if from_told != from_lsn:

@@ -5,7 +5,6 @@ Rule of the file: it needs nothing that is not there on a machine that only rest
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -13,6 +12,9 @@ from typing import Final
 
 from shared.errors import SkyharborError
 
+SYSTEM_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where programs that we start look for others."""
+_NOT_FOR_USERS: Final = "/usr/local/sbin:/usr/sbin"
 _ASKING: Final = 30
 
 
@@ -23,15 +25,14 @@ def series_of(version: str) -> str:
 
 def program(*names: str, package: str) -> str:
     """Return the path of the first of these programs that there is. Raises ``source-failed`` with what to install."""
-    # A server is not in every user's path.
-    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin"
     for name in names:
-        if found := shutil.which(name, path=path):
+        # A server is not in every user's path.
+        if found := shutil.which(name) or shutil.which(name, path=_NOT_FOR_USERS):
             return found
     raise SkyharborError(
         "source-failed",
         f"this worker's machine has no {names[0]}",
-        hint=f"Install the package {package} of the server's series on the machine where the worker runs.",
+        hint=f"Install the package {package}, of the server's series, on the machine where the worker runs.",
     )
 
 

@@ -61,7 +61,7 @@ def replay(
     """Do the changes again on the data folder, which must belong to ``user``. Raises ``target-invalid``."""
     with ExitStack() as stack:
         server = Child(
-            [programs.server, *_server_options(data, variables)],
+            [programs.server, *_server_options(data, variables), *_as_root(user)],
             check=check,
             folder=work,
             stall=_STARTING,
@@ -100,6 +100,11 @@ def _server_options(data: str, variables: Mapping[str, str]) -> list[str]:
         f"--max-allowed-packet={packet}",
         *(f"--{name.replace('_', '-')}={value}" for name, value in told.items()),
     ]
+
+
+def _as_root(user: tuple[int, int] | None) -> list[str]:
+    """A server whose files are root's runs as root only when it is told to."""
+    return ["--user=root"] if (os.geteuid() if user is None else user[0]) == 0 else []
 
 
 def _wait_until_ready(server: Child, check: Check) -> None:

@@ -19,6 +19,9 @@ INFO_FILES: Final = frozenset({b"xtrabackup_info", b"mariadb_backup_info"})
 REPORTS: Final = CHECKPOINTS | INFO_FILES
 """Since 11.1 they are called after the program."""
 
+HOLDING: Final = (b"BACKUP STAGE BLOCK", b"FLUSH TABLES WITH READ LOCK")
+"""What it says when it is about to stop commits, or more."""
+
 _BINLOG: Final = re.compile(
     r"^binlog_pos = filename '([^']+)', position '(\d+)'(?:, GTID of the last change '([^']*)')?", re.M
 )

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import importlib
 import os
-import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Final
 
+from shared.clock import SystemClock
 from shared.errors import SkyharborError
 from workers.sources.mysql.endpoint import Endpoint
 from workers.sources.mysql.programs import series_of
@@ -68,7 +68,7 @@ class Server:
 
     def facts(self) -> Facts:
         """Ask for everything at once. Raises ``source-failed``."""
-        now = time.time()
+        now = SystemClock().now().timestamp()
         version, hostname, datadir, log_bin = self._ask("SELECT @@version, @@hostname, @@datadir, @@log_bin")[0]
         told = {str(name): str(value) for name, value in self._ask("SHOW GLOBAL VARIABLES")}
         asked = "SHOW GLOBAL STATUS WHERE Variable_name IN ('Uptime', 'Innodb_lsn_current')"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random
 import resource
@@ -24,6 +25,7 @@ from tests.unit.sources.mysql.streams import (
     unraveled,
 )
 from workers.sources.mysql.mbstream import Data, MbstreamReader
+from workers.sources.mysql.unraveling import Unraveled
 
 needs_mbstream = pytest.mark.skipif(
     shutil.which("mbstream") is None, reason="needs mbstream, of the package mariadb-backup"
@@ -94,6 +96,13 @@ def test_a_tablespace_passes_while_the_redo_log_waits(tmp_path: Path) -> None:
     found, _ = unraveled(STREAM, tmp_path)
     assert [name for name, _ in found][:2] == ["d/a.ibd", "d/b.frm"]
     assert found[-1] == ("ib_logfile0", b"redo-1redo-2")
+
+
+def test_a_file_that_nobody_wants_to_read_is_passed_over(tmp_path: Path) -> None:
+    source = io.BytesIO(STREAM)
+    files = Unraveled(MbstreamReader(source.readinto), str(tmp_path))
+    names = [name.decode() for name, _ in files.files()]
+    assert names == [name for name, _ in unraveled(STREAM, tmp_path)[0]]
 
 
 def test_no_path_is_passed_on_twice(tmp_path: Path) -> None:
