@@ -138,7 +138,7 @@ def test_a_restore_that_was_cut_short_cannot_be_started_and_is_done_again(
         with pytest.raises(ZeroDivisionError):
             rig.restore(restored.data)
     assert not os.path.exists(os.path.join(restored.data, "global", "pg_control"))
-    with pytest.raises(AssertionError, match="pg_control"):
+    with pytest.raises(AssertionError):
         restored.start()
     restored.stop()
     rig.restore(restored.data)

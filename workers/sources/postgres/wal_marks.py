@@ -24,6 +24,7 @@ _SHORT, _LONG = 24, 40  # headers of a page, and of the first one of a segment
 _HEADER = 24  # of a record
 _XACT = 1 << 8  # the low words of info and resource manager, as one number
 _ENDS = tuple(info | _XACT for info in (0x00, 0x20, 0x30, 0x40, 0x80, 0xA0, 0xB0, 0xC0))  # 0x80: has extra info
+_KIND = 0xFFFFFFF0  # without the four flags of whoever wrote the record, such as that relations are dropped
 _NAMED = 0x70  # XLOG_RESTORE_POINT of resource manager 0
 _PIECE = 128 * PAGE
 _CARRY = 2 * PAGE
@@ -91,7 +92,7 @@ class WalMarks:
 
     def _find(self) -> None:
         words = self._stream[: len(self._stream) // 8 * 8].view("<u8")
-        kinds = (words & 0xFFFFFFFF).astype(np.uint32)[2:]  # of the record that begins two words before
+        kinds = (words & _KIND).astype(np.uint32)[2:]  # of the record that begins two words before
         ends = np.flatnonzero(np.isin(kinds, _ENDS))
         for place in ends[::-1].tolist():
             record = self._record(place * 8)
