@@ -128,7 +128,13 @@ def _told(error: SkyharborError) -> Outcome | None:
     """What the tower is told of an error; its own refusals come back as what they mean."""
     if error.code == "stale-claim":
         return None
-    return Cancelled() if error.code == "cancelled" else Failed(code=error.code, message=error.detail)
+    return Cancelled() if error.code == "cancelled" else Failed(code=error.code, message=_said(error))
+
+
+def _said(error: SkyharborError) -> str:
+    """Return what went wrong, with what to do about it where that is more than the registry knows."""
+    hint = error.fields.get("hint")
+    return f"{error.detail}. {hint}" if hint else error.detail
 
 
 def _run(granted: Granted, control: Control, hangar: Hangar, ties: Ties) -> Outcome:

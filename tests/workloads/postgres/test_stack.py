@@ -61,5 +61,7 @@ def test_a_cluster_is_protected_and_a_moment_of_it_restored_by_commands(
     restored.start()
     restored.check()
     assert restored.sql("SELECT count(*) FROM precious") == [(1000,)]
+    shown = ask("item", "show", "db")["last_point"]
+    assert shown["moments_from"] < moment.replace(" ", "T") < shown["moments_until"]
     verified = ask("verify", "latest", "--item", "db", "--full", "--wait")
     assert verified["stats"]["problems"] == 0

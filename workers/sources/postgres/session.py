@@ -16,6 +16,7 @@ import structlog
 from shared.contracts.sources import PostgresSource
 from shared.errors import SkyharborError
 from shared.model.backup import BackupType, Notice
+from shared.vault.point import MOMENTS_FROM, MOMENTS_UNTIL
 from workers.engine.ports import SessionOrder, StreamSource
 from workers.sources.postgres import slot as slots
 from workers.sources.postgres import window
@@ -68,7 +69,8 @@ class ClusterSession:
     @property
     def state(self) -> Mapping[str, str]:
         """See the port."""
-        return {window.STATE: window.encode(self._window())}
+        made = self._window()
+        return {window.STATE: window.encode(made), MOMENTS_FROM: made.begins, MOMENTS_UNTIL: made.ends}
 
     def notices(self) -> Sequence[Notice]:
         """See the port."""
