@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from shared.clock import SystemClock
 from shared.contracts.collect import GivenUp
-from shared.contracts.sources import FilesSource
+from shared.contracts.sources import FilesSource, PostgresSource
 from shared.contracts.work import (
     BackupDone,
     BackupInstruction,
@@ -191,6 +192,14 @@ def test_a_collection_without_any_key_fails_nothing_and_deletes_nothing(worker: 
     assert isinstance(done, CollectDone)
     assert [notice.code for notice in done.warnings] == ["key-missing", "machine-unknown"]
     assert {info.name for info in worker.store.list()} == before
+
+
+def test_a_source_that_knows_what_to_do_says_so_in_the_outcome(worker: Worker) -> None:
+    away = PostgresSource(dsn="host=/nowhere port=1")
+    done = worker.fly(msgspec.structs.replace(worker.instruction("p"), source=away))
+    assert isinstance(done, Failed)
+    assert done.code == "source-failed"
+    assert done.message.endswith("Check that the server runs, and the socket's folder in the item's DSN.")
 
 
 def test_a_collection_in_another_vault_than_was_meant_fails(worker: Worker) -> None:

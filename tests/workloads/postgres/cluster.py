@@ -53,12 +53,14 @@ def run(*argv: str, check: bool = True, **more: Any) -> subprocess.CompletedProc
 class Cluster:
     """One cluster in one folder, which must be open to everybody on its way."""
 
-    def __init__(self, programs: str, data: str, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, programs: str, data: str, settings: Mapping[str, str] | None = None, *, sockets: str = ""
+    ) -> None:
         self.programs, self.data = programs, data
         self._settings = {**FAST, **(settings or {})}
         self.port = next(_numbers)
-        self.sockets = os.path.dirname(data)
-        self.log = data + ".log"
+        self.sockets = sockets or os.path.dirname(data)
+        self.log = os.path.join(self.sockets, os.path.basename(data) + ".log")
         self.process: subprocess.Popen[bytes] | None = None
 
     @property

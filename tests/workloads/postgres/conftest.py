@@ -50,7 +50,7 @@ def make(place: str) -> Iterator[Make]:
     with ExitStack() as stack:
 
         def one(major: int, name: str = "data", **settings: str) -> Cluster:
-            cluster = Cluster(programs(major), os.path.join(place, name), settings)
+            cluster = Cluster(programs(major), os.path.normpath(os.path.join(place, name)), settings, sockets=place)
             stack.callback(cluster.stop)
             return cluster
 

@@ -41,6 +41,28 @@ def test_a_table_that_was_dropped_between_two_points_comes_back_as_it_was_a_mome
     assert restored.sums() == sums
 
 
+def test_a_table_whose_dropping_is_the_last_thing_in_the_log_comes_back(cluster: Cluster, restored: Cluster) -> None:
+    rig = PgRig(cluster.dsn)
+    rig.backup()
+    cluster.sql("CREATE TABLE precious AS SELECT g FROM generate_series(1, 1000) g")
+    before = cluster.now()
+    cluster.sql("DROP TABLE precious")
+    rig.backup()
+    rig.restore(restored.data, until=before)
+    assert _started(restored).sql("SELECT count(*) FROM precious") == [(1000,)]
+
+
+def test_a_schema_whose_dropping_is_one_very_long_record_comes_back(cluster: Cluster, restored: Cluster) -> None:
+    rig = PgRig(cluster.dsn)
+    cluster.sql("CREATE SCHEMA large", *[f"CREATE TABLE large.t{number} (n int PRIMARY KEY)" for number in range(60)])
+    rig.backup()
+    before = cluster.now()
+    cluster.sql("DROP SCHEMA large CASCADE")
+    rig.backup()
+    rig.restore(restored.data, until=before)
+    assert _started(restored).sql("SELECT count(*) FROM pg_tables WHERE schemaname = 'large'") == [(60,)]
+
+
 def test_a_restore_point_comes_back_by_its_name_from_whichever_point_has_it(
     cluster: Cluster, restored: Cluster
 ) -> None:

@@ -15,7 +15,7 @@ from workers.sources.postgres import lander
 from workers.sources.postgres.lander import UNFINISHED
 
 
-def _with_tablespaces(cluster: Cluster, place: str) -> list[str]:
+def with_tablespaces(cluster: Cluster, place: str) -> list[str]:
     places = [os.path.join(place, name) for name in ("fast", "slow")]
     for number, folder in enumerate(places):
         os.mkdir(folder)
@@ -31,7 +31,7 @@ def _with_tablespaces(cluster: Cluster, place: str) -> list[str]:
 def test_tablespaces_go_where_they_are_told_and_otherwise_beside_the_data_directory(
     cluster: Cluster, restored: Cluster, place: str
 ) -> None:
-    old = _with_tablespaces(cluster, place)
+    old = with_tablespaces(cluster, place)
     rig = PgRig(cluster.dsn)
     rig.backup()
     cluster.sql("INSERT INTO in1 SELECT g FROM generate_series(1, 100) g", "UPDATE in0 SET g = g + 1")
@@ -56,7 +56,7 @@ def test_increments_reach_into_tablespaces(make: Make, place: str) -> None:
     from tests.workloads.postgres.test_increments import OFTEN
 
     cluster = make(18, "spaces", summarize_wal="on").create().start()
-    _with_tablespaces(cluster, place)
+    with_tablespaces(cluster, place)
     rig = PgRig(cluster.dsn)
     rig.backup()
     rig.limits = OFTEN
@@ -138,7 +138,7 @@ def test_a_restore_that_was_cut_short_cannot_be_started_and_is_done_again(
         with pytest.raises(ZeroDivisionError):
             rig.restore(restored.data)
     assert not os.path.exists(os.path.join(restored.data, "global", "pg_control"))
-    with pytest.raises(AssertionError, match="pg_control"):
+    with pytest.raises(AssertionError):
         restored.start()
     restored.stop()
     rig.restore(restored.data)

@@ -15,6 +15,7 @@ from tests.workloads.postgres.cluster import Cluster
 from tests.workloads.postgres.conftest import Make
 from tests.workloads.postgres.rig import PgRig
 from workers.guard import DEEDS
+from workers.sources.postgres import wal_stream
 from workers.sources.postgres.lsn import parse_lsn
 from workers.sources.postgres.slot import DEED
 
@@ -55,12 +56,17 @@ def _kill_at(cluster: Cluster, until: bytes) -> None:
     worker.stdout.close()
 
 
-def test_a_sealed_point_moves_the_slot_to_its_end_and_nothing_before_does(cluster: Cluster) -> None:
+def test_a_sealed_point_moves_the_slot_to_its_end_and_nothing_before_does(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wal_stream, "_TELL_EVERY", 0.0)
     rig = PgRig(cluster.dsn)
     rig.backup()
     assert _kept(cluster) == parse_lsn(rig.window().log_ends)
     before = _kept(cluster)
-    cluster.pgbench("-n", "-t", "10")
+    for _ in range(3):
+        cluster.sql("SELECT pg_switch_wal()")
+        cluster.pgbench("-n", "-t", "10")
     rig.backup(on_node=lambda entry: None if _kept(cluster) == before else pytest.fail(f"moved at {entry.path!r}"))
     assert _kept(cluster) == parse_lsn(rig.window().log_ends) > (before or 0)
 

@@ -49,7 +49,7 @@ class Access:
 
     def replication(self) -> str:
         """Return the conninfo of a replication connection, password included."""
-        return self._conninfo(replication="true", options=_SESSION)
+        return self._conninfo(replication="true", options=f"{self._told.get('options', '')} {_SESSION}".strip())
 
     def database(self, name: str = "") -> str:
         """Return the conninfo of a connection for SQL, password included; to the DSN's database if none is named."""

@@ -27,7 +27,7 @@ from workers.sources.postgres import manifests, recovery, window
 from workers.sources.postgres.increments import PREFIX
 from workers.sources.postgres.lsn import parse_lsn, segment_of, segment_start
 from workers.sources.postgres.targets import Target, choose
-from workers.sources.postgres.unpacking import Owner, Placed, Unpacking
+from workers.sources.postgres.unpacking import Owner, Placed, Unpacking, telling
 from workers.sources.postgres.window import Window
 
 UNFINISHED = b"skyharbor-restore-unfinished"
@@ -88,21 +88,24 @@ class _Landing:
         before = self._reader.bytes_read
         roots = [self._root, *self._spaces.values()]
         for root in roots:
-            _clear_unfinished(root)
+            with telling(root):
+                _clear_unfinished(root)
         newest = self._trees[-1]
         like = newest.get(b"pgdata/PG_VERSION")
         mode = 0o750 if like is not None and like.mode & stat.S_IRGRP else 0o700
         for root in roots:
-            os.makedirs(root, mode=0o700, exist_ok=True)
-            self._unpacking.small(root + b"/" + UNFINISHED, b"", like)
             self._unpacking.folder(root, like, mode=mode)
+            self._unpacking.small(root + b"/" + UNFINISHED, b"", like)
         self._folders_and_links(newest)
         self._unpacking.files_of(list(self._placed(newest)))
         self._unpacking.files_of(list(self._log()))
         self._own_files(newest)
         self._unpacking.small(self._at(_CONTROL), self._content(newest, _CONTROL), newest[b"pgdata/" + _CONTROL])
+        self._unpacking.dress_folders(but=roots)
         for root in roots:
-            os.unlink(root + b"/" + UNFINISHED)
+            with telling(root):
+                os.unlink(root + b"/" + UNFINISHED)
+        self._unpacking.dress_folders()
         done = self._unpacking
         stats = RestoreStats(
             files_restored=done.files - len(roots),

@@ -16,6 +16,7 @@ import structlog
 from shared.contracts.sources import PostgresSource
 from shared.errors import SkyharborError
 from shared.model.backup import BackupType, Notice
+from shared.vault.point import MOMENTS_FROM, MOMENTS_UNTIL
 from workers.engine.ports import SessionOrder, StreamSource
 from workers.sources.postgres import slot as slots
 from workers.sources.postgres import window
@@ -26,6 +27,7 @@ from workers.sources.postgres.planning import Limits, Log, Server, plan
 from workers.sources.postgres.replication import Identity, Replication
 from workers.sources.postgres.sizes import parse_size, show_size
 from workers.sources.postgres.trouble import failed
+from workers.sources.postgres.wal_marks import PAGE
 from workers.sources.postgres.window import Window
 
 _log = structlog.get_logger()
@@ -68,7 +70,8 @@ class ClusterSession:
     @property
     def state(self) -> Mapping[str, str]:
         """See the port."""
-        return {window.STATE: window.encode(self._window())}
+        made = self._window()
+        return {window.STATE: window.encode(made), MOMENTS_FROM: made.begins, MOMENTS_UNTIL: made.ends}
 
     def notices(self) -> Sequence[Notice]:
         """See the port."""
@@ -110,6 +113,8 @@ class ClusterSession:
         identity = connection.identify()
         if connection.show("wal_level") not in ("replica", "logical"):
             raise failed(f"{self._access.place} keeps too little in its log (wal_level = minimal)", "wal_level")
+        if connection.show("wal_block_size") != str(PAGE):
+            raise failed(f"{self._access.place} was built with another size of log blocks than {PAGE} bytes")
         segment = parse_size(connection.show("wal_segment_size"))
         before = self._reference()
         slot = slots.look(connection, self._slot)

@@ -47,24 +47,34 @@ class Unpacking:
     ) -> None:
         self._reader, self._owner, self._check, self._told = reader, owner, check, told
         self.files = self.folders = self.bytes = 0
+        self._undressed: list[tuple[bytes, Entry | None, int]] = []
 
     def folder(self, path: bytes, entry: Entry | None, *, mode: int | None = None) -> None:
-        """Make a directory; one that is there already is taken as it is."""
-        with _telling(path):
-            if not os.path.isdir(path):
-                os.mkdir(path, stat.S_IRWXU)
-            self._dress(path, entry, mode if mode is not None else entry.mode if entry else stat.S_IRWXU)
+        """Make a directory, and those above it; one that is there already is shared. ``dress_folders`` finishes it."""
+        with telling(path):
+            os.makedirs(path, mode=stat.S_IRWXU, exist_ok=True)
+        self._undressed.append((path, entry, mode if mode is not None else entry.mode if entry else stat.S_IRWXU))
         self.folders += 1
+
+    def dress_folders(self, *, but: Sequence[bytes] = ()) -> None:
+        """Give directories their owner and mode, the deepest first: until then they are ours to write into."""
+        waiting, self._undressed = self._undressed, []
+        for path, entry, mode in sorted(waiting, key=lambda one: one[0], reverse=True):
+            if path in but:
+                self._undressed.append((path, entry, mode))
+                continue
+            with telling(path):
+                self._dress(path, entry, mode)
 
     def link(self, path: bytes, target: bytes) -> None:
         """Make a symlink."""
-        with _telling(path):
+        with telling(path):
             os.symlink(target, path)
             self._own(path, None)
 
     def small(self, path: bytes, data: bytes, like: Entry | None) -> None:
         """Write a file that is there as bytes."""
-        with _telling(path):
+        with telling(path):
             with open(path, "xb") as file:
                 file.write(data)
             self._dress(path, like, like.mode if like else stat.S_IRUSR | stat.S_IWUSR)
@@ -108,7 +118,7 @@ class Unpacking:
     def _write(self, batch: Sequence[Placed]) -> tuple[int, int]:
         size = 0
         for one in batch:
-            with _telling(one.path):
+            with telling(one.path):
                 fd = os.open(one.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, stat.S_IRUSR | stat.S_IWUSR)
                 try:
                     fill(fd, one.entry, self._reader.read_chunks(one.entry.chunks), _never)
@@ -134,7 +144,7 @@ class Unpacking:
             os.chown(path, entry.uid, entry.gid, follow_symlinks=False)
 
 
-class _telling:  # noqa: N801 - used as a function
+class telling:  # noqa: N801 - used as a function
     """Turns what the operating system refuses into an error about the target."""
 
     def __init__(self, path: bytes) -> None:

@@ -3,6 +3,7 @@
 A time to restore to that lies behind the last transaction is no target that PostgreSQL reaches, and a name has to be
 known before anything is written: so the log is looked through as it passes. Only two kinds of record are looked for, by
 their header; each is believed when its checksum is right, or, for a long one, when it points back to a likely place.
+Of a log that is not laid out like that, nothing is known: a time is then always looked for.
 
 Layout of pages and records: PostgreSQL's ``xlog_internal.h`` and ``xlogrecord.h``; little-endian machines.
 
@@ -20,14 +21,18 @@ from workers.sources.postgres.lsn import from_server, show_lsn, to_server
 from workers.sources.postgres.window import RestorePoint, parse_time, show_time
 
 PAGE: Final = 8192
+_MAGIC = 0xD1  # the second byte of every page, of all versions
+_UNKNOWN = "9999-12-31T23:59:59.999999Z"
 _SHORT, _LONG = 24, 40  # headers of a page, and of the first one of a segment
 _HEADER = 24  # of a record
 _XACT = 1 << 8  # the low words of info and resource manager, as one number
 _ENDS = tuple(info | _XACT for info in (0x00, 0x20, 0x30, 0x40, 0x80, 0xA0, 0xB0, 0xC0))  # 0x80: has extra info
+_KIND = 0xFFFFFFF0  # without the four flags of whoever wrote the record, such as that relations are dropped
 _NAMED = 0x70  # XLOG_RESTORE_POINT of resource manager 0
 _PIECE = 128 * PAGE
 _CARRY = 2 * PAGE
 _MOST_CHECKED = 4096
+_ENOUGH = 64  # bytes of a long record tell when it was: one that drops thousands of tables may have megabytes
 
 
 class _Record(NamedTuple):
@@ -46,11 +51,14 @@ class WalMarks:
         self._stream = np.empty(0, dtype=np.uint8)  # records without page headers: what is left of the last look
         self._spots: list[tuple[int, int]] = []  # (offset in the stream, position in the log) of pages in it
         self._last: int | None = None
+        self._foreign = False
         self.named: list[RestorePoint] = []
 
     @property
     def last_change(self) -> str:
         """When the last transaction ended, as windows have it; empty when none was seen."""
+        if self._foreign:
+            return _UNKNOWN
         return show_time(from_server(self._last)) if self._last is not None else ""
 
     def show(self, data: bytes | memoryview) -> None:
@@ -82,6 +90,8 @@ class WalMarks:
         pieces, spots, length = [], [], 0
         everything = np.frombuffer(data, dtype=np.uint8)
         for at in range(0, len(data), PAGE):
+            if data[at + 1] != _MAGIC and any(data[at : at + PAGE]):
+                self._foreign = True
             header = _LONG if (self._at + at) % self._segment == 0 else _SHORT
             pieces.append(everything[at + header : at + PAGE])
             spots.append((length, self._at + at + header))
@@ -91,7 +101,7 @@ class WalMarks:
 
     def _find(self) -> None:
         words = self._stream[: len(self._stream) // 8 * 8].view("<u8")
-        kinds = (words & 0xFFFFFFFF).astype(np.uint32)[2:]  # of the record that begins two words before
+        kinds = (words & _KIND).astype(np.uint32)[2:]  # of the record that begins two words before
         ends = np.flatnonzero(np.isin(kinds, _ENDS))
         for place in ends[::-1].tolist():
             record = self._record(place * 8)
@@ -117,10 +127,10 @@ class WalMarks:
         if length < _HEADER + 10 or not position - (1 << 30) <= previous < position or previous % 8:
             return None
         data = self._stream[at + _HEADER : at + length].tobytes()
-        if len(data) + _HEADER < length:
-            return None
         checked = length <= _MOST_CHECKED
-        if checked and _crc32c(data + head[:20]) != int.from_bytes(head[20:24], "little"):
+        if len(data) < (length - _HEADER if checked else _ENOUGH):
+            return None
+        if checked and crc32c(data + head[:20]) != int.from_bytes(head[20:24], "little"):
             return None
         return _Record(at, data)
 
@@ -177,7 +187,8 @@ def _table() -> Iterator[int]:
 _TABLE = tuple(_table())
 
 
-def _crc32c(data: bytes) -> int:
+def crc32c(data: bytes) -> int:
+    """Return the checksum that records have."""
     value = 0xFFFFFFFF
     for byte in data:
         value = _TABLE[(value ^ byte) & 0xFF] ^ value >> 8

@@ -137,6 +137,7 @@ def _letters(data: bytes) -> str:
         ("abc", [({4: "X"}, 3)], "abc.X"),
         ("abc", [({0: "X", 1: "X"}, 3), ({1: "Y"}, 3)], "XYc"),
         ("abc", [({3: "X"}, 3), ({}, 2)], "ab"),
+        ("abc", [({}, 1), ({}, 3)], "abc"),  # only the newest one's length counts
         ("abc", [({2: "X"}, 2), ({0: "Y"}, 3)], "YbX"),
     ],
 )
