@@ -16,10 +16,11 @@ from tests.unit.engine.rig import Recorder
 from tests.workloads.smb.conftest import POINT
 from workers.engine.ports import Stop
 from workers.sources.shares import home_landing
+from workers.sources.smb import messages as smb
+from workers.sources.smb import status, writing
 from workers.sources.smb import target as smb_target
-from workers.sources.smb import writing
 from workers.sources.smb.lander import land
-from workers.sources.smb.nodes import DESCRIPTOR, INFO, STREAM
+from workers.sources.smb.nodes import DESCRIPTOR, INFO, READ_ONLY, STREAM, info_of
 from workers.sources.smb.wire import LineLost
 
 FOREIGN = "S-1-5-21-1111111111-2222222222-3333333333-1234"
@@ -38,7 +39,23 @@ def _furnish(scene):
     share, base = scene.adapter()._share, scene.name.encode() + b"/"
     for path, value in ((b"deep/er/file:note", b"stream"), (b"deep:of-folder", b"folder's"), (b"large:x", b"")):
         share.over(lambda wire, at=base + path, value=value: writing._write_stream(wire, at, value))
+    _make_read_only(scene, "ünï 日本")
     os.utime(scene.tree / "empty", ns=(1, 1_234_567_890_123_456_700))
+
+
+def _make_read_only(scene, path):
+    """Set the attribute, as a Windows machine would."""
+
+    def made(wire):
+        opening, setting, _ = wire.ask(
+            smb.create(f"{scene.name}/{path}".encode(), access=0x180, options=0),
+            smb.set_info(smb.RELATED, smb.INFO_FILE, smb.BASIC_INFORMATION, smb.basic(attributes=READ_ONLY)),
+            smb.close(smb.RELATED),
+        )
+        opening.expect()
+        setting.expect()
+
+    scene.adapter()._share.over(made)
 
 
 def _facts(entries):
@@ -59,6 +76,17 @@ def test_on_a_share_everything_is_as_it_was(scene):
     assert (done.stats.files_restored, done.stats.directories_restored) == (4, 3)
     assert back == then
     assert FOREIGN in scene.server.acl(f"{scene.name}/back/{scene.name}/deep/er/file")
+
+
+def test_the_attribute_of_a_read_only_file_comes_back_and_is_in_its_mode(scene):
+    (scene.tree / "file").write_bytes(b"1")
+    _make_read_only(scene, "file")
+    scene.backup()
+    scene.land(f"{scene.name}/back")
+    (entry,) = scene.entries().values()
+    (back,) = [one for path, one in scene.seen_at(f"{scene.name}/back").items() if path.endswith(b"/file")]
+    assert (entry.mode, info_of(entry.xattrs)[0] & READ_ONLY, back.mode) == (0o444, READ_ONLY, 0o444)
+    assert info_of(back.xattrs) == info_of(entry.xattrs)
 
 
 def test_the_original_place_is_healed(scene):
@@ -95,9 +123,29 @@ def test_a_read_only_file_can_be_overwritten(scene):
     (scene.tree / "file").write_bytes(b"old")
     scene.backup()
     (scene.tree / "file").write_bytes(b"new")
-    (scene.tree / "file").chmod(0o444)
+    _make_read_only(scene, "file")
     done = scene.land("", rule=ConflictRule.OVERWRITE, target=scene.server.url("data"))
     assert ((scene.tree / "file").read_bytes(), done.warnings) == (b"old", ())
+
+
+def test_a_server_that_protects_read_only_files_is_asked_to_give_way(scene, monkeypatch):
+    """Windows does not rename over a file with the attribute; Samba does, so its answer is changed to that."""
+    (scene.tree / "file").write_bytes(b"old")
+    scene.backup()
+    (scene.tree / "file").write_bytes(b"new")
+    _make_read_only(scene, "file")
+    rename, refused = writing.FileWriter._rename, []
+
+    def renaming(self, handle, name, *, replace):
+        opening, _ = self._wire.ask(smb.create(self._at(name), access=0x80, options=0), smb.close(smb.RELATED))
+        if replace and smb.created(opening.expect()).look.attributes & READ_ONLY:
+            refused.append(name)
+            return status.ACCESS_DENIED
+        return rename(self, handle, name, replace=replace)
+
+    monkeypatch.setattr(writing.FileWriter, "_rename", renaming)
+    done = scene.land("", rule=ConflictRule.OVERWRITE, target=scene.server.url("data"))
+    assert ((scene.tree / "file").read_bytes(), done.warnings, refused) == (b"old", (), [b"file"])
 
 
 def test_single_paths_come_with_the_folders_above_them(scene):
