@@ -309,3 +309,13 @@ def test_a_target_without_xattrs_is_told_once(scene, tmp_path, monkeypatch):
     file = tmp_path / "out" / scene.name / "deep/er/file"
     assert ([notice.code for notice in done.warnings], done.stats.warnings) == (["metadata-not-kept"], 1)
     assert (file.read_bytes(), os.listxattr(file)) == (b"content", [])
+
+
+def test_a_stream_that_the_point_does_not_have_is_told_again_when_it_is_missed(scene):
+    (scene.tree / "file").write_bytes(b"main")
+    adapter = scene.adapter(url=scene.server.url(f"depot/{scene.name}"))
+    path = f"{scene.name}/file:resource".encode()
+    adapter._share.over(lambda wire: writing._write_stream(wire, path, b"r" * 200_000))
+    scene.backup(source=adapter)
+    (notice,) = scene.land(f"{scene.name}/back").warnings
+    assert (notice.code, "stream resource" in notice.message) == ("metadata-not-kept", True)

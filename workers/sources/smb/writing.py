@@ -23,7 +23,16 @@ from workers.sources.smb import messages as smb
 from workers.sources.smb import status
 from workers.sources.smb.describing import READ_ATTRIBUTES
 from workers.sources.smb.listing import LOOK
-from workers.sources.smb.nodes import DESCRIPTOR, NORMAL, READ_ONLY, SPARSE, filetime_of, info_of, streams_of
+from workers.sources.smb.nodes import (
+    DESCRIPTOR,
+    LOST_STREAMS,
+    NORMAL,
+    READ_ONLY,
+    SPARSE,
+    filetime_of,
+    info_of,
+    streams_of,
+)
 from workers.sources.smb.status import Refused
 from workers.sources.smb.wire import Wire
 
@@ -196,7 +205,8 @@ def _leave(wire: Wire, handle: bytes) -> None:
 
 
 def _write_streams(wire: Wire, path: bytes, entry: Entry) -> list[str]:
-    lost = []
+    missing = dict(entry.xattrs).get(LOST_STREAMS, b"").decode("utf-8", "backslashreplace")
+    lost = [f"stream {name} (the point does not have it)" for name in missing.split("\n") if name]
     for name, value in streams_of(entry.xattrs):
         try:
             _write_stream(wire, path + b":" + name, value)
