@@ -1,8 +1,10 @@
 """What is brought back is what was there: to a share with everything, to a folder with all that fits."""
 
 import os
+import struct
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from shared.contracts.sources import SmbSource
@@ -10,17 +12,22 @@ from shared.contracts.work import RestoreInstruction
 from shared.errors import SkyharborError
 from shared.model.backup import ConflictRule
 from shared.vault.reader import PointReader
+from tests.support.held import NoGuard
 from tests.support.samba import Samba
 from tests.support.uncontrolled import Uncontrolled
 from tests.unit.engine.rig import Recorder
 from tests.workloads.smb.conftest import POINT
-from workers.engine.ports import Stop
+from workers.engine.ports import SessionOrder, Stop
 from workers.sources.shares import home_landing
 from workers.sources.smb import messages as smb
 from workers.sources.smb import status, writing
 from workers.sources.smb import target as smb_target
+from workers.sources.smb.describing import AUDIT
 from workers.sources.smb.lander import land
 from workers.sources.smb.nodes import DESCRIPTOR, INFO, READ_ONLY, STREAM, info_of
+from workers.sources.smb.reading import SmbReading
+from workers.sources.smb.session import SmbSession
+from workers.sources.smb.source import SmbAdapter
 from workers.sources.smb.wire import LineLost
 
 FOREIGN = "S-1-5-21-1111111111-2222222222-3333333333-1234"
@@ -319,3 +326,60 @@ def test_a_stream_that_the_point_does_not_have_is_told_again_when_it_is_missed(s
     scene.backup(source=adapter)
     (notice,) = scene.land(f"{scene.name}/back").warnings
     assert (notice.code, "stream resource" in notice.message) == ("metadata-not-kept", True)
+
+
+def _audited(scene, path):
+    """Give a node an audit rule: whoever deletes it is written down."""
+    everyone = bytes([1, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0])
+    rule = struct.pack("<BBHI", 2, 0xC0, 8 + len(everyone), 0x10000) + everyone
+    rules = struct.pack("<BBHHH", 2, 0, 8 + len(rule), 1, 0) + rule
+    descriptor = struct.pack("<BBHIIII", 1, 0, 0x8010, 0, 0, 20, 0) + rules
+
+    def made(wire):
+        opening, setting, _ = wire.ask(
+            smb.create(f"{scene.name}/{path}".encode(), access=AUDIT | 0x60080, options=0),
+            smb.set_info(smb.RELATED, smb.INFO_SECURITY, 0, descriptor, additional=8),
+            smb.close(smb.RELATED),
+        )
+        opening.expect()
+        setting.expect()
+
+    scene.adapter()._share.over(made)
+    return rule
+
+
+def test_audit_rules_come_along_where_we_may_see_them_and_are_told_where_they_cannot_be_set(own_scene, any_samba):
+    scene = own_scene
+    scene.server.grant("SeSecurityPrivilege")
+    (scene.tree / "dir").mkdir()
+    (scene.tree / "dir/file").write_bytes(b"1")
+    rule = _audited(scene, "dir/file")
+    _audited(scene, "dir")
+    order = SessionOrder(scene.spec(), "item", "point", None, (), "/nowhere", NoGuard(), lambda: None)
+    session = SmbSession(order)
+    reading = msgspec.msgpack.decode(session.reading, type=SmbReading)
+    session.close()
+    scene.backup(source=SmbAdapter(reading))
+    done = scene.land("back")
+    again = scene.rig.__class__()
+    again.backup(
+        "/", source=SmbAdapter(msgspec.structs.replace(reading, spec=scene.spec(url=scene.server.url("data/back"))))
+    )
+    then, back = scene.entries(), scene.entries(again, f"back/{scene.name}")
+    assert (reading.audit, session.state["audit-rules"], done.warnings) == (True, "kept", ())
+    for path in (b"dir", b"dir/file"):
+        assert dict(back[path].xattrs)[DESCRIPTOR] == dict(then[path].xattrs)[DESCRIPTOR]
+        assert rule in dict(then[path].xattrs)[DESCRIPTOR]
+    other = any_samba("")
+    poor = scene.land("", target=other.url("data/in"), options={"credentials_file": str(other.credentials)})
+    assert sorted((notice.path, notice.message) for notice in poor.warnings) == [
+        ("/tree/dir", "audit rules"),
+        ("/tree/dir/file", "audit rules"),
+    ]
+
+
+def test_without_the_privilege_descriptors_come_without_audit_rules(scene):
+    order = SessionOrder(scene.spec(), "item", "point", None, (), "/nowhere", NoGuard(), lambda: None)
+    session = SmbSession(order)
+    assert msgspec.msgpack.decode(session.reading, type=SmbReading).audit is False
+    session.close()

@@ -51,11 +51,11 @@ class SmbListing:
         if not setting.marked:
             return rows
         try:
-            return marked_rows(self.wire, folder, rows, setting.moment)
+            return marked_rows(self.wire, folder, rows, setting)
         except LineLost:
             self._share.hang_up()
         try:
-            return marked_rows(self.wire, folder, rows, setting.moment)
+            return marked_rows(self.wire, folder, rows, setting)
         except LineLost as error:
             raise self._share.gone(error) from error
 
@@ -65,9 +65,9 @@ class SmbListing:
 
         def looked(wire: Wire) -> FarStat:
             if setting.marked:
-                created, answers = open_node(wire, path, setting.moment, access=0, options=options)
+                created, answers = open_node(wire, path, setting, access=0, options=options)
                 wire.forget(wire.send(smb.close(created.handle)))
-                about = described(wire, path, setting.moment, created.look, answers)
+                about = described(wire, path, setting, created.look, answers)
                 return stat_of(created.look, created.node)._replace(st_ctime_ns=mark_of(created.look, about.xattrs))
             answer, _ = wire.ask(
                 smb.create(path, access=LOOK, options=options, moment=setting.moment), smb.close(smb.RELATED)
