@@ -15,7 +15,7 @@ from shared.vault.reader import PointReader
 from tests.support.held import NoGuard
 from tests.support.samba import Samba
 from tests.support.uncontrolled import Uncontrolled
-from tests.unit.engine.rig import Recorder
+from tests.unit.engine.rig import Recorder, Rig
 from tests.workloads.smb.conftest import POINT
 from workers.engine.ports import SessionOrder, Stop
 from workers.sources.shares import home_landing
@@ -361,10 +361,8 @@ def test_audit_rules_come_along_where_we_may_see_them_and_are_told_where_they_ca
     session.close()
     scene.backup(source=SmbAdapter(reading))
     done = scene.land("back")
-    again = scene.rig.__class__()
-    again.backup(
-        "/", source=SmbAdapter(msgspec.structs.replace(reading, spec=scene.spec(url=scene.server.url("data/back"))))
-    )
+    again, spec = Rig(), scene.spec(url=scene.server.url("data/back"))
+    again.backup("/", source=SmbAdapter(msgspec.structs.replace(reading, spec=spec)))
     then, back = scene.entries(), scene.entries(again, f"back/{scene.name}")
     assert (reading.audit, session.state["audit-rules"], done.warnings) == (True, "kept", ())
     for path in (b"dir", b"dir/file"):
