@@ -149,6 +149,11 @@ class Samba:
         done = subprocess.run(["smbstatus", "-s", self.conf, "-L"], capture_output=True, text=True, timeout=30)
         return done.stdout
 
+    def grant(self, right: str) -> None:
+        """Give the user a privilege; for connections from now on."""
+        command = ["net", "-s", self.conf, "sam", "rights", "grant", "root", right]
+        subprocess.run(command, check=True, capture_output=True, timeout=30)
+
     def acl(self, path: str, *change: str) -> str:
         """Show or change an ACL with Samba's own client."""
         done = subprocess.run(

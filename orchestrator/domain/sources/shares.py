@@ -48,8 +48,10 @@ def _url(url: str, *, scheme: str, example: str, least: int) -> str:
     except ValueError:
         parts, port = urlsplit(""), None
     names = [name for name in parts.path.split("/") if name]
-    if parts.password is not None:
-        raise SkyharborError("bad-request", "put the password into the credentials file, not the URL", field="source")
+    if parts.password is not None or (parts.username is not None and scheme == "smb"):
+        raise SkyharborError(
+            "bad-request", "put user and password into the credentials file, not the URL", field="source"
+        )
     odd = parts.query or parts.fragment or port == 0 or any(unquote(name) in (".", "..") for name in names)
     if parts.scheme != scheme or not parts.hostname or len(names) < least or odd:
         raise SkyharborError("bad-request", f"write a URL such as {example}", field="source")

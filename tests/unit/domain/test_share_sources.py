@@ -34,6 +34,7 @@ def test_a_description_that_makes_sense_is_kept_as_it_is(spec: SourceSpec) -> No
         (SmbSource(url="smb://host/share/%2e%2e/other"), "smb://host/share"),
         (SmbSource(url="smb://host/share?x=1"), "smb://host/share"),
         (SmbSource(url="smb://user:secret@host/share"), "credentials file"),
+        (SmbSource(url="smb://user@host/share"), "credentials file"),
         (SmbSource(url="smb://host/share", credentials_file="relative"), "absolute"),
         (SmbSource(url="smb://host/share", previous_versions="sometimes"), "auto, newest, none"),
         (SmbSource(url="smb://host/share", excludes=("x",) * 1001), "excludes"),

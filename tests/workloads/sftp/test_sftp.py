@@ -144,6 +144,8 @@ def test_symlinks_are_kept_and_never_followed(scene, tmp_path):
 def test_a_file_that_becomes_a_symlink_is_not_followed(scene, tmp_path):
     _write(scene.tree, "file", b"1" * 50)
     (tmp_path / "secret").write_bytes(b"2" * 50)
+    for path in (scene.tree / "file", tmp_path / "secret"):
+        os.utime(path, (1_700_000_000, 1_700_000_000))
     adapter = scene.adapter()
     scan = adapter.scan
 

@@ -12,6 +12,7 @@ import pytest
 
 from shared.contracts.sources import FilesSource
 from shared.errors import SkyharborError
+from shared.model.bandwidth import BandwidthPlan
 from tests.support.crews import Bench, running_chief
 from tests.support.samba import free_port
 from tests.support.trees import settle
@@ -142,6 +143,51 @@ def test_a_line_that_is_lost_once_costs_nothing(scene, monkeypatch):
         if entry.kind == 1
     }
     assert (back == made, done.warnings, turn[0] > 2700) == (True, (), True)
+
+
+def test_whatever_is_asked_over_a_line_that_was_lost_is_asked_once_more(scene):
+    share = scene.adapter()._share
+    wires = []
+
+    def asking(wire):
+        wires.append(wire)
+        if len(wires) == 1:
+            wire._socket.shutdown(socket.SHUT_RDWR)
+        return wire.ask(smb.create(b"", access=0x100080, options=1), smb.close(smb.RELATED))[0].status
+
+    assert (share.over(asking), len(set(map(id, wires))), wires[0].lost) == (0, 2, True)
+    share.hang_up()
+
+
+def test_a_file_that_changes_while_its_line_is_lost_is_not_half_one_and_half_the_other(scene, monkeypatch):
+    (scene.tree / "large").write_bytes(b"1" * 40 * 1024 * 1024)
+    fill, turn = OpenedShareFile._fill, [0]
+
+    def losing(self, wire, buffer, offset):
+        turn[0] += 1
+        if turn[0] == 2:
+            wire._socket.shutdown(socket.SHUT_RDWR)
+            (scene.tree / "large").write_bytes(b"2" * 40 * 1024 * 1024)
+        return fill(self, wire, buffer, offset)
+
+    monkeypatch.setattr(OpenedShareFile, "_fill", losing)
+    done = scene.backup()
+    assert [(notice.code, "while the connection was lost" in notice.message) for notice in done.warnings] == [
+        ("unreadable", True)
+    ]
+
+
+def test_a_limit_on_the_way_to_the_vault_only_makes_it_slow(scene, tmp_path):
+    made = {str(number): os.urandom(20_000) for number in range(150)}
+    for name, data in made.items():
+        (scene.tree / name).write_bytes(data)
+    reading = SmbReading(spec=scene.spec())
+    with running_chief() as chief:
+        bench = Bench(tmp_path / "vault", "processes", chief)
+        plan = BandwidthPlan(upload=2_000_000)
+        muster = bench.readers(FilesSource(paths=("/",)), reading=msgspec.msgpack.encode(reading), bandwidth=plan)
+        done = bench.rig.backup("/", source=SmbAdapter(reading), muster=lambda _, writer: muster(writer))
+    assert (done.stats.bytes_read, done.warnings) == (3_000_000, ())
 
 
 def test_a_server_that_dies_in_a_large_file_is_no_point(own_scene, monkeypatch):

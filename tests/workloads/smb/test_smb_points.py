@@ -1,7 +1,6 @@
 """A point of a share is the share: contents, names, descriptors, streams; and the next one reads what has changed."""
 
 import os
-import stat
 from collections import Counter
 
 import pytest
@@ -241,13 +240,3 @@ def test_a_missing_folder_is_said_to_be_missing(scene):
     with pytest.raises(SkyharborError) as caught:
         Rig().backup("/", source=scene.adapter(url=scene.server.url("data/nowhere/at-all")))
     assert (caught.value.code, "nowhere" in caught.value.detail) == ("source-missing", True)
-
-
-def test_modes_tell_read_only_files(scene):
-    _write(scene.tree, "file", b"1")
-    _write(scene.tree, "locked", b"2")
-    subject = scene.tree / "locked"
-    subject.chmod(stat.S_IRUSR)
-    scene.backup()
-    entries = scene.entries()
-    assert (entries[b"file"].mode, entries[b"file"].uid) == (0o644, os.geteuid())

@@ -1,8 +1,10 @@
 """What is brought back is what was there: to a share with everything, to a folder with all that fits."""
 
 import os
+import struct
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from shared.contracts.sources import SmbSource
@@ -10,16 +12,22 @@ from shared.contracts.work import RestoreInstruction
 from shared.errors import SkyharborError
 from shared.model.backup import ConflictRule
 from shared.vault.reader import PointReader
+from tests.support.held import NoGuard
 from tests.support.samba import Samba
 from tests.support.uncontrolled import Uncontrolled
-from tests.unit.engine.rig import Recorder
+from tests.unit.engine.rig import Recorder, Rig
 from tests.workloads.smb.conftest import POINT
-from workers.engine.ports import Stop
+from workers.engine.ports import SessionOrder, Stop
 from workers.sources.shares import home_landing
+from workers.sources.smb import messages as smb
+from workers.sources.smb import status, writing
 from workers.sources.smb import target as smb_target
-from workers.sources.smb import writing
+from workers.sources.smb.describing import AUDIT
 from workers.sources.smb.lander import land
-from workers.sources.smb.nodes import DESCRIPTOR, INFO, STREAM
+from workers.sources.smb.nodes import DESCRIPTOR, INFO, READ_ONLY, STREAM, info_of
+from workers.sources.smb.reading import SmbReading
+from workers.sources.smb.session import SmbSession
+from workers.sources.smb.source import SmbAdapter
 from workers.sources.smb.wire import LineLost
 
 FOREIGN = "S-1-5-21-1111111111-2222222222-3333333333-1234"
@@ -38,7 +46,23 @@ def _furnish(scene):
     share, base = scene.adapter()._share, scene.name.encode() + b"/"
     for path, value in ((b"deep/er/file:note", b"stream"), (b"deep:of-folder", b"folder's"), (b"large:x", b"")):
         share.over(lambda wire, at=base + path, value=value: writing._write_stream(wire, at, value))
+    _make_read_only(scene, "ünï 日本")
     os.utime(scene.tree / "empty", ns=(1, 1_234_567_890_123_456_700))
+
+
+def _make_read_only(scene, path):
+    """Set the attribute, as a Windows machine would."""
+
+    def made(wire):
+        opening, setting, _ = wire.ask(
+            smb.create(f"{scene.name}/{path}".encode(), access=0x180, options=0),
+            smb.set_info(smb.RELATED, smb.INFO_FILE, smb.BASIC_INFORMATION, smb.basic(attributes=READ_ONLY)),
+            smb.close(smb.RELATED),
+        )
+        opening.expect()
+        setting.expect()
+
+    scene.adapter()._share.over(made)
 
 
 def _facts(entries):
@@ -59,6 +83,17 @@ def test_on_a_share_everything_is_as_it_was(scene):
     assert (done.stats.files_restored, done.stats.directories_restored) == (4, 3)
     assert back == then
     assert FOREIGN in scene.server.acl(f"{scene.name}/back/{scene.name}/deep/er/file")
+
+
+def test_the_attribute_of_a_read_only_file_comes_back_and_is_in_its_mode(scene):
+    (scene.tree / "file").write_bytes(b"1")
+    _make_read_only(scene, "file")
+    scene.backup()
+    scene.land(f"{scene.name}/back")
+    (entry,) = scene.entries().values()
+    (back,) = [one for path, one in scene.seen_at(f"{scene.name}/back").items() if path.endswith(b"/file")]
+    assert (entry.mode, info_of(entry.xattrs)[0] & READ_ONLY, back.mode) == (0o444, READ_ONLY, 0o444)
+    assert info_of(back.xattrs) == info_of(entry.xattrs)
 
 
 def test_the_original_place_is_healed(scene):
@@ -95,9 +130,29 @@ def test_a_read_only_file_can_be_overwritten(scene):
     (scene.tree / "file").write_bytes(b"old")
     scene.backup()
     (scene.tree / "file").write_bytes(b"new")
-    (scene.tree / "file").chmod(0o444)
+    _make_read_only(scene, "file")
     done = scene.land("", rule=ConflictRule.OVERWRITE, target=scene.server.url("data"))
     assert ((scene.tree / "file").read_bytes(), done.warnings) == (b"old", ())
+
+
+def test_a_server_that_protects_read_only_files_is_asked_to_give_way(scene, monkeypatch):
+    """Windows does not rename over a file with the attribute; Samba does, so its answer is changed to that."""
+    (scene.tree / "file").write_bytes(b"old")
+    scene.backup()
+    (scene.tree / "file").write_bytes(b"new")
+    _make_read_only(scene, "file")
+    rename, refused = writing.FileWriter._rename, []
+
+    def renaming(self, handle, name, *, replace):
+        opening, _ = self._wire.ask(smb.create(self._at(name), access=0x80, options=0), smb.close(smb.RELATED))
+        if replace and smb.created(opening.expect()).look.attributes & READ_ONLY:
+            refused.append(name)
+            return status.ACCESS_DENIED
+        return rename(self, handle, name, replace=replace)
+
+    monkeypatch.setattr(writing.FileWriter, "_rename", renaming)
+    done = scene.land("", rule=ConflictRule.OVERWRITE, target=scene.server.url("data"))
+    assert ((scene.tree / "file").read_bytes(), done.warnings, refused) == (b"old", (), [b"file"])
 
 
 def test_single_paths_come_with_the_folders_above_them(scene):
@@ -261,3 +316,68 @@ def test_a_target_without_xattrs_is_told_once(scene, tmp_path, monkeypatch):
     file = tmp_path / "out" / scene.name / "deep/er/file"
     assert ([notice.code for notice in done.warnings], done.stats.warnings) == (["metadata-not-kept"], 1)
     assert (file.read_bytes(), os.listxattr(file)) == (b"content", [])
+
+
+def test_a_stream_that_the_point_does_not_have_is_told_again_when_it_is_missed(scene):
+    (scene.tree / "file").write_bytes(b"main")
+    adapter = scene.adapter(url=scene.server.url(f"depot/{scene.name}"))
+    path = f"{scene.name}/file:resource".encode()
+    adapter._share.over(lambda wire: writing._write_stream(wire, path, b"r" * 200_000))
+    scene.backup(source=adapter)
+    (notice,) = scene.land(f"{scene.name}/back").warnings
+    assert (notice.code, "stream resource" in notice.message) == ("metadata-not-kept", True)
+
+
+def _audited(scene, path):
+    """Give a node an audit rule: whoever deletes it is written down."""
+    everyone = bytes([1, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0])
+    rule = struct.pack("<BBHI", 2, 0xC0, 8 + len(everyone), 0x10000) + everyone
+    rules = struct.pack("<BBHHH", 2, 0, 8 + len(rule), 1, 0) + rule
+    descriptor = struct.pack("<BBHIIII", 1, 0, 0x8010, 0, 0, 20, 0) + rules
+
+    def made(wire):
+        opening, setting, _ = wire.ask(
+            smb.create(f"{scene.name}/{path}".encode(), access=AUDIT | 0x60080, options=0),
+            smb.set_info(smb.RELATED, smb.INFO_SECURITY, 0, descriptor, additional=8),
+            smb.close(smb.RELATED),
+        )
+        opening.expect()
+        setting.expect()
+
+    scene.adapter()._share.over(made)
+    return rule
+
+
+def test_audit_rules_come_along_where_we_may_see_them_and_are_told_where_they_cannot_be_set(own_scene, any_samba):
+    scene = own_scene
+    scene.server.grant("SeSecurityPrivilege")
+    (scene.tree / "dir").mkdir()
+    (scene.tree / "dir/file").write_bytes(b"1")
+    rule = _audited(scene, "dir/file")
+    _audited(scene, "dir")
+    order = SessionOrder(scene.spec(), "item", "point", None, (), "/nowhere", NoGuard(), lambda: None)
+    session = SmbSession(order)
+    reading = msgspec.msgpack.decode(session.reading, type=SmbReading)
+    session.close()
+    scene.backup(source=SmbAdapter(reading))
+    done = scene.land("back")
+    again, spec = Rig(), scene.spec(url=scene.server.url("data/back"))
+    again.backup("/", source=SmbAdapter(msgspec.structs.replace(reading, spec=spec)))
+    then, back = scene.entries(), scene.entries(again, f"back/{scene.name}")
+    assert (reading.audit, session.state["audit-rules"], done.warnings) == (True, "kept", ())
+    for path in (b"dir", b"dir/file"):
+        assert dict(back[path].xattrs)[DESCRIPTOR] == dict(then[path].xattrs)[DESCRIPTOR]
+        assert rule in dict(then[path].xattrs)[DESCRIPTOR]
+    other = any_samba("")
+    poor = scene.land("", target=other.url("data/in"), options={"credentials_file": str(other.credentials)})
+    assert sorted((notice.path, notice.message) for notice in poor.warnings) == [
+        ("/tree/dir", "audit rules"),
+        ("/tree/dir/file", "audit rules"),
+    ]
+
+
+def test_without_the_privilege_descriptors_come_without_audit_rules(scene):
+    order = SessionOrder(scene.spec(), "item", "point", None, (), "/nowhere", NoGuard(), lambda: None)
+    session = SmbSession(order)
+    assert msgspec.msgpack.decode(session.reading, type=SmbReading).audit is False
+    session.close()

@@ -1,4 +1,4 @@
-"""Where a share is: ``smb://[user@]host[:port]/share[/folder]``.
+"""Where a share is: ``smb://host[:port]/share[/folder]``.
 
 Rule of the file: text only.
 """
@@ -46,14 +46,7 @@ def smb_address(url: str, *, code: str = "bad-request") -> SmbAddress:
         raise wrong from error
     names = [unquote(name) for name in parts.path.split("/") if name]
     bad = any(name in (".", "..") or not _NOT_IN_NAMES.isdisjoint(name) or "\0" in name for name in names)
-    if (
-        parts.scheme != "smb"
-        or not parts.hostname
-        or not names
-        or bad
-        or parts.query
-        or parts.fragment
-        or parts.password
-    ):
+    more = parts.query or parts.fragment or "@" in parts.netloc
+    if parts.scheme != "smb" or not parts.hostname or not names or bad or more:
         raise wrong
     return SmbAddress(parts.hostname, port, names[0], "/".join(names[1:]).encode("utf-8", "surrogateescape"))

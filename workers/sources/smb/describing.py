@@ -11,10 +11,13 @@ from workers.sources.smb import messages as smb
 from workers.sources.smb import status
 from workers.sources.smb.messages import Created, Look, Request
 from workers.sources.smb.nodes import DESCRIPTOR, LOST_STREAMS, MOST_STREAMS, STREAM, info_pair
+from workers.sources.smb.setting import Setting
 from workers.sources.smb.wire import Reply, Wire
 
 READ_DATA, READ_CONTROL, READ_ATTRIBUTES = 0x1, 0x20000, 0x100080
-OWNER_GROUP_DACL = 7
+OWNER_GROUP_DACL, WITH_AUDIT = 7, 15
+AUDIT = 0x1000000
+"""The right to audit rules (ACCESS_SYSTEM_SECURITY): a privilege of the user, not of the node."""
 
 Xattrs = tuple[tuple[bytes, bytes], ...]
 
@@ -26,15 +29,15 @@ class Described(NamedTuple):
     complaint: str
 
 
-def questions(handle: bytes = smb.RELATED) -> tuple[Request, Request]:
+def questions(setting: Setting, handle: bytes = smb.RELATED) -> tuple[Request, Request]:
     """Return the requests for the descriptor and the list of streams."""
     return (
-        smb.query_info(handle, smb.INFO_SECURITY, 0, additional=OWNER_GROUP_DACL),
+        smb.query_info(handle, smb.INFO_SECURITY, 0, additional=WITH_AUDIT if setting.audit else OWNER_GROUP_DACL),
         smb.query_info(handle, smb.INFO_FILE, smb.STREAM_INFORMATION),
     )
 
 
-def described(wire: Wire, path: bytes, moment: int, look: Look, answers: tuple[Reply, Reply]) -> Described:
+def described(wire: Wire, path: bytes, setting: Setting, look: Look, answers: tuple[Reply, Reply]) -> Described:
     """Read the answers to ``questions``, and the streams. Raises ``Refused`` when the node is gone meanwhile."""
     security, listed = answers
     pairs = [info_pair(look)]
@@ -46,7 +49,7 @@ def described(wire: Wire, path: bytes, moment: int, look: Look, answers: tuple[R
     else:
         complaint = f"its security descriptor: {status.shown(security.status)}"
     if listed.status == status.OK:
-        kept, lost = _streams(wire, path, moment, smb.streams(listed.message))
+        kept, lost = _streams(wire, path, setting.moment, smb.streams(listed.message))
         pairs += kept
         if lost:
             pairs.append((LOST_STREAMS, b"\n".join(lost)))
@@ -87,18 +90,21 @@ def _stream(wire: Wire, path: bytes, moment: int, size: int) -> bytes | None:
     return data if len(data) <= size else None
 
 
-def open_request(path: bytes, moment: int, *, options: int, access: int = 0, control: int = READ_CONTROL) -> Request:
+def open_request(
+    path: bytes, setting: Setting, *, options: int, access: int = 0, control: int = READ_CONTROL
+) -> Request:
     """Return the request to open a node with the right to ask ``questions``."""
-    return smb.create(path, access=access | READ_ATTRIBUTES | control, options=options, moment=moment)
+    audit = AUDIT if setting.audit and control else 0
+    return smb.create(path, access=access | READ_ATTRIBUTES | control | audit, options=options, moment=setting.moment)
 
 
 def open_node(
-    wire: Wire, path: bytes, moment: int, *, access: int, options: int
+    wire: Wire, path: bytes, setting: Setting, *, access: int, options: int
 ) -> tuple[Created, tuple[Reply, Reply]]:
     """Open a node and ask about it; without a right to its descriptor when there is none. Raises ``Refused``."""
     for control in (READ_CONTROL, 0):
-        create = open_request(path, moment, access=access, control=control, options=options)
-        opening, *answers = wire.ask(create, *questions())
+        create = open_request(path, setting, access=access, control=control, options=options)
+        opening, *answers = wire.ask(create, *questions(setting))
         if opening.status != status.ACCESS_DENIED:
             break
     created = smb.created(opening.expect())

@@ -5,6 +5,8 @@ Rule of the file: an answer that came over a wire that was lost is asked for onc
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from shared.model.backup import Notice
 from workers.engine.notices import shown
 from workers.sources.shares.listing import Listed, Rows
@@ -49,11 +51,11 @@ class SmbListing:
         if not setting.marked:
             return rows
         try:
-            return marked_rows(self.wire, folder, rows, setting.moment)
+            return marked_rows(self.wire, folder, rows, setting)
         except LineLost:
             self._share.hang_up()
         try:
-            return marked_rows(self.wire, folder, rows, setting.moment)
+            return marked_rows(self.wire, folder, rows, setting)
         except LineLost as error:
             raise self._share.gone(error) from error
 
@@ -63,9 +65,9 @@ class SmbListing:
 
         def looked(wire: Wire) -> FarStat:
             if setting.marked:
-                created, answers = open_node(wire, path, setting.moment, access=0, options=options)
+                created, answers = open_node(wire, path, setting, access=0, options=options)
                 wire.forget(wire.send(smb.close(created.handle)))
-                about = described(wire, path, setting.moment, created.look, answers)
+                about = described(wire, path, setting, created.look, answers)
                 return stat_of(created.look, created.node)._replace(st_ctime_ns=mark_of(created.look, about.xattrs))
             answer, _ = wire.ask(
                 smb.create(path, access=LOOK, options=options, moment=setting.moment), smb.close(smb.RELATED)
@@ -123,13 +125,13 @@ class AskedFolder:
         wire = self._wire = self._listing.wire
         self._numbers = wire.send(*_asking(self._folder, self._share.setting.moment))
 
-    def _rows(self) -> list[Row]:
+    def _rows(self) -> Iterator[Row]:
         wire = self._wire
         if wire is None or wire.lost:
             raise LineLost("the line was lost")
         return _received(wire, self._numbers)
 
-    def _understood(self, rows: list[Row]) -> Listed:
+    def _understood(self, rows: Iterable[Row]) -> Listed:
         found: dict[bytes, FarStat] = {}
         notices: list[Notice] = []
         for row in rows:
@@ -147,7 +149,7 @@ class AskedFolder:
 
 def list_folder(wire: Wire, folder: bytes) -> list[Row]:
     """Return what is in a folder now. Raises ``Refused``."""
-    return _received(wire, wire.send(*_asking(folder, 0)))
+    return list(_received(wire, wire.send(*_asking(folder, 0))))
 
 
 def _asking(folder: bytes, moment: int) -> tuple[Request, Request, Request]:
@@ -156,21 +158,20 @@ def _asking(folder: bytes, moment: int) -> tuple[Request, Request, Request]:
     return create, query, query
 
 
-def _received(wire: Wire, numbers: list[int]) -> list[Row]:
-    """Return the rows that were asked for, and those that are still to be asked for; let go of the folder."""
+def _received(wire: Wire, numbers: list[int]) -> Iterator[Row]:
+    """Yield the rows that were asked for, and those that are still to be asked for; let go of the folder."""
     first, *pages = [wire.receive(number) for number in numbers]
     handle = smb.created(first.expect()).handle
-    rows: list[Row] = []
     try:
         for page in pages:
             if page.status == status.NO_MORE_FILES:
-                return rows
-            rows += smb.rows(page.expect())
+                return
+            yield from smb.rows(page.expect())
         while True:
             (page,) = wire.ask(smb.query_directory(handle, _MUCH))
             if page.status in (status.NO_MORE_FILES, status.NO_SUCH_FILE):
-                return rows
-            rows += smb.rows(page.expect())
+                return
+            yield from smb.rows(page.expect())
     finally:
         if not wire.lost:
             wire.forget(wire.send(smb.close(handle)))

@@ -21,6 +21,7 @@ from workers.sources.smb import messages as smb
 from workers.sources.smb.describing import Xattrs, described, open_request, questions
 from workers.sources.smb.messages import Look, Row
 from workers.sources.smb.nodes import INFO
+from workers.sources.smb.setting import Setting
 from workers.sources.smb.status import Refused
 from workers.sources.smb.wire import Wire
 
@@ -41,30 +42,30 @@ def keeps_change_times(rows: Iterable[Row]) -> bool:
     return any(row.look.changed != row.look.written for row in rows)
 
 
-def marked_rows(wire: Wire, folder: bytes, rows: Rows, moment: int) -> Rows:
+def marked_rows(wire: Wire, folder: bytes, rows: Rows, setting: Setting) -> Rows:
     """Return rows of a folder with marks. What cannot be asked about keeps what it has: reading will tell."""
     found: Rows = []
     under_way: deque[tuple[bytes, FarStat, list[int]]] = deque()
     for name, info in rows:
         path = folder + b"/" + name if folder else name
         options = smb.FOR_BACKUP | (smb.IS_LINK if info.st_gen else 0)
-        numbers = wire.send(open_request(path, moment, options=options), *questions(), smb.close(smb.RELATED))
+        numbers = wire.send(open_request(path, setting, options=options), *questions(setting), smb.close(smb.RELATED))
         under_way.append((name, info, numbers))
         if len(under_way) >= _WINDOW:
-            found.append(_marked(wire, folder, moment, *under_way.popleft()))
+            found.append(_marked(wire, folder, setting, *under_way.popleft()))
     while under_way:
-        found.append(_marked(wire, folder, moment, *under_way.popleft()))
+        found.append(_marked(wire, folder, setting, *under_way.popleft()))
     return found
 
 
 def _marked(
-    wire: Wire, folder: bytes, moment: int, name: bytes, info: FarStat, numbers: list[int]
+    wire: Wire, folder: bytes, setting: Setting, name: bytes, info: FarStat, numbers: list[int]
 ) -> tuple[bytes, FarStat]:
     opening, security, listed, _ = [wire.receive(number) for number in numbers]
     path = folder + b"/" + name if folder else name
     try:
         look = smb.created(opening.expect()).look
-        about = described(wire, path, moment, look, (security, listed))
+        about = described(wire, path, setting, look, (security, listed))
     except Refused:
         return name, info
     return name, info._replace(st_ctime_ns=mark_of(look, about.xattrs))

@@ -60,15 +60,15 @@ class OpenedShareFile:
 
     def _opened(self) -> tuple[int, Look, Described]:
         wire = self._share.take()
-        moment = self._share.setting.moment
+        setting = self._share.setting
         try:
             created, answers = open_node(
-                wire, self._path, moment, access=READ_DATA, options=smb.IS_FILE | smb.FOR_BACKUP
+                wire, self._path, setting, access=READ_DATA, options=smb.IS_FILE | smb.FOR_BACKUP
             )
             self._wire, self._handle = wire, created.handle
             if created.look.attributes & DIRECTORY:
                 raise Refused(status.IS_DIRECTORY)
-            return created.node, created.look, described(wire, self._path, moment, created.look, answers)
+            return created.node, created.look, described(wire, self._path, setting, created.look, answers)
         except Refused as error:
             self.close()
             self._share.give_back(wire)
@@ -101,8 +101,8 @@ class OpenedShareFile:
         return smb.looked(answer.expect())
 
     def _asked(self, wire: Wire) -> Described:
-        security, listed = wire.ask_apart(*questions(self._handle))
-        return described(wire, self._path, self._share.setting.moment, self._look, (security, listed))
+        security, listed = wire.ask_apart(*questions(self._share.setting, self._handle))
+        return described(wire, self._path, self._share.setting, self._look, (security, listed))
 
     def next_data(self, offset: int) -> int | None:
         """Return where data at or behind ``offset`` begins, None when there is none up to the size of the last look."""

@@ -19,6 +19,9 @@ from shared.contracts.sources import SmbSource
 from shared.errors import SkyharborError
 from shared.model.backup import Notice
 from workers.engine.ports import SessionOrder
+from workers.sources.smb import messages as smb
+from workers.sources.smb import status
+from workers.sources.smb.describing import AUDIT, READ_ATTRIBUTES, READ_CONTROL
 from workers.sources.smb.listing import list_folder
 from workers.sources.smb.marks import keeps_change_times
 from workers.sources.smb.nodes import DIRECTORY
@@ -27,10 +30,12 @@ from workers.sources.smb.share import Share
 from workers.sources.smb.source import open_share
 from workers.sources.smb.status import Refused
 from workers.sources.smb.versions import CHOICES, chosen, moment_of, previous_versions
+from workers.sources.smb.wire import Wire
 
 VERSION = "previous-version"
 CHANGE_TIMES = "change-times"
-"""In the state: which one the point is of, and whether the server keeps change times (``marks``)."""
+AUDIT_RULES = "audit-rules"
+"""In the state: which one the point is of, whether the server keeps change times (``marks``), and lets us see SACLs."""
 _KEPT = "kept"
 _PROBED = 24
 """Folders."""
@@ -50,6 +55,7 @@ class SmbSession:
         self._share: Share = open_share(SmbReading(spec=spec), self._clock)
         try:
             self._version = self._choose(_made(order))
+            self._audit = self._share.over(self._may_audit)
             self._marked = _known(order) != _KEPT and not self._keeps_change_times()
         except BaseException:
             self._share.hang_up()
@@ -67,6 +73,13 @@ class SmbSession:
             code = "source-missing" if error.status in _MISSING else "source-failed"
             where = f"{self._share.address.text}/{folder.decode('utf-8', 'backslashreplace')}"
             raise SkyharborError(code, f"{where}: {error}") from error
+
+    def _may_audit(self, wire: Wire) -> bool:
+        """Ask for the folder's audit rules: whoever may read those may read all."""
+        access = READ_ATTRIBUTES | READ_CONTROL | AUDIT
+        folder = self._share.address.folder
+        opening, _ = wire.ask(smb.create(folder, access=access, options=smb.FOR_BACKUP), smb.close(smb.RELATED))
+        return opening.status == status.OK
 
     def _keeps_change_times(self) -> bool:
         """Look at some folders for a change time that is not just the time of the last write."""
@@ -87,7 +100,9 @@ class SmbSession:
     @property
     def reading(self) -> bytes:
         """How others open the same share at the same moment."""
-        return msgspec.msgpack.encode(SmbReading(spec=self._spec, moment=moment_of(self._version), marked=self._marked))
+        return msgspec.msgpack.encode(
+            SmbReading(spec=self._spec, moment=moment_of(self._version), marked=self._marked, audit=self._audit)
+        )
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -96,9 +111,10 @@ class SmbSession:
 
     @property
     def state(self) -> Mapping[str, str]:
-        """Which previous version the point is of, and whether the server keeps change times."""
+        """Which previous version the point is of, and what this backup found out about the server and us."""
         version = {VERSION: self._version.isoformat()} if self._version is not None else {}
-        return {**version, CHANGE_TIMES: "none" if self._marked else _KEPT}
+        audit = {AUDIT_RULES: "kept"} if self._audit else {}
+        return {**version, **audit, CHANGE_TIMES: "none" if self._marked else _KEPT}
 
     def notices(self) -> Sequence[Notice]:
         """Nothing has to be said of the session as a whole."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from shared.clock import Clock
 from shared.errors import SkyharborError
@@ -19,18 +19,11 @@ from workers.engine.ports import Unreadable
 from workers.sources.smb import status
 from workers.sources.smb.address import SmbAddress
 from workers.sources.smb.login import Login, Unreachable, refused
+from workers.sources.smb.setting import Setting
 from workers.sources.smb.status import Refused
 from workers.sources.smb.wire import LineLost, Wire
 
 _T = TypeVar("_T")
-
-
-class Setting(NamedTuple):
-    """How nodes are read: the moment of the previous version (a FILETIME, 0: as they are now), and ``marks``."""
-
-    moment: int = 0
-    marked: bool = True
-    """Whether marks stand in the place of change times (``workers.sources.smb.marks``)."""
 
 
 class Share:

@@ -82,10 +82,10 @@ class SmallFiles:
     def _ask(self, entry: Entry) -> _Asked:
         if self._wire is None or self._wire.lost:
             self._wire = self._share.take()
-        moment = self._share.setting.moment
-        create = open_request(entry.path, moment, access=READ_DATA, options=smb.IS_FILE | smb.FOR_BACKUP)
+        setting = self._share.setting
+        create = open_request(entry.path, setting, access=READ_DATA, options=smb.IS_FILE | smb.FOR_BACKUP)
         reading = smb.read(smb.RELATED, 0, entry.size + 1)
-        numbers = self._wire.send(create, *questions(), reading, smb.close(smb.RELATED, look=True))
+        numbers = self._wire.send(create, *questions(setting), reading, smb.close(smb.RELATED, look=True))
         return _Asked(self._wire, numbers, entry.size)
 
     def _drop(self, path: bytes) -> None:
@@ -108,11 +108,11 @@ class SmallFiles:
             got = len(data)
             if got == entry.size:
                 room[:got] = data
-        moment = self._share.setting.moment
-        about = described(asked.wire, entry.path, moment, created.look, (security, listed))
+        setting = self._share.setting
+        about = described(asked.wire, entry.path, setting, created.look, (security, listed))
         last = smb.closed(closing.expect())
         if len(about.xattrs) > 2 and not about.complaint:  # streams were read behind the last look
-            last = _looked(asked.wire, entry.path, moment)
+            last = _looked(asked.wire, entry.path, setting.moment)
         if about.complaint or got != entry.size or not self._is_what_was_met(entry, last, created.node):
             return False
         if self._share.setting.marked and mark_of(last, about.xattrs) != entry.ctime_ns:

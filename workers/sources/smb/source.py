@@ -30,7 +30,8 @@ from workers.sources.smb.marks import mark_of
 from workers.sources.smb.nodes import link_target, stat_of
 from workers.sources.smb.opened import OpenedShareFile
 from workers.sources.smb.reading import SmbReading
-from workers.sources.smb.share import Setting, Share, unreadable
+from workers.sources.smb.setting import Setting
+from workers.sources.smb.share import Share, unreadable
 from workers.sources.smb.small import SmallFiles
 from workers.sources.smb.status import Refused
 from workers.sources.smb.wire import Wire
@@ -44,7 +45,7 @@ def open_share(reading: SmbReading, clock: Clock) -> Share:
     """Return the share of a description; nothing is dialled yet. Raises ``source-failed`` for bad credentials."""
     address = smb_address(reading.spec.url)
     login = login_of(read_credentials(reading.spec.credentials_file), address)
-    return Share(address, login, clock, Setting(moment=reading.moment, marked=reading.marked))
+    return Share(address, login, clock, Setting(reading.moment, reading.marked, reading.audit))
 
 
 class SmbAdapter:
@@ -96,8 +97,8 @@ class SmbAdapter:
             raise unreadable(entry.path, error) from error
 
     def _completed(self, wire: Wire, entry: Entry, options: int) -> Entry:
-        moment = self._share.setting.moment
-        created, answers = open_node(wire, entry.path, moment, access=0, options=options)
+        setting = self._share.setting
+        created, answers = open_node(wire, entry.path, setting, access=0, options=options)
         try:
             if entry.kind == EntryKind.SYMLINK:
                 (told,) = wire.ask(smb.ioctl(created.handle, smb.FSCTL_GET_REPARSE_POINT, room=16384))
@@ -107,7 +108,7 @@ class SmbAdapter:
                 if found.kind != entry.kind:
                     raise Unreadable(Notice(shown(entry.path), "vanished", "something else is in its place"))
                 entry = found
-            entry.xattrs = self._said(entry.path, described(wire, entry.path, moment, created.look, answers))
+            entry.xattrs = self._said(entry.path, described(wire, entry.path, setting, created.look, answers))
             if self._share.setting.marked:
                 entry.ctime_ns = mark_of(created.look, entry.xattrs)
         finally:

@@ -10,6 +10,7 @@ the server says about a node is a status of the reply.
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 from collections.abc import Sequence
@@ -31,6 +32,8 @@ _UNASKED = 0xFFFFFFFFFFFFFFFF
 _ENOUGH = 1024
 """Credits that we ask for: 64 MiB under way."""
 _MOST = 0xFFFFFF
+_LONG = 10
+"""How many times as long a server may take for what it has said it is working on."""
 
 
 class Reply(NamedTuple):
@@ -72,6 +75,7 @@ class Wire:
         self._next, self._credits = terms.next_id, terms.credits
         self._under_way: set[int] = set()
         self._forgotten: set[int] = set()
+        self._slow: set[int] = set()
         self._replies: dict[int, Reply] = {}
         self.most_read = min(terms.most_read, 1 << 20)
         self.most_write = min(terms.most_write, 1 << 20)
@@ -161,6 +165,7 @@ class Wire:
     def _take(self) -> None:
         """Read one frame and keep the replies in it."""
         try:
+            self._await_frame()
             size = int.from_bytes(self._exactly(4), "big")
             if not HEADER_SIZE <= size <= _MOST:
                 raise Forged(f"a reply of {size} bytes")
@@ -174,6 +179,14 @@ class Wire:
             raise self._lose(_why(error, self._patience)) from error
         except (Forged, struct.error) as error:
             raise self._lose(str(error)) from error
+
+    def _await_frame(self) -> None:
+        """Wait for the next frame: longer where the server has said that something takes its time (a recall)."""
+        waited = 0.0
+        while not select.select([self._socket], [], [], self._patience)[0]:
+            waited += self._patience
+            if not self._slow or waited >= _LONG * self._patience:
+                raise TimeoutError
 
     def _split(self, frame: memoryview) -> None:
         while len(frame) >= HEADER_SIZE:
@@ -197,8 +210,10 @@ class Wire:
             self._signer.check(message, number)
         self._credits += granted
         if pending:
+            self._slow.add(number)
             return
         self._under_way.discard(number)
+        self._slow.discard(number)
         if number in self._forgotten:
             self._forgotten.discard(number)
         elif status in statuses.LOST:

@@ -21,9 +21,18 @@ from workers.engine.placing import beside_name
 from workers.engine.proving import data_ranges
 from workers.sources.smb import messages as smb
 from workers.sources.smb import status
-from workers.sources.smb.describing import READ_ATTRIBUTES
+from workers.sources.smb.describing import AUDIT, READ_ATTRIBUTES
 from workers.sources.smb.listing import LOOK
-from workers.sources.smb.nodes import DESCRIPTOR, NORMAL, READ_ONLY, SPARSE, filetime_of, info_of, streams_of
+from workers.sources.smb.nodes import (
+    DESCRIPTOR,
+    LOST_STREAMS,
+    NORMAL,
+    READ_ONLY,
+    SPARSE,
+    filetime_of,
+    info_of,
+    streams_of,
+)
 from workers.sources.smb.status import Refused
 from workers.sources.smb.wire import Wire
 
@@ -33,8 +42,9 @@ OWN: Final = 0xE0000
 """Read the descriptor, write DACL and owner."""
 _DRESS = 0x110 | READ_ATTRIBUTES
 _WINDOW = 8
-_OWNER_GROUP, _DACL = 3, 4
-_AUTO_INHERITED, _AUTO_INHERIT_REQUEST = 0x0400, 0x0100
+_OWNER_GROUP, _DACL, _SACL = 3, 4, 8
+_INHERITED = ((0x0400, 0x0100), (0x0800, 0x0200))
+"""Bits of a descriptor: its DACL, or SACL, was inherited; keep it inherited."""
 _DENIED = frozenset({status.ACCESS_DENIED, status.BAD_OWNER, status.PRIVILEGE})
 _MARK, _UNMARK = b"\1", b"\0"
 
@@ -59,7 +69,8 @@ def make_folder(wire: Wire, path: bytes) -> bool:
 def dress_folder(wire: Wire, path: bytes, entry: Entry) -> list[str]:
     """Give a folder its streams, descriptor, attributes and times; return what could not be given, in words."""
     lost = _write_streams(wire, path, entry)
-    handle = _opened(wire, path, _DRESS, options=smb.IS_DIRECTORY | smb.FOR_BACKUP, disposition=smb.OPEN)
+    options = smb.IS_DIRECTORY | smb.FOR_BACKUP
+    handle = _opened(wire, path, _DRESS, options=options, disposition=smb.OPEN, audit=has_audit_rules(entry))
     try:
         lost += _set_descriptor(wire, handle, entry)
         lost += _set_info(wire, handle, entry)
@@ -84,7 +95,8 @@ class FileWriter:
     def write(self, chunks: Chunks, rule: ConflictRule) -> bytes | None:
         """Write the file and return the name it got, None when an existing node was kept."""
         options = smb.IS_FILE | smb.FOR_BACKUP
-        handle = _opened(self._wire, self._hidden, WRITE, options=options, disposition=smb.MAKE)
+        audit = has_audit_rules(self._entry)
+        handle = _opened(self._wire, self._hidden, WRITE, options=options, disposition=smb.MAKE, audit=audit)
         marked = False
         try:
             if not streams_of(self._entry.xattrs):
@@ -180,12 +192,12 @@ def _settle(wire: Wire, number: int) -> None:
     wire.receive(number).expect()
 
 
-def _opened(wire: Wire, path: bytes, access: int, *, options: int, disposition: int) -> bytes:
+def _opened(wire: Wire, path: bytes, access: int, *, options: int, disposition: int, audit: bool) -> bytes:
     """Open with the right to change the descriptor, and without where there is none."""
-    for more in (OWN, OWN & ~0x80000, 0):
+    for more in (OWN | AUDIT if audit else OWN, OWN, OWN & ~0x80000, 0):
         create = smb.create(path, access=access | more, options=options, disposition=disposition, attributes=NORMAL)
         (opening,) = wire.ask(create)
-        if opening.status != status.ACCESS_DENIED:
+        if opening.status not in _DENIED:
             break
     return smb.created(opening.expect()).handle
 
@@ -196,7 +208,8 @@ def _leave(wire: Wire, handle: bytes) -> None:
 
 
 def _write_streams(wire: Wire, path: bytes, entry: Entry) -> list[str]:
-    lost = []
+    missing = dict(entry.xattrs).get(LOST_STREAMS, b"").decode("utf-8", "backslashreplace")
+    lost = [f"stream {name} (the point does not have it)" for name in missing.split("\n") if name]
     for name, value in streams_of(entry.xattrs):
         try:
             _write_stream(wire, path + b":" + name, value)
@@ -226,7 +239,11 @@ def _set_descriptor(wire: Wire, handle: bytes, entry: Entry) -> list[str]:
     if raw is None:
         return []
     wanted = asking_to_inherit(raw)
-    for what, lost in ((_OWNER_GROUP | _DACL, []), (_DACL, ["owner"])):
+    rules = ["audit rules"] if has_audit_rules(entry) else []
+    ways = [(_OWNER_GROUP | _DACL, rules), (_DACL, ["owner", *rules])]
+    if rules:
+        ways.insert(0, (_OWNER_GROUP | _DACL | _SACL, []))
+    for what, lost in ways:
         (answer,) = wire.ask(smb.set_info(handle, smb.INFO_SECURITY, 0, wanted, additional=what))
         if answer.status == status.OK:
             return lost
@@ -235,11 +252,18 @@ def _set_descriptor(wire: Wire, handle: bytes, entry: Entry) -> list[str]:
     return [f"security descriptor ({status.shown(answer.status)})"]
 
 
+def has_audit_rules(entry: Entry) -> bool:
+    """Tell whether a node's descriptor has a SACL."""
+    raw = dict(entry.xattrs).get(DESCRIPTOR, b"")
+    return any(raw[12:16])
+
+
 def asking_to_inherit(raw: bytes) -> bytes:
     """Return a descriptor to set: what says that its entries were inherited is only kept when it is asked for."""
     control = int.from_bytes(raw[2:4], "little")
-    if control & _AUTO_INHERITED:
-        control |= _AUTO_INHERIT_REQUEST
+    for inherited, request in _INHERITED:
+        if control & inherited:
+            control |= request
     return raw[:2] + control.to_bytes(2, "little") + raw[4:]
 
 

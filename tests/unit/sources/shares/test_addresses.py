@@ -29,6 +29,7 @@ def test_a_share(url, parts):
         "smb://h/s/../x",
         "smb://h/s/a%5Cb",
         "smb://u:p@h/s",
+        "smb://u@h/s",
         "smb://h:x/s",
     ],
 )

@@ -2,6 +2,7 @@
 
 import socket
 import struct
+import threading
 
 import pytest
 
@@ -94,6 +95,19 @@ def test_a_server_that_says_nothing_is_given_up(server):
         server.wire.receive(number)
     with pytest.raises(LineLost):
         server.wire.send(smb.close(b"a" * 16))
+
+
+def test_a_server_that_says_that_it_is_working_is_given_more_time_and_not_for_ever(server):
+    (number,) = server.wire.send(smb.close(b"a" * 16))
+    server.say(number, status=0x103, flags=3, signed=False)
+    late = threading.Timer(0.5, lambda: server.say(number, body=b"recalled"))  # longer than the patience of 0.2 s
+    late.start()
+    assert bytes(server.wire.receive(number).message[64:]) == b"recalled"
+    late.join()
+    (number,) = server.wire.send(smb.close(b"a" * 16))
+    server.say(number, status=0x103, flags=3, signed=False)
+    with pytest.raises(LineLost, match="said nothing"):
+        server.wire.receive(number)
 
 
 def test_a_session_that_was_closed_is_a_lost_line(server):
