@@ -1,6 +1,6 @@
 # One command per wish; `make help` lists them. Everything happens inside this checkout and its .venv.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak check format lint types contracts bench bench-quick bench-tower up down lock clean
+.PHONY: help setup demo test servers soak check format lint types contracts bench bench-quick bench-tower up down lock clean
 PY := .venv/bin/python
 SRC ?=
 ARGS ?=
@@ -17,10 +17,13 @@ demo: setup  ## the main job on a real tree, from nothing to break-glass (SRC=/s
 	@$(PY) -m tools.demo $(if $(SRC),--source "$(SRC)")
 
 # Many tests wait for leases, clocks and processes: three at a time keep two cores busy.
-test: setup  ## the whole test suite, with real servers of its own
+test: setup servers  ## the whole test suite, with real servers of its own
 	@$(PY) -m pytest --numprocesses 3 --dist loadscope
 
-soak: setup  ## what takes minutes: a million names, thousands of random trees, long storms
+servers:  ## the servers that tests start, from Debian's packages, as root where there is apt-get
+	@tools/servers.sh
+
+soak: setup servers  ## what takes minutes: a million names, thousands of random trees, long storms
 	@$(PY) -m pytest -m soak -rs
 
 check: setup format lint types contracts test  ## what CI runs

@@ -5,13 +5,18 @@ from __future__ import annotations
 import pytest
 from hypothesis import settings
 
-from tests.support.counts import pytest_terminal_summary
+from tests.exam.table import print_table
+from tests.support.counts import print_counts
 
 # An example takes as long as it takes: how busy the machine is, is no property of the code.
 settings.register_profile("skyharbor", deadline=None)
 settings.load_profile("skyharbor")
 
-__all__ = ["pytest_terminal_summary"]
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what the exam of the sources and the matrices of faults have found."""
+    print_table(terminalreporter)
+    print_counts(terminalreporter)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -59,8 +59,8 @@ def new_tally(name: str, record: Callable[[str, object], None]) -> Tally:
     return tally
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Print the sums of all tests of every matrix (a hook of pytest)."""
+def print_counts(terminalreporter: Any) -> None:
+    """Print the sums of all tests of every matrix (from a hook of pytest)."""
     sums: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     reports = [report for reports in terminalreporter.stats.values() for report in reports]
     for report in reports:

@@ -80,9 +80,11 @@ class Lead:
 
     def _plan(self) -> Sequence[Span]:
         sharding, workers = self._gear.options.sharding, self._formation.helpers + 1
-        pages = self._reader.pages if self._reader is not None else self._pages_of_another_point()
-        if pages:
-            return spans_of_pages(pages, workers=workers, sharding=sharding)
+        # What a few large files of blocks cost does not show in how many entries a point has.
+        if not self._gear.source.block:
+            pages = self._reader.pages if self._reader is not None else self._pages_of_another_point()
+            if pages:
+                return spans_of_pages(pages, workers=workers, sharding=sharding)
         survey = self._gear.source.survey(sharding.survey_folders)
         return spans_of_survey(survey, workers=workers, sharding=sharding)
 

@@ -107,6 +107,10 @@ class Unchanged(NamedTuple):
     look: Callable[[bytes], Stat]
 
 
+BYTES_OF_AN_ENTRY = 64 * 1024
+"""As so many entries a large file counts where a backup is shared out by their number."""
+
+
 class Survey(NamedTuple):
     """A quick look at the upper folders: their paths in the order of a point, and how many entries each has.
 
@@ -203,7 +207,10 @@ class Source(Protocol):
         ...
 
     def survey(self, most: int) -> Survey:
-        """List so many folders at most, upper ones first. What cannot be read is passed over: a scan will tell."""
+        """List so many folders at most, upper ones first. What cannot be read is passed over: a scan will tell.
+
+        A source of blocks lists its files, each as so many entries as it takes to read ``BYTES_OF_AN_ENTRY`` each.
+        """
         ...
 
     def complete(self, entry: Entry) -> Entry:

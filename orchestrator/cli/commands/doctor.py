@@ -105,7 +105,9 @@ def _items(session: Session, forecast: Forecast) -> Iterator[Finding]:
     if not session.is_local():
         return
     try:
-        items = [item for item in session.tower().items("/items") if item["last_point"] is None]
+        items = [
+            item for item in session.tower().items("/items") if item["workload"] == "files" and not item["last_point"]
+        ]
         vaults = {vault["id"]: str(vault["url"]) for vault in session.tower().items("/vaults")} if items else {}
     except SkyharborError:
         return  # the tower's own finding has said it

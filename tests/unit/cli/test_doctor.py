@@ -106,7 +106,13 @@ def an_item(name: str, path: str, *, points: bool = False, **source: object) -> 
     """An item of one path, as the API shows it."""
     last = {"id": "p", "sealed_at": "2026-01-01T00:00:00Z", "type": "full"} if points else None
     vault = {"id": "v", "name": "inside"}
-    return {"name": name, "source": {"paths": [path], "excludes": [], **source}, "vault": vault, "last_point": last}
+    return {
+        "name": name,
+        "workload": "files",
+        "source": {"paths": [path], "excludes": [], **source},
+        "vault": vault,
+        "last_point": last,
+    }
 
 
 def protect(world: World, *items: dict[str, Any]) -> None:
