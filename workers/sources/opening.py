@@ -36,7 +36,7 @@ def open_session(order: SessionOrder, here: Here = NOTHING_HERE) -> Session:
 def open_source(reading: bytes) -> Source:
     """Open the source that a session of this machine holds."""
     told = msgspec.msgpack.decode(reading, type=Reading)
-    return FilesAdapter(told.source, leave_out=told.leave_out, changes=told.changes)
+    return FilesAdapter(told.source, leave_out=told.leave_out, changes=told.changes, shown=told.shown)
 
 
 def described(reading: Reading) -> bytes:
