@@ -84,6 +84,18 @@ def test_how_files_are_held_travels_and_commands_are_taken_apart_like_a_shell_do
     assert ran.code == 0
     assert source["hooks"] == {"before": ["quiesce", "--all", "two words"], "after": ["thaw"], "timeout": 300}
     assert (source["snapshot"], source["journal"]) == ("btrfs", True)
+    thing = {"id": "1", "name": "n"}
+    item = {**thing, "workload": "files", "machine": thing, "vault": thing, "source": source, "created_at": None}
+    world.server.on("GET /items/etc", Answer(body=item))
+    shown = dict(line.strip().split("  ", 1) for line in world.run("item", "show", "etc").out.splitlines())
+    held = {name: shown.get(name, "").strip() for name in ("before", "after", "hook timeout", "snapshot", "journal")}
+    assert held == {
+        "before": "quiesce --all 'two words'",
+        "after": "thaw",
+        "hook timeout": "300 s",
+        "snapshot": "btrfs",
+        "journal": "True",
+    }
 
 
 @pytest.mark.parametrize("options", [("--before", "it's"), ("--hook-timeout", "long"), ("--snapshot", "magic")])
