@@ -14,6 +14,8 @@ from shared.telemetry.logging import configure_logging
 from workers.guarding.watch import Deed, Watch
 from workers.sources.hooks.debt import KIND as RUN_HOOK
 from workers.sources.hooks.debt import pay_for_the_dead
+from workers.sources.snapshots.btrfs import KIND as DELETE_SNAPSHOT
+from workers.sources.snapshots.btrfs import delete_for_the_dead
 from workers.sources.vm import release as vm
 
 
@@ -23,7 +25,12 @@ def _drop_slot(details: Mapping[str, str]) -> None:
     drop_left_slot(details)
 
 
-DEEDS: dict[str, Deed] = {**vm.DEEDS, "postgres-drop-slot": _drop_slot, RUN_HOOK: pay_for_the_dead}
+DEEDS: dict[str, Deed] = {
+    **vm.DEEDS,
+    "postgres-drop-slot": _drop_slot,
+    RUN_HOOK: pay_for_the_dead,
+    DELETE_SNAPSHOT: delete_for_the_dead,
+}
 """By kind, what undoes what a session may leave behind."""
 
 

@@ -12,7 +12,7 @@ import msgspec
 from pydantic import AfterValidator, Field
 
 from orchestrator.api.edge import OptionalText, Received, Text
-from shared.contracts.sources import SourceSpec, spec_from
+from shared.contracts.sources import SnapshotWay, SourceSpec, spec_from
 
 
 def _usable(glob: str) -> str:
@@ -56,13 +56,30 @@ class Rules(Received):
     one_file_system: bool = False
 
 
+class HooksIn(Received):
+    """Commands that the worker runs around a backup, as arguments; each may take ``timeout`` seconds.
+
+    The first argument names a program that the worker's machine allows.
+    """
+
+    before: Annotated[list[Text], Field(default_factory=list)]
+    after: Annotated[list[Text], Field(default_factory=list)]
+    timeout: Annotated[float, Field(ge=1, le=86400)] = 60.0
+
+
 class FilesSource(Received):
-    """Absolute paths on the machine, and what is left out: glob patterns and rules."""
+    """Absolute paths on the machine, what is left out (glob patterns and rules), and how the files are held still.
+
+    With ``journal`` the worker's machine notes where anything changes, and the next backup looks only there.
+    """
 
     workload: Literal["files"]
     paths: Annotated[list[Text], Field(min_length=1)]
     excludes: Annotated[list[Glob], Field(default_factory=list)]
     rules: Annotated[Rules, Field(default_factory=Rules)]
+    hooks: Annotated[HooksIn, Field(default_factory=HooksIn)]
+    snapshot: SnapshotWay = SnapshotWay.NONE
+    journal: bool = False
 
 
 class VmSource(Received):

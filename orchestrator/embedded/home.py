@@ -94,6 +94,11 @@ class Home:
         return os.path.join(self.path, "keyring")
 
     @property
+    def hooks(self) -> str:
+        """Programs that items may have run around their backups: whoever may put one here owns the stack."""
+        return os.path.join(self.path, "hooks.d")
+
+    @property
     def worker(self) -> str:
         """The worker's own state."""
         return os.path.join(self.path, "worker")

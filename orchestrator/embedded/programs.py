@@ -160,6 +160,7 @@ def worker(wiring: Wiring) -> Program:
             SKYHARBOR_KEYRING=wiring.home.keyring,
             SKYHARBOR_WORKER_NAME=WORKER_NAME,
             SKYHARBOR_WORKER_STATE=wiring.home.worker,
+            SKYHARBOR_HOOKS=wiring.home.hooks,
             SKYHARBOR_WORKER_CONCURRENCY=str(wiring.concurrency),
             **_told(wiring),
             SKYHARBOR_READY_FILE=ready_file,

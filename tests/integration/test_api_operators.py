@@ -29,6 +29,12 @@ RULES = {
     "larger_than": 2**40,
     "one_file_system": True,
 }
+HELD = {
+    "hooks": {"before": ["quiesce", "--all"], "after": ["thaw"], "timeout": 300.0},
+    "snapshot": "btrfs",
+    "journal": True,
+}
+NOT_HELD = {"hooks": {"before": [], "after": [], "timeout": 60.0}, "snapshot": "none", "journal": False}
 POLICY = "name: nightly\nschedules:\n  - cron: '0 2 * * *'\n    zone: Europe/Berlin\n"
 
 
@@ -89,7 +95,7 @@ def test_an_item_shows_what_was_asked_for(api: httpx.Client) -> None:
     assert shown == {
         "workload": "files",
         "policy": None,
-        "source": {"paths": ["/etc"], "excludes": ["*.o"], "rules": NO_RULES},
+        "source": {"paths": ["/etc"], "excludes": ["*.o"], "rules": NO_RULES, **NOT_HELD},
         "paused_at": None,
         "last_point": None,
         "next_fire_at": None,
@@ -97,11 +103,13 @@ def test_an_item_shows_what_was_asked_for(api: httpx.Client) -> None:
     assert item["created_at"].endswith("Z")
 
 
-def test_the_rules_of_an_item_are_kept_and_given_to_the_worker(api: httpx.Client, plane: ControlPlane) -> None:
+def test_the_rules_and_hooks_of_an_item_are_kept_and_given_to_the_worker(
+    api: httpx.Client, plane: ControlPlane
+) -> None:
     plane.machine()
     plane.vault()
     body = {"name": "i1", "workload": "files", "machine": "m1", "vault": "v1"}
-    source = {"paths": ["/etc"], "excludes": ["*.o"], "rules": RULES}
+    source = {"paths": ["/etc"], "excludes": ["*.o"], "rules": RULES, **HELD}
     ok(api.post("/items", json={**body, "source": source}), 201)
     instruction = plane.start().instruction
     assert isinstance(instruction, BackupInstruction)
@@ -109,9 +117,22 @@ def test_the_rules_of_an_item_are_kept_and_given_to_the_worker(api: httpx.Client
     assert msgspec.json.decode(msgspec.json.encode(instruction.source)) == {"workload": "files", **source}
 
 
+@pytest.mark.parametrize(
+    "hooks",
+    [{"timeout": 0.5}, {"before": [""]}, {"before": ["a"] * 101}, {"after": ["a", "b\0c"]}, {"timeout": 90000}],
+)
+def test_a_hook_that_is_none_is_refused(api: httpx.Client, hooks: dict[str, Any]) -> None:
+    add_everything(api)
+    body = {"name": "other", "workload": "files", "machine": "web", "vault": "main"}
+    source = {"paths": ["/etc"], "hooks": hooks}
+    assert ok(api.post("/items", json={**body, "source": source}), 422)["code"] == "bad-request"
+
+
 def test_an_item_of_before_there_were_rules_has_none(api: httpx.Client, plane: ControlPlane) -> None:
     item = add_everything(api)
-    plane.sql("UPDATE item SET source = source - 'rules' WHERE id = :id", id=item["id"])
+    plane.sql(
+        "UPDATE item SET source = source - 'rules' - 'hooks' - 'snapshot' - 'journal' WHERE id = :id", id=item["id"]
+    )
     assert ok(api.get("/items/etc")) == item
 
 

@@ -16,7 +16,7 @@ from tests.support.uncontrolled import Uncontrolled
 from tests.unit.engine.rig import Rig
 from workers.engine.backup import BackupOptions, run_backup
 from workers.engine.doors import Doors
-from workers.engine.ports import Guard, SessionOrder
+from workers.engine.ports import SessionOrder
 from workers.settings import hands_environment
 from workers.sources.freezing.here import Here
 from workers.sources.journal.client import JournalLine
@@ -93,6 +93,3 @@ class Holding:
     def close(self) -> None:
         if self.line is not None:
             self.line.close()
-
-
-__all__ = ["Guard", "Holding", "Remembering"]

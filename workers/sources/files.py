@@ -23,6 +23,7 @@ from workers.sources.nodes import Nodes, is_regular
 from workers.sources.opened import OpenedLocalFile
 from workers.sources.roots import roots_of
 from workers.sources.rules import Rules
+from workers.sources.shown import Places, Shown
 from workers.sources.survey import survey
 from workers.sources.walk import Walk, Walking
 
@@ -31,11 +32,13 @@ class FilesReading(msgspec.Struct, frozen=True, kw_only=True, tag="files", tag_f
     """How a backup of files is read: the item's description, and absolute folders that are never entered.
 
     ``changes`` is the path of a file that says what has changed since the reference; empty when that is not known.
+    ``shown`` is what is read in snapshots.
     """
 
     source: FilesSource
     leave_out: tuple[str, ...] = ()
     changes: str = ""
+    shown: tuple[Shown, ...] = ()
 
 
 class FilesAdapter:
@@ -48,10 +51,17 @@ class FilesAdapter:
 
     block = 0
 
-    def __init__(self, source: FilesSource, *, leave_out: Sequence[str] = (), changes: str = "") -> None:
+    def __init__(
+        self,
+        source: FilesSource,
+        *,
+        leave_out: Sequence[str] = (),
+        changes: str = "",
+        shown: Sequence[Shown] = (),
+    ) -> None:
         self._source = source
         self._roots = roots_of(source.paths)
-        self._nodes = Nodes(self._roots.walked)
+        self._nodes = Nodes(self._roots.walked, Places(shown))
         self._rules = Rules(source, self._roots.given)
         self._leave_out = [os.fsencode(folder) for folder in leave_out]
         self._changes = changes

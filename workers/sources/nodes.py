@@ -14,7 +14,7 @@ import errno
 import os
 import stat
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from shared.vault.entry import Entry, EntryKind, kind_of
@@ -22,6 +22,7 @@ from workers.engine.node_flags import read_flags
 from workers.engine.ports import Haste
 from workers.engine.seen import entry_of, is_unchanged
 from workers.engine.xattrs import path_node, read_xattrs
+from workers.sources.shown import Places
 
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _FOLDER = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_DIRECTORY
@@ -29,9 +30,14 @@ _STEP = os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_DIRECTORY
 
 
 class Nodes:
-    """Access to the nodes below the given roots (absolute raw paths). Safe for any thread."""
+    """Access to the nodes below the given roots (absolute raw paths). Safe for any thread.
 
-    def __init__(self, roots: Sequence[bytes]) -> None:
+    ``places`` says which of them are read elsewhere.
+    """
+
+    def __init__(self, roots: Sequence[bytes], places: Places = Places()) -> None:
+        self.places = places
+        self._at: Callable[[bytes], bytes] = places.of if not places.none else b"/".__add__
         self._roots = tuple(roots)
         self._lock = threading.Lock()
         self._last = _Walked(b"", -1)
@@ -43,7 +49,7 @@ class Nodes:
     def read_whole(self, entry: Entry, room: memoryview) -> Haste:
         """Read a small file in one go; see the port. The look after the read proves that it was this very file."""
         try:
-            fd = _open_quietly(b"/" + entry.path, _READ)
+            fd = _open_quietly(self._at(entry.path), _READ)
         except OSError:
             return Haste.NO
         try:
@@ -65,7 +71,7 @@ class Nodes:
         """Ask the kernel for the content of files, all at once: a disk is quicker when it knows what comes next."""
         for entry in entries:
             with suppress(OSError):
-                fd = _open_quietly(b"/" + entry.path, _READ)
+                fd = _open_quietly(self._at(entry.path), _READ)
                 try:
                     os.posix_fadvise(fd, 0, entry.size, os.POSIX_FADV_WILLNEED)
                 finally:
@@ -74,7 +80,7 @@ class Nodes:
     def look(self, path: bytes) -> os.stat_result:
         """Return what a node looks like now; OSError when it is not there."""
         try:
-            return os.lstat(b"/" + path)
+            return os.lstat(self._at(path))
         except OSError as error:
             if error.errno != errno.ENAMETOOLONG:
                 raise
@@ -140,7 +146,7 @@ class Nodes:
 
     def _open(self, path: bytes, flags: int, device: int, inode: int) -> int:
         try:
-            found = _open_quietly(b"/" + path, flags)
+            found = _open_quietly(self._at(path), flags)
         except OSError as error:
             if error.errno != errno.ENAMETOOLONG:
                 raise
@@ -166,8 +172,8 @@ class Nodes:
         if last.fd >= 0 and (folder == last.path or folder.startswith(last.path + b"/")):
             at, done = os.dup(last.fd), len(last.path)
         else:
-            root = next(root for root in self._roots if folder == root or folder.startswith(root.rstrip(b"/") + b"/"))
-            at, done = os.open(root, _STEP), len(root)
+            root = self._nearest(folder)
+            at, done = os.open(self._at(root[1:]), _STEP), len(root)
         for part in folder[done:].split(b"/"):
             if part:
                 try:
@@ -179,6 +185,15 @@ class Nodes:
         with self._lock:
             self._last = walked
         return at
+
+    def _nearest(self, folder: bytes) -> bytes:
+        """Return the root that a folder is at or below, or the last place on the way to it where another one begins."""
+        root = next(root for root in self._roots if folder == root or folder.startswith(root.rstrip(b"/") + b"/"))
+        for border in self.places.borders:
+            at = b"/" + border
+            if len(at) > len(root) and (folder == at or folder.startswith(at + b"/")):
+                root = at
+        return root
 
 
 class _Walked:

@@ -79,7 +79,7 @@ def open_source(reading: bytes) -> Source:
     source: Source
     match told:
         case FilesReading():
-            return FilesAdapter(told.source, leave_out=told.leave_out, changes=told.changes)
+            return FilesAdapter(told.source, leave_out=told.leave_out, changes=told.changes, shown=told.shown)
         case VmReading():
             return VmAdapter(told)
         case SmbReading():

@@ -46,6 +46,12 @@ def roots_of(paths: Sequence[str]) -> Roots:
     return Roots(walked, every, notices)
 
 
+def real_place(root: str) -> str:
+    """Return where a protected path is, without symlinks above it: one at its end is the protected thing itself."""
+    parent, _, name = root.rpartition("/")
+    return os.path.realpath(parent or "/").rstrip("/") + "/" + name
+
+
 def is_below(path: bytes, other: bytes) -> bool:
     """Tell by the text of two absolute paths whether the first is inside of the second."""
     return path != other and path.startswith(other.rstrip(b"/") + b"/")

@@ -147,7 +147,7 @@ class Walk:
             if above not in told and self._span.holds(above):
                 told.add(above)
                 try:
-                    self._stats.append(os.stat(root[:at]))
+                    self._stats.append(os.stat(self._nodes.places.of(above)))
                     self._paths.append(above)
                 except OSError as error:
                     self._notices.append(unreadable(above, error))
@@ -156,7 +156,7 @@ class Walk:
     def _root(self, root: bytes) -> Walking:
         path = root[1:]
         try:
-            info = os.lstat(root)
+            info = self._nodes.look(path)
         except OSError as error:
             self._notices.append(unreadable(path, error))
             return
@@ -202,17 +202,22 @@ class Walk:
 
         When that one is to be offered first, ``_offered`` says so, and it is not among what was met yet.
         """
-        fd, prefix, look = self._descriptor(folder), folder.prefix, os.stat
+        fd, prefix, look, places = self._descriptor(folder), folder.prefix, os.stat, self._nodes.places
         changes, self._offered = self._changes if not folder.fresh else None, False
         rules = self._rules if self._rules.judge_nodes else None
         add_path, add_stat = self._paths.append, self._stats.append
         for name in islice(folder.names, _BLOCK):
-            try:
-                info = look(name, dir_fd=fd, follow_symlinks=False)
-            except OSError as error:
-                self._missed(prefix + name, error)
-                continue
             path = prefix + name
+            try:
+                if places.none or not (path in places.hidden or path in places.borders):
+                    info = look(name, dir_fd=fd, follow_symlinks=False)
+                elif path in places.hidden:
+                    continue
+                else:
+                    info = self._nodes.look(path)
+            except OSError as error:
+                self._missed(path, error)
+                continue
             directory = (info.st_mode & 0o170000) == 0o040000
             if rules is not None and rules.leave_out(path, info, name, fd):
                 if self._on_the_way:
@@ -240,7 +245,7 @@ class Walk:
 
     def _enter(self, stack: list[_Folder], path: bytes, info: os.stat_result) -> None:
         try:
-            if stack:
+            if stack and path not in self._nodes.places.borders:
                 fd = self._nodes.open_below(self._descriptor(stack[-1]), path[len(stack[-1].prefix) :])
             else:
                 fd = self._nodes.open_folder(path, info.st_dev, info.st_ino)
@@ -257,7 +262,9 @@ class Walk:
             os.close(fd)
             raise
         if self._changes is not None:
-            stack[-1].fresh = (len(stack) > 1 and stack[-2].fresh) or (info.st_dev, info.st_ino) in self._changes.fresh
+            stack[-1].fresh = (len(stack) > 1 and stack[-2].fresh) or self._changes.key(
+                info.st_dev, info.st_ino
+            ) in self._changes.fresh
         if len(stack) > _OPEN_FOLDERS:
             stack[-_OPEN_FOLDERS - 1].close()
 
@@ -274,12 +281,12 @@ class Walk:
 
     def _may_offer(self, path: bytes, info: os.stat_result) -> bool:
         """Tell whether nothing has changed in a node and below it since the reference: then it is a directory."""
-        changes, key = self._changes, (info.st_dev, info.st_ino)
+        changes = self._changes
+        if changes is None or not path or not stat.S_ISDIR(info.st_mode):
+            return False
+        key = changes.key(info.st_dev, info.st_ino)
         return (
-            changes is not None
-            and bool(path)
-            and stat.S_ISDIR(info.st_mode)
-            and info.st_dev in changes.devices
+            key[0] in changes.devices
             and key not in changes.look
             and key not in changes.fresh
             and key not in self._left_out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
@@ -147,10 +148,19 @@ def _source(source: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, value in source.items():
         if name == "rules":
             yield from (("leaves out", said) for said in _said(value))
+        elif name == "hooks":
+            yield from _hooks(value)
         elif isinstance(value, list):
             yield from ((name.removesuffix("s"), str(one)) for one in value)
-        elif value not in ("", None):
+        elif value not in ("", None, False, "none"):
             yield name.replace("_", " "), str(value)
+
+
+def _hooks(hooks: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    commands = [(name, shlex.join(hooks[name])) for name in ("before", "after") if hooks[name]]
+    yield from commands
+    if commands:
+        yield "hook timeout", f"{hooks['timeout']:g} s"
 
 
 def pause(ctx: typer.Context, name: Name) -> None:

@@ -1,11 +1,11 @@
 """What an incremental of an unchanged tree costs with the journal of changes, and without it: side by side.
 
-``python -m tests.benchmarks.workloads.journal FOLDER FILES [ROUNDS]`` makes a tree of FILES small files in FOLDER
-(100 to a directory), backs it up into a vault beside it, and then in turns with and without the journal: nothing
-changed, and one file in a thousand changed in as many directories. It prints medians of seconds and CPU seconds of
-this process, and their ratios. Needs root, Linux 5.17, and FOLDER on ext4, XFS or btrfs. FOLDER is left for the
-caller to remove. Rule of the file: only ``run_backup`` is timed, with its session; both ways compare with the same
-kind of point.
+``python -m tests.benchmarks.workloads.journal FOLDER FILES [ROUNDS]`` makes a tree of FILES small files in FOLDER (100
+to a directory), backs it up into vaults beside it, and then in turns with and without the journal: nothing changed, and
+one file in a thousand changed, each in a directory of its own. It prints medians of seconds and CPU seconds of this
+process, and their ratios. Needs root, Linux 5.17, and FOLDER on ext4, XFS or btrfs, which is left to be removed.
+
+Rule of the file: only ``run_backup`` is timed, with its session; both ways compare with the same kind of point.
 """
 
 from __future__ import annotations

@@ -34,7 +34,14 @@ def test_paths_to_protect_are_made_absolute_and_plain(world: World) -> None:
         "workload": "files",
         "machine": "m",
         "vault": "v",
-        "source": {"paths": ["/etc", f"{os.getcwd()}/here"], "excludes": ["*.o"], "rules": NO_RULES},
+        "source": {
+            "paths": ["/etc", f"{os.getcwd()}/here"],
+            "excludes": ["*.o"],
+            "rules": NO_RULES,
+            "hooks": {"before": [], "after": [], "timeout": 60},
+            "snapshot": "none",
+            "journal": False,
+        },
         "policy": None,
         "tags": [],
         "rpo": None,
@@ -65,6 +72,39 @@ def test_every_rule_of_an_item_travels_and_is_shown(world: World) -> None:
         "files larger than 500.0 MiB (524,288,000 bytes)",
         "other file systems",
     ]
+
+
+def test_how_files_are_held_travels_and_commands_are_taken_apart_like_a_shell_does(world: World) -> None:
+    world.server.on("POST /items", Answer(201, AN_ITEM))
+    ran = world.run(
+        *("item", "add", "files", "etc", "--machine", "m", "--vault", "v", "--path", "/etc", "--journal"),
+        *("--before", "quiesce --all 'two words'", "--after", "thaw", "--hook-timeout", "5m", "--snapshot", "btrfs"),
+    )
+    source = world.server.seen("POST /items")[0].body["source"]
+    assert ran.code == 0
+    assert source["hooks"] == {"before": ["quiesce", "--all", "two words"], "after": ["thaw"], "timeout": 300}
+    assert (source["snapshot"], source["journal"]) == ("btrfs", True)
+    thing = {"id": "1", "name": "n"}
+    item = {**thing, "workload": "files", "machine": thing, "vault": thing, "source": source, "created_at": None}
+    world.server.on("GET /items/etc", Answer(body=item))
+    shown = dict(line.strip().split("  ", 1) for line in world.run("item", "show", "etc").out.splitlines())
+    held = {name: shown.get(name, "").strip() for name in ("before", "after", "hook timeout", "snapshot", "journal")}
+    assert held == {
+        "before": "quiesce --all 'two words'",
+        "after": "thaw",
+        "hook timeout": "300 s",
+        "snapshot": "btrfs",
+        "journal": "True",
+    }
+
+
+@pytest.mark.parametrize("options", [("--before", "it's"), ("--hook-timeout", "long"), ("--snapshot", "magic")])
+def test_hooks_and_snapshots_that_are_none_are_refused_before_anything_is_sent(
+    world: World, options: tuple[str, str]
+) -> None:
+    arguments = ("item", "add", "files", "etc", "--machine", "m", "--vault", "v", "--path", "/etc")
+    assert world.run(*arguments, *options).code == 2
+    assert world.server.requests == []
 
 
 def test_a_size_that_is_none_is_refused_before_anything_is_sent(world: World) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.domain.sources import checked
+from orchestrator.domain.sources.checking import checked
 from shared.contracts.sources import PostgresSource
 from shared.errors import SkyharborError
 

@@ -11,7 +11,10 @@ import pytest
 
 from shared.contracts.sources import ExcludeRules, FilesSource
 from shared.model.backup import BackupType
-from tests.support.mounts import bound
+from tests.support.mounts import bound, image, mounted
+from tests.support.trees import IS_ROOT
+from workers.sources.journal import journaling
+from workers.sources.journal.fanotify import Watch, inode_of
 from workers.sources.walk import Walk
 
 
@@ -333,3 +336,55 @@ def test_a_worker_without_a_journal_scans_and_says_so(tmp_path, holding, tree):
     assert [notice.message for notice in done.warnings] == [
         "the journal of changes could not be used: this worker keeps no journal"
     ]
+
+
+def test_a_file_system_that_was_away_meanwhile_is_scanned(tmp_path, holding):
+    if not IS_ROOT:
+        pytest.skip("a file system in an image: needs root to mount")
+    place = tmp_path / "disk"
+    with image("ext4", place, size=64 * 2**20, make=("-q", "-F")):
+        (place / "tree").mkdir()
+        (place / "tree/file").write_text("x")
+        holding.backup(_spec(str(place / "tree")))
+    with mounted("ext4", place, source=f"{place}.img", options="loop"):
+        done = holding.backup(_spec(str(place / "tree")))
+        assert not _relied(done)
+        assert "was not watched all the time" in done.warnings[0].message
+        assert _relied(holding.backup(_spec(str(place / "tree"))))
+
+
+def test_the_journal_does_not_keep_a_file_system_mounted(tmp_path, holding):
+    if not IS_ROOT:
+        pytest.skip("a file system in an image: needs root to mount")
+    with image("ext4", tmp_path / "disk", size=64 * 2**20, make=("-q", "-F")) as place:
+        (Path(place) / "file").write_text("x")
+        holding.backup(_spec(place))
+        (Path(place) / "file").write_text("y")
+        holding.backup(_spec(place))
+        subprocess.run(["umount", place], check=True)  # not lazily
+        subprocess.run(["mount", "-o", "loop", f"{place}.img", place], check=True)
+
+
+def test_everything_is_scanned_every_so_many_points(tree, holding, monkeypatch):
+    monkeypatch.setattr(journaling, "SCAN_EVERY", 3)
+    relied = [_relied(holding.backup(_spec(str(tree)))) for _ in range(7)]
+    # The first one has nothing to rely on, and nothing to say.
+    assert relied == [True, True, True, False, True, True, False]
+
+
+def test_a_warning_about_a_name_that_is_no_text_scans_everything(tree, holding):
+    os.makedirs(os.fsencode(tree) + b"/a/\xff")
+    with bound("/proc", os.fsdecode(os.fsencode(tree) + b"/a/\xff")):
+        holding.backup(_spec(str(tree)))
+        assert not _relied(holding.backup(_spec(str(tree))))
+
+
+def test_the_inode_is_in_the_handle_where_we_say(disk):
+    watch = Watch()
+    try:
+        watch.mark(disk)
+        (Path(disk) / "file").write_text("x")
+        handles = {event.node.handle for event in watch.events() if event.node is not None}
+        assert {inode_of(handle) for handle in handles} == {os.stat(f"{disk}/file").st_ino}
+    finally:
+        watch.close()

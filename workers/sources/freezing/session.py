@@ -1,7 +1,8 @@
 """The session of a backup of files.
 
-In order: the command before; the journal's mark; what has changed. At the end: the command after as soon as everything
-has been read, so that what it holds still is held no longer than that.
+In order: the command before; the journal's mark; snapshots; the command after, where there is a snapshot; what has
+changed since the reference. Without a snapshot the command after comes as soon as everything has been read: what it
+holds still is held no longer than that.
 
 Rule of the file: whatever was begun when something goes wrong is ended by ``close``, in reverse.
 """
@@ -14,7 +15,7 @@ from contextlib import suppress
 
 import msgspec
 
-from shared.contracts.sources import FilesSource
+from shared.contracts.sources import FilesSource, SnapshotWay
 from shared.model.backup import Notice
 from workers.engine.ports import SessionOrder
 from workers.sources.files import FilesReading
@@ -22,12 +23,16 @@ from workers.sources.freezing.here import Here
 from workers.sources.hooks.pair import HookPair
 from workers.sources.journal.changes import write_changes
 from workers.sources.journal.journaling import Journaling
+from workers.sources.journal.mount_table import read_mounts
+from workers.sources.roots import roots_of
+from workers.sources.snapshots.taking import Snapshots
 
 
 class FilesSession:
     """The engine's ``Session`` over files of this machine. ``hold`` begins it.
 
-    A command after is told ``SKYHARBOR_OUTCOME``: ``read`` when everything was read, ``failed`` otherwise.
+    A command after is told ``SKYHARBOR_OUTCOME``: ``snapshot`` when there is one to read from, ``read`` when everything
+    was read, ``failed`` otherwise; ``lost`` when the worker died.
     """
 
     def __init__(self, order: SessionOrder, source: FilesSource, here: Here) -> None:
@@ -36,6 +41,7 @@ class FilesSession:
         self._here = here
         self._changes = ""
         self._journaling: Journaling | None = None
+        self._snapshots = Snapshots(source.snapshot, item_id=order.item_id, point_id=order.point_id, guard=order.guard)
         self._hooks = HookPair(
             source.hooks,
             item_id=order.item_id,
@@ -51,7 +57,11 @@ class FilesSession:
         try:
             self._hooks.hold()
             if self._source.journal:
-                self._look_up_changes()
+                self._journaling = Journaling(self._here.journal, self._source, self._order.leave_out)
+            if self._source.snapshot is not SnapshotWay.NONE:
+                self._take_snapshots()
+            if self._journaling is not None:
+                self._look_up_changes(self._journaling)
         except BaseException:
             self.close()
             raise
@@ -61,7 +71,12 @@ class FilesSession:
     def reading(self) -> bytes:
         """How the files are read."""
         return msgspec.msgpack.encode(
-            FilesReading(source=self._source, leave_out=tuple(self._order.leave_out), changes=self._changes)
+            FilesReading(
+                source=self._source,
+                leave_out=tuple(self._order.leave_out),
+                changes=self._changes,
+                shown=tuple(self._snapshots.shown),
+            )
         )
 
     @property
@@ -77,7 +92,8 @@ class FilesSession:
     def notices(self) -> Sequence[Notice]:
         """Let go, now that everything was read, and return what has to be said."""
         self._hooks.release("read")
-        return [*self._hooks.notices(), *(self._journaling.notices if self._journaling is not None else [])]
+        journal = self._journaling.notices if self._journaling is not None else []
+        return [*self._hooks.notices(), *self._snapshots.notices, *journal]
 
     def confirm(self) -> None:
         """What was read is what was there."""
@@ -87,15 +103,22 @@ class FilesSession:
 
     def close(self) -> None:
         """Let go of everything."""
+        self._snapshots.release()
         self._hooks.release("failed")
         if self._changes:
             with suppress(FileNotFoundError):
                 os.unlink(self._changes)
             self._changes = ""
 
-    def _look_up_changes(self) -> None:
-        self._journaling = Journaling(self._here.journal, self._source, self._order.leave_out)
-        changes = self._journaling.changes(self._order.reference)
+    def _take_snapshots(self) -> None:
+        roots = [os.fsdecode(root) for root in roots_of(self._source.paths).walked]
+        self._snapshots.take(roots, read_mounts())
+        if self._snapshots.shown:
+            self._hooks.release("snapshot")
+
+    def _look_up_changes(self, journaling: Journaling) -> None:
+        changes = journaling.changes(self._order.reference)
         if changes is not None:
+            changes = msgspec.structs.replace(changes, snapshots=self._snapshots.devices)
             self._changes = os.path.join(self._order.folder, "changes")
             write_changes(self._changes, changes)

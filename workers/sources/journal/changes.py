@@ -18,7 +18,7 @@ import msgspec
 
 from workers.sources.journal.fanotify import open_node
 from workers.sources.journal.messages import Happened
-from workers.sources.journal.mount_table import TRUSTED, Layout, Mount
+from workers.sources.journal.mount_table import Layout, Mount
 
 Key = tuple[int, int]
 """Device and inode of a directory."""
@@ -30,12 +30,18 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     """``look``: directories to scan; ``fresh``: with all below. Others that are on ``devices`` are as they were.
 
     ``doubtful`` are inode numbers of nodes, other than directories, that may have changed under whatever name.
+    ``snapshots`` are device numbers of snapshots, with that of what each is of.
     """
 
     look: frozenset[Key] = frozenset()
     fresh: frozenset[Key] = frozenset()
     doubtful: frozenset[int] = frozenset()
     devices: frozenset[int] = frozenset()
+    snapshots: dict[int, int] = {}
+
+    def key(self, device: int, inode: int) -> Key:
+        """Return how a directory that a scan met is called here."""
+        return (self.snapshots.get(device, device), inode)
 
 
 def write_changes(path: str, changes: Changes) -> None:
@@ -63,13 +69,12 @@ def resolved(
     finding.found(happened.folders)
     for mount in layout.mounts:
         finding.way_to(os.fsencode(os.path.dirname(mount.path)))
-    for path in also:
-        finding.way_to(path)
+    for noted in also:
+        finding.way_to(noted)
     devices = set()
-    for mount in layout.mounts:
-        if mount.kind in TRUSTED:
-            with suppress(OSError):
-                devices.add(os.stat(mount.path).st_dev)
+    for path in layout.trusted:
+        with suppress(OSError):
+            devices.add(os.lstat(path).st_dev)
     return Changes(
         look=frozenset(finding.look),
         fresh=frozenset(fresh),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -28,6 +29,7 @@ _INFO = struct.Struct("<BBH")
 _HANDLE = struct.Struct("<Ii")
 _FID, _DFID_NAME, _DFID = 1, 2, 3
 _FSID = 8
+_INO32_GEN, _XFS_INO64, _BTRFS = 0x1, 0x81, 0x4D
 _ROOM = 1 << 20
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -96,6 +98,16 @@ def open_node(mount: int, handle: bytes) -> int:
     if fd < 0:
         raise _error("a file handle")
     return fd
+
+
+def inode_of(handle: bytes) -> int | None:
+    """Return the inode number that a handle of a kind known here holds, without asking the kernel; None for others."""
+    _, kind = _HANDLE.unpack_from(handle)
+    if kind == _INO32_GEN:
+        return int.from_bytes(handle[_HANDLE.size : _HANDLE.size + 4], sys.byteorder)
+    if kind in (_XFS_INO64, _BTRFS):
+        return int.from_bytes(handle[_HANDLE.size : _HANDLE.size + 8], sys.byteorder)
+    return None
 
 
 def _events(data: bytes) -> Iterator[Event]:

@@ -22,7 +22,7 @@ from workers.sources.journal.client import JournalLine
 from workers.sources.journal.mapped import Unseen, written_unseen
 from workers.sources.journal.messages import Happened, Marked
 from workers.sources.journal.mount_table import layout_of, read_mounts
-from workers.sources.roots import roots_of
+from workers.sources.roots import real_place, roots_of
 
 SCAN_EVERY = 24
 """After so many points everything is scanned once: some changes are told by nobody."""
@@ -39,7 +39,7 @@ class Journaling:
     def __init__(self, journal: JournalLine | None, source: FilesSource, leave_out: Sequence[str]) -> None:
         self._journal = journal
         self._source = source
-        self._roots = [_real(root) for root in roots_of(source.paths).walked]
+        self._roots = [real_place(os.fsdecode(root)) for root in roots_of(source.paths).walked]
         self._mounts = read_mounts()
         self._layout = layout_of(self._roots, self._mounts)
         self._about = _digest(source, leave_out, self._layout.digest)
@@ -126,9 +126,3 @@ def _said(reference: PointBody) -> list[bytes]:
 def _digest(source: FilesSource, leave_out: Sequence[str], layout: str) -> str:
     about = (source.paths, source.excludes, source.rules, sorted(leave_out), layout)
     return hashlib.sha256(msgspec.msgpack.encode(about)).hexdigest()
-
-
-def _real(root: bytes) -> str:
-    """Return where a path is in the table of mounts; a symlink at its end is the protected thing itself."""
-    parent, _, name = root.rpartition(b"/")
-    return os.fsdecode(os.path.realpath(parent or b"/").rstrip(b"/") + b"/" + name)

@@ -36,6 +36,8 @@ class Layout(NamedTuple):
 
     mounts: tuple[Mount, ...]
     digest: str
+    trusted: tuple[str, ...]
+    """Folders on what a journal is trusted with: where such file systems are mounted, and paths that are on them."""
 
     @property
     def places(self) -> tuple[Place, ...]:
@@ -58,7 +60,8 @@ def layout_of(roots: Sequence[str], mounts: Sequence[Mount]) -> Layout:
 
     What is mounted below a pseudo file system is left out, unless a path begins inside of that: no scan goes there.
     """
-    homes = {home.id for root in roots if (home := _home(root, mounts)) is not None}
+    found = [(root, home) for root in roots if (home := _home(root, mounts)) is not None]
+    homes = {home.id for _, home in found}
     by_id = {mount.id: mount for mount in mounts}
     met: list[Mount] = []
     for mount in mounts:
@@ -66,7 +69,9 @@ def layout_of(roots: Sequence[str], mounts: Sequence[Mount]) -> Layout:
         if mount.id in homes or (below and _is_reached(mount, by_id, homes)):
             met.append(mount)
     text = "\n".join(f"{os.major(m.device)}:{os.minor(m.device)} {m.root} {m.path} {m.kind}" for m in met)
-    return Layout(tuple(met), hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest())
+    trusted = [mount.path for mount in met if mount.kind in TRUSTED]
+    trusted += [root for root, home in found if home.kind in TRUSTED]  # maybe in a subvolume, with a device of its own
+    return Layout(tuple(met), hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest(), tuple(trusted))
 
 
 def _is_reached(mount: Mount, by_id: dict[int, Mount], homes: Iterable[int]) -> bool:

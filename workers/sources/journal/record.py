@@ -13,7 +13,7 @@ import errno
 import os
 from collections.abc import Iterable
 
-from workers.sources.journal.fanotify import CREATE, MOVED_TO, ONDIR, OVERFLOW, Event, Node, open_node
+from workers.sources.journal.fanotify import CREATE, MOVED_TO, ONDIR, OVERFLOW, Event, Node, inode_of, open_node
 from workers.sources.journal.messages import Happened
 
 MOST = 1_000_000
@@ -102,9 +102,14 @@ class Record:
         try:
             fd = open_node(self._mount(node.filesystem, opened), node.handle)
         except OSError as error:
-            if error.errno != errno.ESTALE:
+            if error.errno == errno.ESTALE:
+                return  # gone, under every name: each of them had an event of its own
+            inode = inode_of(node.handle)
+            if inode is None:
                 self.forget(f"a changed file could not be found: {error.strerror}")
-            return  # gone, under every name: each of them had an event of its own
+            else:
+                self._inodes[inode] = self.now  # to be looked at if in doubt
+            return
         try:
             info = os.fstat(fd)
         finally:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import shlex
+from typing import Annotated, Any
 
 import typer
 
@@ -16,6 +17,9 @@ from orchestrator.cli.commands.protecting.request import (
     protect,
 )
 from orchestrator.cli.session import Session
+from orchestrator.domain.readings import duration
+from shared.contracts.sources import SnapshotWay
+from shared.errors import SkyharborError
 
 
 def add_files(
@@ -43,6 +47,19 @@ def add_files(
     ] = None,
     one_file_system: Annotated[
         bool, typer.Option("--one-file-system", help="Keep folders where other file systems are mounted, but empty.")
+    ] = False,
+    before: Annotated[
+        str, typer.Option(metavar="CMD", help="A command to run before, of those that the worker's machine allows.")
+    ] = "",
+    after: Annotated[
+        str, typer.Option(metavar="CMD", help="One to run when everything has been read, and in any case.")
+    ] = "",
+    hook_timeout: Annotated[str, typer.Option(metavar="TIME", help="How long either may take, such as 60s.")] = "60s",
+    snapshot: Annotated[
+        SnapshotWay, typer.Option(help="How the files are held still; auto: the best way that there is.")
+    ] = SnapshotWay.NONE,
+    journal: Annotated[
+        bool, typer.Option("--journal", help="Note where anything changes, and look only there next time.")
     ] = False,
     policy: Annotated[
         str | None,
@@ -72,7 +89,22 @@ def add_files(
         workload="files",
         machine=machine,
         vault=vault,
-        source={"paths": paths, "excludes": exclude or [], "rules": rules},
+        source={
+            "paths": paths,
+            "excludes": exclude or [],
+            "rules": rules,
+            "hooks": _hooks(before, after, hook_timeout),
+            "snapshot": snapshot.value,
+            "journal": journal,
+        },
         care=Care(policy=policy, tags=tag, rpo=rpo, keep=keep),
     )
     warn_of_missing(session, paths)
+
+
+def _hooks(before: str, after: str, timeout: str) -> dict[str, Any]:
+    """Read commands as a shell would take them apart; none is started to run them."""
+    try:
+        return {"before": shlex.split(before), "after": shlex.split(after), "timeout": duration("24h")(timeout)}
+    except ValueError as error:
+        raise SkyharborError("bad-request", f"--before, --after, --hook-timeout: {error}") from error
