@@ -302,9 +302,10 @@ def _with_holes(at: int, data: bytes) -> Iterator[Stretch]:
 
 
 def _found(path: bytes, area: Area, node: Node) -> Found:
+    size = node.size if node.kind == EntryKind.FILE else len(node.target)
     entry = Entry(
         path, node.kind, node.mode, os.geteuid() if node.uid == NOBODY else node.uid,
-        os.getegid() if node.gid == NOBODY else node.gid, node.size, node.mtime_ns, node.ctime_ns, area.number,
+        os.getegid() if node.gid == NOBODY else node.gid, size, node.mtime_ns, node.ctime_ns, area.number,
         node.number, b"", node.target, node.rdev, b"", node.xattrs, (), node.flags,
     )  # fmt: skip
     return Found(entry, area, node.links, node.trouble, node.lost)

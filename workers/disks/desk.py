@@ -9,6 +9,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
+from workers.disks.checks import Lie, check_node
 from workers.disks.file_system import FileSystem, Node
 from workers.disks.layout import Area, areas_of
 from workers.disks.messages import (
@@ -92,13 +93,13 @@ class Desk:
     def _steps(self, ask: Steps) -> Nodes:
         system = self._file_system(ask.area)
         number = system.root
-        found = [(b"", system.node(number, full=True))]
+        found = [(b"", _node(system, number, full=True))]
         for name in ask.names:
             below = next((child for child in system.children(number) if child.name == name), None)
             if below is None:
                 return Nodes(found, [(name, "")], last=True)
             number = below.number
-            found.append((name, system.node(number, full=True)))
+            found.append((name, _node(system, number, full=True)))
         return Nodes(found, [], last=True)
 
     def _list(self, ask: List) -> Iterator[Nodes]:
@@ -118,7 +119,7 @@ class Desk:
         weight = 0
         for name, number in children:
             try:
-                node = system.node(number, full=ask.full)
+                node = _node(system, number, full=ask.full)
             except (Damaged, *_ODD) as reason:
                 gaps.append((name, str(reason)))
                 continue
@@ -141,6 +142,16 @@ class Desk:
                 yield Pieces(page, last=False)
                 page = []
         yield Pieces(page, last=True)
+
+
+def _node(system: FileSystem, number: int, *, full: bool) -> Node:
+    """Return a node that those outside will believe."""
+    node = system.node(number, full=full)
+    try:
+        check_node(node)
+    except Lie as lie:
+        raise Damaged(f"it is {lie}") from None
+    return node
 
 
 def _info(area: Area) -> AreaInfo:

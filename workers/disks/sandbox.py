@@ -68,9 +68,12 @@ def _leave() -> None:
             os.chroot(".")
         os.close(empty)
     if was_root:
-        os.setgroups([])
-        os.setresgid(_NOBODY, _NOBODY, _NOBODY)
-        os.setresuid(_NOBODY, _NOBODY, _NOBODY)
+        # In a container that knows one user only there is nobody to become: then it stays a root without rights.
+        with suppress(OSError):
+            os.setgroups([])
+        with suppress(OSError):
+            os.setresgid(_NOBODY, _NOBODY, _NOBODY)
+            os.setresuid(_NOBODY, _NOBODY, _NOBODY)
     _drop_capabilities()
 
 
