@@ -20,6 +20,7 @@ from workers.disks.checks import Lie, check_pieces, is_name
 from workers.disks.file_system import HOLE, NOBODY, Node, Piece
 from workers.disks.messages import (
     MOST_NEEDED,
+    Answer,
     AreaInfo,
     Areas,
     Content,
@@ -59,13 +60,17 @@ class Area(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A node. ``trouble`` is why its content cannot be had, ``lost`` what else is not in the entry."""
+    """A node. ``trouble`` is why its content cannot be had, ``lost`` what else is not in the entry.
+
+    ``where`` is where its content is said to lie, if that is known already.
+    """
 
     entry: Entry
     area: Area
     links: int = 1
     trouble: str = ""
     lost: str = ""
+    where: list[Piece] | None = None
 
 
 class Gap(NamedTuple):
@@ -254,7 +259,7 @@ class Browser:
         """Return where a file is, as rows; all of them before the first byte, for another question may come between."""
         left, rows = node.entry.size, []
         count = 0
-        for part in self._parser.ask(Content(node.area.number, node.entry.inode)):
+        for part in self._told_pieces(node):
             if isinstance(part, Data):
                 return None
             if not isinstance(part, Pieces):
@@ -270,6 +275,11 @@ class Browser:
         if left:
             raise SkyharborError(UNREADABLE, f"the image is damaged: {left} bytes of the file are nowhere")
         return np.concatenate(rows)
+
+    def _told_pieces(self, node: Found) -> Iterator[Answer]:
+        if node.where is not None:
+            return iter([Pieces(node.where, last=True)])
+        return self._parser.ask(Content(node.area.number, node.entry.inode))
 
     def _stretches(self, at: int, piece: Piece) -> Iterator[Stretch]:
         if piece.disk == HOLE:
@@ -308,7 +318,7 @@ def _found(path: bytes, area: Area, node: Node) -> Found:
         os.getegid() if node.gid == NOBODY else node.gid, size, node.mtime_ns, node.ctime_ns, area.number,
         node.number, b"", node.target, node.rdev, b"", node.xattrs, (), node.flags,
     )  # fmt: skip
-    return Found(entry, area, node.links, node.trouble, node.lost)
+    return Found(entry, area, node.links, node.trouble, node.lost, node.where)
 
 
 def _nonsense() -> SkyharborError:

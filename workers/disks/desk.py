@@ -8,9 +8,11 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from itertools import islice
 
+from shared.vault.entry import EntryKind
 from workers.disks.checks import Lie, check_node
-from workers.disks.file_system import FileSystem, Node
+from workers.disks.file_system import FileSystem, Node, Piece
 from workers.disks.layout import Area, areas_of
 from workers.disks.messages import (
     PAGE,
@@ -36,6 +38,7 @@ _ODD = (struct.error, IndexError, KeyError, ValueError, OverflowError, Recursion
 """What a reader that was led astray may run into where it does not look before each step."""
 
 _MUCH = 4 * 1024 * 1024
+_FEW = 8
 
 
 class Desk:
@@ -120,6 +123,8 @@ class Desk:
         for name, number in children:
             try:
                 node = _node(system, number, full=ask.full)
+                if ask.full and node.kind == EntryKind.FILE and node.size and not node.trouble:
+                    node.where = _few_pieces(system, number)
             except (Damaged, *_ODD) as reason:
                 gaps.append((name, str(reason)))
                 continue
@@ -142,6 +147,12 @@ class Desk:
                 yield Pieces(page, last=False)
                 page = []
         yield Pieces(page, last=True)
+
+
+def _few_pieces(system: FileSystem, number: int) -> list[Piece] | None:
+    pieces = system.pieces(number)
+    found = None if pieces is None else list(islice(pieces, _FEW + 1))
+    return found if found is not None and len(found) <= _FEW else None
 
 
 def _node(system: FileSystem, number: int, *, full: bool) -> Node:

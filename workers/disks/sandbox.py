@@ -18,9 +18,7 @@ import tempfile
 from contextlib import suppress
 
 _PDEATHSIG, _DUMPABLE, _NO_NEW_PRIVS = 1, 4, 38
-_NEWNS, _NEWUTS, _NEWIPC, _NEWUSER, _NEWNET, _NEWCGROUP = (
-    0x20000, 0x4000000, 0x8000000, 0x10000000, 0x40000000, 0x2000000,
-)  # fmt: skip
+_NEWUTS, _NEWIPC, _NEWUSER, _NEWNET = 0x4000000, 0x8000000, 0x10000000, 0x40000000
 _NOBODY = 65534
 _CAPABILITIES_3 = 0x20080522
 
@@ -53,15 +51,18 @@ def shut(*, memory: int = MEMORY) -> None:
 
 
 def _leave() -> None:
-    """Leave the file system, the network and this user behind, as far as the kernel lets us."""
+    """Leave the file system, the network and this user behind, as far as the kernel lets us.
+
+    Not the namespace of mounts: a copy of it would hold every mount of the machine for as long as this process lives.
+    """
     was_root = os.geteuid() == 0
     empty = _empty_folder()
     if was_root:
         with suppress(OSError):
-            _unshare(_NEWNS | _NEWUTS | _NEWIPC | _NEWNET)
+            _unshare(_NEWUTS | _NEWIPC | _NEWNET)
     else:
         with suppress(OSError):
-            _unshare(_NEWUSER | _NEWNS | _NEWUTS | _NEWIPC | _NEWNET)
+            _unshare(_NEWUSER | _NEWUTS | _NEWIPC | _NEWNET)
     if empty is not None:
         with suppress(OSError):
             os.fchdir(empty)

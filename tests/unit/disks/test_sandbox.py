@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from workers.disks.messages import Look
 from workers.disks.parser import Parser
 
 PROGRAM = """
@@ -145,3 +146,20 @@ def test_nothing_of_our_environment_reaches_the_reader(monkeypatch: pytest.Monke
         assert b"canary" not in Path(f"/proc/{process.pid}/environ").read_bytes()
     finally:
         parser.close()
+
+
+def test_the_reader_holds_no_mounts_of_the_machine_and_has_no_network() -> None:
+    parser = Parser([])
+    try:
+        parser.one(Look())
+        process = parser._process
+        assert process is not None
+        theirs = Path(f"/proc/{process.pid}/ns")
+        try:
+            network = os.readlink(theirs / "net") == os.readlink("/proc/self/ns/net")
+            mounts = os.readlink(theirs / "mnt") == os.readlink("/proc/self/ns/mnt")
+        except PermissionError:
+            pytest.skip("only root may look at a process that cannot be looked at")
+    finally:
+        parser.close()
+    assert (mounts, network) == (True, False)
