@@ -48,6 +48,7 @@ _MOST_BYTES = 1 << 30  # of xattrs in one directory
 _MOST_PIECES = 16_000_000
 _DEEPEST = 2000
 _STEP = 1024 * 1024
+_KEPT, _LEAST_KEPT = 64 * 1024 * 1024, 8 * 1024 * 1024  # of chunks, of all disks and of each one
 _ZEROS = bytes(64 * 1024)
 
 
@@ -111,7 +112,8 @@ class Browser:
     ) -> None:
         self._disks = disks_of(reader)
         self._numbers = sorted(self._disks)
-        self._files = [PointFile(reader, self._disks[number]) for number in self._numbers]
+        keep = max(_LEAST_KEPT, _KEPT // max(1, len(self._numbers)))
+        self._files = [PointFile(reader, self._disks[number], keep=keep) for number in self._numbers]
         self._sizes = [file.size for file in self._files]
         self._parser = Parser(self._files, check=check, patience=patience)
         self._areas: list[Area] | None = None

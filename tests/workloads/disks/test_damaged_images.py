@@ -174,7 +174,7 @@ def fly(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch, seeds: range, 
     reader = point_of({"disk0.raw": folder / "stand-in"})
     for seed in seeds:
         image = Image(whole, damage(whole, places, seed))
-        monkeypatch.setattr(browsers, "PointFile", lambda *_, image=image: image)
+        monkeypatch.setattr(browsers, "PointFile", lambda *_, image=image, **__: image)
         words: Counter[str] = Counter()
         tally.add("images")
         with tally.cell(f"{kind}, seed {seed}") as found:
