@@ -56,6 +56,8 @@ LISTS: dict[str, list[tuple[bytes, Node]]] = {
     "target": [(b"a", node(3, LINK))],
     "xattr": [(b"a", node(3, xattrs=((b"nonsense", b"v"),)))],
     "long": [(b"n" * 5000, node(3))],
+    "where-outside": [(b"a", node(3, where=[Piece(0, 1 << 40, 10)]))],
+    "where-short": [(b"a", node(3, where=[Piece(0, 0, 5)]))],
 }
 PIECES = {
     "outside": [Piece(0, 1 << 40, 10)],

@@ -5,7 +5,7 @@ Rule of the file: it decides what a path means; reading disks and restoring out 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -48,10 +48,13 @@ def parts_of_disks(reader: PointReader) -> Iterator[Outcome]:
         yield error
 
 
-def inside_of(reader: PointReader, paths: Sequence[bytes]) -> Iterator[Outcome]:
+def inside_of(
+    reader: PointReader, paths: Sequence[bytes], *, say: Callable[[str], None] = lambda _: None
+) -> Iterator[Outcome]:
     """Yield the parts of a disk for the path of one, and for longer ones the nodes there and below; streams.
 
-    What cannot be read is an error in its place, and the rest follows.
+    What cannot be read is an error in its place, and the rest follows. ``say`` is told what people should know of a
+    file system as a whole.
     """
     with Browser(reader) as browser:
         for path in paths:
@@ -60,6 +63,8 @@ def inside_of(reader: PointReader, paths: Sequence[bytes]) -> Iterator[Outcome]:
                     yield Inside(_folder(area), area.info.holds, area.info.trouble)
                 continue
             top = browser.find(path)[-1]
+            for text in browser.notes(top.area):
+                say(f"note: {shown(top.area.path)}: {text}")
             for one in browser.walk(top, full=False):
                 if isinstance(one, Found):
                     yield Inside(one.entry, note=one.trouble)

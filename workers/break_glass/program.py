@@ -120,7 +120,8 @@ def ls_command(
     damaged: list[SkyharborError] = []
     # Reading in a disk asks for chunks all over the point; a list of entries has a few pages to find.
     index = load_index(unlocked, out) if any(path.startswith(b"disk") for path in wanted) else None
-    for outcome in _listed(open_point(unlocked, item=item, point=point, index=index), wanted):
+    reader = open_point(unlocked, item=item, point=point, index=index)
+    for outcome in _listed(reader, wanted, out):
         if isinstance(outcome, SkyharborError):
             damaged.append(outcome)
         elif out.json:
@@ -133,7 +134,7 @@ def ls_command(
     return ExitCode.DONE
 
 
-def _listed(reader: PointReader, wanted: Sequence[bytes]) -> Iterator[Entry | Inside | SkyharborError]:
+def _listed(reader: PointReader, wanted: Sequence[bytes], out: Output) -> Iterator[Entry | Inside | SkyharborError]:
     """Yield the entries of a point and, where a path leads into a disk of it, what is inside."""
     from workers.break_glass.inside import inside_of, parts_of_disks
     from workers.disks.browser import leads_inside
@@ -142,7 +143,7 @@ def _listed(reader: PointReader, wanted: Sequence[bytes]) -> Iterator[Entry | In
     others = [path for path in wanted if path not in inside]
     if others or not inside:
         yield from listing.entries_at(reader, others)
-    yield from inside_of(reader, inside) if wanted else parts_of_disks(reader)
+    yield from inside_of(reader, inside, say=out.say) if wanted else parts_of_disks(reader)
 
 
 def restore_command(

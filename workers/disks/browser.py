@@ -20,6 +20,7 @@ from workers.disks.checks import Lie, check_pieces, is_name
 from workers.disks.file_system import HOLE, NOBODY, Node, Piece
 from workers.disks.messages import (
     MOST_NEEDED,
+    Answer,
     AreaInfo,
     Areas,
     Content,
@@ -47,6 +48,7 @@ _MOST_BYTES = 1 << 30  # of xattrs in one directory
 _MOST_PIECES = 16_000_000
 _DEEPEST = 2000
 _STEP = 1024 * 1024
+_KEPT, _LEAST_KEPT = 64 * 1024 * 1024, 8 * 1024 * 1024  # of chunks, of all disks and of each one
 _ZEROS = bytes(64 * 1024)
 
 
@@ -59,13 +61,17 @@ class Area(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A node. ``trouble`` is why its content cannot be had, ``lost`` what else is not in the entry."""
+    """A node. ``trouble`` is why its content cannot be had, ``lost`` what else is not in the entry.
+
+    ``where`` is where its content is said to lie, if that is known already.
+    """
 
     entry: Entry
     area: Area
     links: int = 1
     trouble: str = ""
     lost: str = ""
+    where: list[Piece] | None = None
 
 
 class Gap(NamedTuple):
@@ -106,7 +112,8 @@ class Browser:
     ) -> None:
         self._disks = disks_of(reader)
         self._numbers = sorted(self._disks)
-        self._files = [PointFile(reader, self._disks[number]) for number in self._numbers]
+        keep = max(_LEAST_KEPT, _KEPT // max(1, len(self._numbers)))
+        self._files = [PointFile(reader, self._disks[number], keep=keep) for number in self._numbers]
         self._sizes = [file.size for file in self._files]
         self._parser = Parser(self._files, check=check, patience=patience)
         self._areas: list[Area] | None = None
@@ -254,7 +261,7 @@ class Browser:
         """Return where a file is, as rows; all of them before the first byte, for another question may come between."""
         left, rows = node.entry.size, []
         count = 0
-        for part in self._parser.ask(Content(node.area.number, node.entry.inode)):
+        for part in self._told_pieces(node):
             if isinstance(part, Data):
                 return None
             if not isinstance(part, Pieces):
@@ -270,6 +277,11 @@ class Browser:
         if left:
             raise SkyharborError(UNREADABLE, f"the image is damaged: {left} bytes of the file are nowhere")
         return np.concatenate(rows)
+
+    def _told_pieces(self, node: Found) -> Iterator[Answer]:
+        if node.where is not None:
+            return iter([Pieces(node.where, last=True)])
+        return self._parser.ask(Content(node.area.number, node.entry.inode))
 
     def _stretches(self, at: int, piece: Piece) -> Iterator[Stretch]:
         if piece.disk == HOLE:
@@ -302,12 +314,13 @@ def _with_holes(at: int, data: bytes) -> Iterator[Stretch]:
 
 
 def _found(path: bytes, area: Area, node: Node) -> Found:
+    size = node.size if node.kind == EntryKind.FILE else len(node.target)
     entry = Entry(
         path, node.kind, node.mode, os.geteuid() if node.uid == NOBODY else node.uid,
-        os.getegid() if node.gid == NOBODY else node.gid, node.size, node.mtime_ns, node.ctime_ns, area.number,
+        os.getegid() if node.gid == NOBODY else node.gid, size, node.mtime_ns, node.ctime_ns, area.number,
         node.number, b"", node.target, node.rdev, b"", node.xattrs, (), node.flags,
     )  # fmt: skip
-    return Found(entry, area, node.links, node.trouble, node.lost)
+    return Found(entry, area, node.links, node.trouble, node.lost, node.where)
 
 
 def _nonsense() -> SkyharborError:

@@ -15,7 +15,7 @@ import msgspec
 from workers.disks import sandbox
 from workers.disks.desk import Desk
 from workers.disks.far_disk import FarDisk
-from workers.disks.messages import Answer, Ask, Begin, Need, receive_frame, send_frame
+from workers.disks.messages import Answer, Ask, Begin, Need, Trouble, receive_frame, send_frame
 
 _asks = msgspec.msgpack.Decoder(Ask)
 _answers = msgspec.msgpack.Encoder()
@@ -26,8 +26,13 @@ def main() -> None:
     line = socket.socket(fileno=int(sys.argv[1]))
     sandbox.die_with(int(sys.argv[2]))
     _import_libraries()
-    sandbox.shut(memory=int(sys.argv[3]) if len(sys.argv) > 3 else sandbox.MEMORY)
-    serve(line)
+    try:
+        sandbox.shut(memory=int(sys.argv[3]) if len(sys.argv) > 3 else sandbox.MEMORY)
+    except OSError as error:
+        reason = f"this machine does not let a process give up its rights ({error}), and disks are read by no other"
+        _send(line, Trouble(reason, supported=False))
+    else:
+        serve(line)
     os._exit(0)  # there is nothing to clean up, and nothing that may do it
 
 

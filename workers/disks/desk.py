@@ -8,8 +8,11 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from itertools import islice
 
-from workers.disks.file_system import FileSystem, Node
+from shared.vault.entry import EntryKind
+from workers.disks.checks import Lie, check_node
+from workers.disks.file_system import FileSystem, Node, Piece
 from workers.disks.layout import Area, areas_of
 from workers.disks.messages import (
     PAGE,
@@ -35,6 +38,7 @@ _ODD = (struct.error, IndexError, KeyError, ValueError, OverflowError, Recursion
 """What a reader that was led astray may run into where it does not look before each step."""
 
 _MUCH = 4 * 1024 * 1024
+_FEW = 8
 
 
 class Desk:
@@ -92,13 +96,13 @@ class Desk:
     def _steps(self, ask: Steps) -> Nodes:
         system = self._file_system(ask.area)
         number = system.root
-        found = [(b"", system.node(number, full=True))]
+        found = [(b"", _node(system, number, full=True))]
         for name in ask.names:
             below = next((child for child in system.children(number) if child.name == name), None)
             if below is None:
                 return Nodes(found, [(name, "")], last=True)
             number = below.number
-            found.append((name, system.node(number, full=True)))
+            found.append((name, _node(system, number, full=True)))
         return Nodes(found, [], last=True)
 
     def _list(self, ask: List) -> Iterator[Nodes]:
@@ -118,7 +122,9 @@ class Desk:
         weight = 0
         for name, number in children:
             try:
-                node = system.node(number, full=ask.full)
+                node = _node(system, number, full=ask.full)
+                if ask.full and node.kind == EntryKind.FILE and node.size and not node.trouble:
+                    node.where = _few_pieces(system, number)
             except (Damaged, *_ODD) as reason:
                 gaps.append((name, str(reason)))
                 continue
@@ -141,6 +147,22 @@ class Desk:
                 yield Pieces(page, last=False)
                 page = []
         yield Pieces(page, last=True)
+
+
+def _few_pieces(system: FileSystem, number: int) -> list[Piece] | None:
+    pieces = system.pieces(number)
+    found = None if pieces is None else list(islice(pieces, _FEW + 1))
+    return found if found is not None and len(found) <= _FEW else None
+
+
+def _node(system: FileSystem, number: int, *, full: bool) -> Node:
+    """Return a node that those outside will believe."""
+    node = system.node(number, full=full)
+    try:
+        check_node(node)
+    except Lie as lie:
+        raise Damaged(f"it is {lie}") from None
+    return node
 
 
 def _info(area: Area) -> AreaInfo:

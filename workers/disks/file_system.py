@@ -25,10 +25,19 @@ class Child(NamedTuple):
     number: int
 
 
+class Piece(msgspec.Struct, array_like=True, frozen=True):
+    """A run of a file's bytes: where on which disk, or nowhere for a hole."""
+
+    disk: int
+    offset: int
+    length: int
+
+
 class Node(msgspec.Struct, array_like=True):
     """A node without its name. Times in ns since the epoch; ``mode`` is permissions and the bits beside them.
 
     ``trouble`` says for people why the content cannot be had, where it cannot; ``lost`` what else is not here.
+    ``where`` is where the content lies, if it was asked for and is in a few pieces: it saves a question for each file.
     """
 
     number: int
@@ -46,14 +55,7 @@ class Node(msgspec.Struct, array_like=True):
     xattrs: tuple[tuple[bytes, bytes], ...] = ()
     trouble: str = ""
     lost: str = ""
-
-
-class Piece(msgspec.Struct, array_like=True, frozen=True):
-    """A run of a file's bytes: where on which disk, or nowhere for a hole."""
-
-    disk: int
-    offset: int
-    length: int
+    where: list[Piece] | None = None
 
 
 class FileSystem(Protocol):

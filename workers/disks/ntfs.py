@@ -19,7 +19,7 @@ from shared.vault.entry import EntryKind
 from workers.disks.file_system import NOBODY, Child, Node, Piece
 from workers.disks.volume import Damaged, Unsupported, Volume
 
-_ROOT = 5
+_ROOT, _LOG = 5, 2
 _OWN_FILES = 24
 _INDEX = (1 << 48) - 1
 _READ_ONLY, _SYSTEM, _REPARSE, _ENCRYPTED = 0x1, 0x4, 0x400, 0x4000
@@ -28,7 +28,9 @@ _EPOCH = 116_444_736_000_000_000  # 1970 in tenths of microseconds since 1601
 _LARGEST_STREAM = 64 * 1024
 _INTERIX = 2048
 _KEPT = 4096
-_DIRTY = 0x1
+_LOG_HEAD = 128 * 1024  # more than two pages of any size
+_NO_CLIENT = 0xFFFF
+_CLEAN = 0x2
 
 MISSING = "files of NTFS need the library libfsntfs, which is not installed here"
 
@@ -77,6 +79,8 @@ class Ntfs:
         try:
             self._volume.open_file_object(_FileObject(volume))
             self._entry(_ROOT)
+            if not _is_at_rest(self.read(_LOG, 0, _LOG_HEAD)):
+                self.notes.append("the file system was in use: what only its log has, the last seconds, is missing")
         except OSError as error:
             raise Damaged(_first_words(error)) from None
 
@@ -201,6 +205,22 @@ class Ntfs:
             data = bytes(stream.read(stream.size)) if stream.size else b""
             found.append((b"user." + stream.name.encode("utf-8", "replace"), data))
         node.xattrs, node.lost = tuple(sorted(found)), ", ".join(lost)
+
+
+def _is_at_rest(log: bytes) -> bool:
+    """Tell whether the log has nothing to apply: it is empty, or its newest restart area has no client in it."""
+    if not log.strip(b"\xff"):
+        return True
+    areas = []
+    for at in (0, struct.unpack_from("<I", log, 16)[0] if log.startswith(b"RSTR") else 4096):
+        if log[at : at + 4] == b"RSTR" and at + 64 <= len(log):
+            begin = at + struct.unpack_from("<H", log, at + 24)[0]
+            if begin + 16 <= len(log):
+                areas.append(struct.unpack_from("<Q4xHH", log, begin))
+    if not areas:
+        return False
+    _, client, flags = max(areas)
+    return bool(client == _NO_CLIENT or flags & _CLEAN)
 
 
 def _moment(time: int | None) -> int:

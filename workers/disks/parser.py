@@ -79,7 +79,9 @@ class Parser:
         self.areas: Areas | None = None
 
     def start(self) -> None:
-        """Start the process now, so that the first question need not wait for it. Idempotent."""
+        """Start the process now, so that the first question need not wait for it, if there is none that lives."""
+        if self._process is not None and self._process.poll() is not None:
+            self.close()
         if self._process is None:
             self._begin()
 

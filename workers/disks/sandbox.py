@@ -18,9 +18,7 @@ import tempfile
 from contextlib import suppress
 
 _PDEATHSIG, _DUMPABLE, _NO_NEW_PRIVS = 1, 4, 38
-_NEWNS, _NEWUTS, _NEWIPC, _NEWUSER, _NEWNET, _NEWCGROUP = (
-    0x20000, 0x4000000, 0x8000000, 0x10000000, 0x40000000, 0x2000000,
-)  # fmt: skip
+_NEWUTS, _NEWIPC, _NEWUSER, _NEWNET = 0x4000000, 0x8000000, 0x10000000, 0x40000000
 _NOBODY = 65534
 _CAPABILITIES_3 = 0x20080522
 
@@ -53,24 +51,30 @@ def shut(*, memory: int = MEMORY) -> None:
 
 
 def _leave() -> None:
-    """Leave the file system, the network and this user behind, as far as the kernel lets us."""
+    """Leave the file system, the network and this user behind, as far as the kernel lets us.
+
+    Not the namespace of mounts: a copy of it would hold every mount of the machine for as long as this process lives.
+    """
     was_root = os.geteuid() == 0
     empty = _empty_folder()
     if was_root:
         with suppress(OSError):
-            _unshare(_NEWNS | _NEWUTS | _NEWIPC | _NEWNET)
+            _unshare(_NEWUTS | _NEWIPC | _NEWNET)
     else:
         with suppress(OSError):
-            _unshare(_NEWUSER | _NEWNS | _NEWUTS | _NEWIPC | _NEWNET)
+            _unshare(_NEWUSER | _NEWUTS | _NEWIPC | _NEWNET)
     if empty is not None:
         with suppress(OSError):
             os.fchdir(empty)
             os.chroot(".")
         os.close(empty)
     if was_root:
-        os.setgroups([])
-        os.setresgid(_NOBODY, _NOBODY, _NOBODY)
-        os.setresuid(_NOBODY, _NOBODY, _NOBODY)
+        # In a container that knows one user only there is nobody to become: then it stays a root without rights.
+        with suppress(OSError):
+            os.setgroups([])
+        with suppress(OSError):
+            os.setresgid(_NOBODY, _NOBODY, _NOBODY)
+            os.setresuid(_NOBODY, _NOBODY, _NOBODY)
     _drop_capabilities()
 
 

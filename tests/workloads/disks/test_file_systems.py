@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import struct
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -193,3 +194,21 @@ def test_ntfs_agrees_with_what_was_put_in_and_with_the_sleuth_kit(tree: Path, tm
     theirs = second_opinion(image)
     theirs.pop(b"link", None)
     assert our_files(plain) == theirs
+
+
+def test_ntfs_that_was_in_use_says_so(tmp_path: Path) -> None:
+    pytest.importorskip("pyfsntfs", reason="libfsntfs-python is not installed (the extra disks)")
+    image = blank(tmp_path / "image", 20 * MIB)
+    run("mkntfs", "-q", "-F", "-f", image)
+    data = bytearray(image.read_bytes())
+    begin = data.index(b"\xff" * 65536)  # where the empty log is
+    notes = []
+    for client, flags in ((0xFFFF, 0), (0, 2), (0, 0)):
+        for page, lsn in ((0, 7), (4096, 9)):
+            area = struct.pack("<QHHHH", lsn, 1, 0xFFFF, client if page else 0xFFFF, flags)
+            head = struct.pack("<4sHHQIIH", b"RSTR", 30, 9, 0, 4096, 4096, 48)
+            data[begin + page : begin + page + 64] = head.ljust(48, b"\0") + area
+        image.write_bytes(data)
+        with Browser(reader_of(image)) as browser:
+            notes.append(["in use" in text for text in browser.notes(browser.areas[0])])
+    assert notes == [[], [], [True]]

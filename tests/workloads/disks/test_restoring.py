@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,9 @@ from tests.workloads.disks.conftest import Mount, blank, run
 from tests.workloads.disks.reading import reader_of
 from tests.workloads.disks.trees import differences, dress_tree, plain_tree, states, unix_tree
 from workers.disks import restoring
-from workers.disks.browser import Browser
+from workers.disks.browser import Browser, Found, Stretch
+from workers.disks.messages import Ask, List
+from workers.disks.parser import Parser
 from workers.disks.restoring import restore_out_of_disks
 from workers.engine.ports import Control, Stop
 
@@ -129,7 +132,7 @@ def test_what_is_there_is_treated_by_the_rule(
 
 def test_the_same_restore_again_completes_what_is_missing(reader: PointReader, tree: Path, tmp_path: Path) -> None:
     with pytest.raises(Stop):
-        restored(reader, tmp_path / "t", "/disk0/fs", control=Recorder(stop_after=700))
+        restored(reader, tmp_path / "t", "/disk0/fs", control=Recorder(stop_after=300))
     before = len(states(tmp_path / "t"))
     done = restored(reader, tmp_path / "t", "/disk0/fs")
     got = states(tmp_path / "t" / "disk0" / "fs")
@@ -146,26 +149,48 @@ def test_a_link_in_the_target_leads_nobody_outside(reader: PointReader, tmp_path
     assert (list(outside.iterdir()), {notice.code for notice in done.warnings}) == ([], {"target-conflict"})
 
 
-def test_a_reader_that_dies_costs_one_file(
+def killed(browser: Browser) -> None:
+    process = browser._parser._process
+    assert process is not None
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def test_a_reader_that_dies_costs_the_folder_that_it_was_reading(
+    reader: PointReader, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = Parser._send
+
+    def deadly(self: Parser, question: Ask) -> None:
+        send(self, question)
+        if isinstance(question, List) and question.number == deeper:
+            assert self._process is not None
+            self._process.kill()
+            self._process.wait()
+
+    with Browser(reader) as browser:
+        deeper = browser.find(b"disk0/fs/docs/deep/deeper")[-1].entry.inode
+    monkeypatch.setattr(Parser, "_send", deadly)
+    done = restored(reader, tmp_path / "t", "/disk0/fs")
+    lost = set(states(tree)) - set(states(tmp_path / "t" / "disk0" / "fs"))
+    assert (lost, [(one.path, one.code) for one in done.warnings]) == (
+        {b"docs/deep/deeper/x"}, [("/disk0/fs/docs/deep/deeper", "damaged")],
+    )  # fmt: skip
+
+
+def test_a_reader_that_dies_between_two_questions_costs_nothing(
     reader: PointReader, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = Browser.content
 
-    def deadly(self: Browser, node: object) -> object:
-        if node.entry.path.endswith(b"/x"):  # type: ignore[attr-defined]
-            process = self._parser._process
-            assert process is not None
-            os.kill(process.pid, signal.SIGKILL)
-            process.wait()
-        return content(self, node)  # type: ignore[arg-type]
+    def deadly(self: Browser, node: Found) -> Iterator[Stretch]:
+        killed(self)
+        monkeypatch.setattr(Browser, "content", content)
+        return content(self, node)
 
     monkeypatch.setattr(Browser, "content", deadly)
     done = restored(reader, tmp_path / "t", "/disk0/fs")
-    got = states(tmp_path / "t" / "disk0" / "fs")
-    lost = set(states(tree)) - set(got)
-    assert (lost, [(one.path, one.code) for one in done.warnings]) == (
-        {b"docs/deep/deeper/x"}, [("/disk0/fs/docs/deep/deeper/x", "damaged")],
-    )  # fmt: skip
+    assert (set(states(tree)) - set(states(tmp_path / "t" / "disk0" / "fs")), done.warnings) == (set(), ())
 
 
 def test_a_damaged_inode_costs_one_file(tree: Path, tmp_path: Path) -> None:
