@@ -11,9 +11,10 @@ import sys
 
 from shared.telemetry.logging import configure_logging
 from workers.guarding.watch import Deed, Watch
+from workers.sources.vm import domain_release as domains
 from workers.sources.vm import release as vm
 
-DEEDS: dict[str, Deed] = {**vm.DEEDS}
+DEEDS: dict[str, Deed] = {**vm.DEEDS, **domains.DEEDS}
 """By kind, what undoes what a session may leave behind."""
 
 

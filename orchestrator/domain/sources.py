@@ -6,12 +6,16 @@ is there is not asked: it may be mounted, or started, later.
 
 from __future__ import annotations
 
+import re
+
 from orchestrator.domain.names import check_file_name, check_path, check_text
 from shared.contracts.sources import FilesSource, SourceSpec, VmSource, workload_of
 from shared.errors import SkyharborError
 
 MOST_PATHS = 1000
 MOST_DISKS = 64
+
+_LOCAL_LIBVIRT = re.compile(r"qemu:///(system|session)(\?.*)?$")
 
 
 def checked(spec: SourceSpec) -> SourceSpec:
@@ -45,27 +49,38 @@ def _files(spec: FilesSource) -> FilesSource:
 
 
 def _vm(spec: VmSource) -> VmSource:
-    if spec.libvirt or spec.domain:
+    if [bool(spec.disks), bool(spec.qmp), bool(spec.libvirt)].count(True) != 1:
         raise SkyharborError(
             "bad-request",
-            "libvirt domains cannot be protected by this version: give the QMP socket of a machine that runs, or the"
-            " images of one that is off",
+            "give images (disks), or the QMP socket of a machine that runs (qmp), or a libvirt connection (libvirt)",
             field="source",
-        )
-    if bool(spec.disks) == bool(spec.qmp):
-        raise SkyharborError(
-            "bad-request", "give either images (disks) or the QMP socket of a machine that runs (qmp)", field="source"
         )
     if len(spec.disks) > MOST_DISKS:
         raise SkyharborError("bad-request", f"give at most {MOST_DISKS} images", field="source")
-    if not spec.qmp and (spec.agent or spec.scratch):
+    if bool(spec.libvirt) != bool(spec.domain) or spec.domain.startswith("-"):
+        raise SkyharborError("bad-request", "a libvirt connection goes with the name of a domain", field="source")
+    if spec.libvirt and not _LOCAL_LIBVIRT.match(spec.libvirt):
         raise SkyharborError(
-            "bad-request", "an agent's socket and a scratch folder are of use only beside a QMP socket", field="source"
+            "bad-request",
+            "the worker must be on the domain's host: write qemu:///system or qemu:///session",
+            field="source",
+        )
+    if (spec.agent and not spec.qmp) or (spec.scratch and spec.disks):
+        raise SkyharborError(
+            "bad-request",
+            "an agent's socket goes with a QMP socket, a scratch folder with a machine that runs",
+            field="source",
         )
     return VmSource(
         disks=tuple(dict.fromkeys(check_path(path, field="source") for path in spec.disks)),
-        qmp=check_path(spec.qmp, field="source") if spec.qmp else "",
-        agent=check_path(spec.agent, field="source") if spec.agent else "",
+        qmp=_path_or_none(spec.qmp),
+        agent=_path_or_none(spec.agent),
+        libvirt=check_text(spec.libvirt, field="source"),
+        domain=check_text(spec.domain, field="source", longest=255),
         freeze=spec.freeze,
-        scratch=check_path(spec.scratch, field="source") if spec.scratch else "",
+        scratch=_path_or_none(spec.scratch),
     )
+
+
+def _path_or_none(path: str) -> str:
+    return check_path(path, field="source") if path else ""
