@@ -367,3 +367,37 @@ def test_a_guest_that_ends_during_the_backup_gives_no_point(guest):
         item.backup(control=Killing())
     assert raised.value.code == "source-failed"
     assert item.rig.points() == []
+
+
+@pytest.mark.parametrize(
+    "devices",
+    [
+        ("virtio-blk-pci,drive=n0",),
+        ("virtio-scsi-pci,id=scsi", "scsi-hd,bus=scsi.0,drive=n0,id=sd0"),
+        ("virtio-scsi-pci,id=scsi", "scsi-hd,bus=scsi.0,drive=n0"),
+        ("ide-hd,drive=n0",),
+        ("nvme,serial=x,drive=n0,id=nv",),
+        ("qemu-xhci", "usb-storage,drive=n0,id=stick"),
+    ],
+    ids=["anonymous", "scsi", "scsi anonymous", "ide", "nvme", "usb"],
+)
+def test_a_disk_is_held_still_whatever_device_it_is(folder, devices):
+    guest = Guest(folder, [(make_image(f"{folder}/d0.qcow2", SIZE), "qcow2")], devices=devices)
+    try:
+        guest.oracle(0, SIZE)
+        guest.write(0, 0, 1, 1 << 20)
+        then = guest.oracles[0].copy(f"{folder}/then")
+        copy = {"disk0.raw": f"{folder}/copy"}
+        session = opened(guest, "p1")
+        guest.write(0, 0, 2, 1 << 20)
+        pull(session, copy)
+        assert same(then, copy["disk0.raw"])
+        first = sealed(session)
+        session = opened(guest, "p2", first)
+        assert pull(session, copy) == 1 << 20
+        sealed(session)
+        assert same(guest.oracles[0].path, copy["disk0.raw"])
+        assert guest.leftovers() == []
+        assert guest.is_as_written(0)
+    finally:
+        guest.kill()
