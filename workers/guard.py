@@ -16,6 +16,7 @@ from workers.sources.hooks.debt import KIND as RUN_HOOK
 from workers.sources.hooks.debt import pay_for_the_dead
 from workers.sources.snapshots.btrfs import KIND as DELETE_SNAPSHOT
 from workers.sources.snapshots.btrfs import delete_for_the_dead
+from workers.sources.vm import domain_release as domains
 from workers.sources.vm import release as vm
 
 
@@ -27,6 +28,7 @@ def _drop_slot(details: Mapping[str, str]) -> None:
 
 DEEDS: dict[str, Deed] = {
     **vm.DEEDS,
+    **domains.DEEDS,
     "postgres-drop-slot": _drop_slot,
     RUN_HOOK: pay_for_the_dead,
     DELETE_SNAPSHOT: delete_for_the_dead,

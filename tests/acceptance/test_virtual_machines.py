@@ -82,7 +82,8 @@ def test_a_machine_that_is_not_there_fails_in_words_that_help(shared_fleet: Flee
         (),
         ("--disk", "/a.raw", "--qmp", "/b"),
         ("--disk", "/a.raw", "--scratch", "/tmp"),
-        ("--libvirt", "qemu:///system", "--domain", "d"),
+        ("--libvirt", "qemu:///system"),
+        ("--libvirt", "qemu+ssh://elsewhere/system", "--domain", "d"),
     ],
 )
 def test_a_description_that_makes_no_sense_is_refused(shared_fleet: Fleet, options: tuple[str, ...]) -> None:

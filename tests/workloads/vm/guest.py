@@ -72,6 +72,7 @@ class Guest:
         *,
         running: bool = False,
         iothread: bool = False,
+        devices: Sequence[str] = (),
         options: Sequence[str] = (),
     ) -> None:
         self.folder = folder
@@ -83,13 +84,11 @@ class Guest:
         for number, (path, image_format) in enumerate(images):
             drive = {"driver": image_format, "node-name": f"n{number}", "discard": "unmap"}
             drive["file"] = {"driver": "file", "filename": path, "discard": "unmap"}
+            command += ["-blockdev", json.dumps(drive)]
             extra = ",iothread=io0" if iothread else ""
-            command += [
-                "-blockdev",
-                json.dumps(drive),
-                "-device",
-                f"virtio-blk-pci,drive=n{number},id=vd{number}{extra}",
-            ]
+            command += [] if devices else ["-device", f"virtio-blk-pci,drive=n{number},id=vd{number}{extra}"]
+        for device in devices:
+            command += ["-device", device]
         command += ["-qmp", f"unix:{self.socket},server=on,wait=off", *options]
         if os.path.exists(self.socket):
             os.unlink(self.socket)
@@ -97,6 +96,12 @@ class Guest:
             self.process = subprocess.Popen(child.command(*command), stdout=said, stderr=said)
         self.oracles: dict[int, Oracle] = {}
         self._await()
+        with self.qmp() as qmp:
+            there = [one for one in qmp.execute("query-block") if one.get("inserted") and one.get("qdev")]
+        paths = {one["inserted"]["node-name"]: one["qdev"] for one in there}
+        self._devices = {
+            node: path if path.startswith("/") else f"/machine/peripheral/{path}" for node, path in paths.items()
+        }
 
     def _await(self) -> None:
         while True:
@@ -121,11 +126,11 @@ class Guest:
         self.io_all(number, [command])
 
     def io_all(self, number: int, commands: Sequence[str]) -> None:
-        device = f"/machine/peripheral/vd{number}/virtio-backend"
-        lines = [("human-monitor-command", {"command-line": f'qemu-io -d {device} "{one}"'}) for one in commands]
         with Qmp.connect(self.socket) as qmp:
+            io = f"qemu-io -d {self._devices[f'n{number}']}"
+            lines = [("human-monitor-command", {"command-line": f'{io} "{one}"'}) for one in commands]
             for said in qmp.execute_all(lines):
-                assert not {"error", "failed"} & set(said.lower().replace(":", " ").split()), said
+                assert not said.strip(), said  # what became of the write itself is told on QEMU's own output
 
     def qmp(self) -> Qmp:
         return Qmp.connect(self.socket)
@@ -147,6 +152,13 @@ class Guest:
     @property
     def is_alive(self) -> bool:
         return self.process.poll() is None
+
+    def is_as_written(self, number: int) -> bool:
+        """End it, and tell whether every write has come to the disk."""
+        self.stop()
+        oracle = self.oracles[number].path
+        command = ["qemu-img", "compare", "-f", "raw", "-F", "qcow2", oracle, f"{self.folder}/d{number}.qcow2"]
+        return subprocess.run(command, capture_output=True, timeout=60).returncode == 0
 
     def stop(self) -> None:
         """End it as an operator would: what is to be stored is stored."""

@@ -13,8 +13,8 @@ from shared.vault.entry import Entry
 from shared.vault.point import PointBody
 from workers.engine.ports import Found, Session, SessionOrder, Source
 from workers.engine.seen import entry_of
+from workers.guard import DEEDS
 from workers.sources.opening import open_source
-from workers.sources.vm.release import DEEDS
 
 
 @dataclass

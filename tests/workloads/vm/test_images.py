@@ -135,8 +135,7 @@ def test_an_image_of_a_guest_that_runs_is_refused(folder):
 
 
 def test_an_image_that_is_written_to_while_it_is_read_has_no_point(raw, folder):
-    spec = VmSource(disks=(raw,))
-    session = ImagesSession(order(spec, "p1"), spec)
+    session = ImagesSession(order(VmSource(disks=(raw,)), "p1"), [raw])
     session.confirm()
     with open(raw, "r+b") as disk:
         os.pwrite(disk.fileno(), b"x", 0)
@@ -158,8 +157,7 @@ def test_an_image_that_is_missing_or_none_is_said(folder):
 
 def test_servers_of_images_end_with_the_session(raw):
     image = _converted(raw, "qcow2")
-    spec = VmSource(disks=(image, image))
-    session = ImagesSession(order(spec, "p1"), spec)
+    session = ImagesSession(order(VmSource(disks=(image, image)), "p1"), [image, image])
     servers = [server._server for server in session._servers]
     assert [server.poll() for server in servers] == [None, None]
     session.close()

@@ -13,7 +13,7 @@ from shared.errors import SkyharborError
 from workers.sources.vm.qmp import Qmp, QmpFailed
 
 _FILTER_SINCE = (7, 1, 0)
-_SAFE_IOTHREADS_SINCE = (9, 0, 0)
+SAFE_IOTHREADS_SINCE = (9, 0, 0)
 _FLASH = "cfi.pflash01"
 
 
@@ -76,7 +76,7 @@ def refuse_unsafe_iothreads(qmp: Qmp) -> None:
     QEMU before 9.0 that has the fix of CVE-2024-7409 (Debian's and others') aborts when a client of its NBD server goes
     while a disk is in an I/O thread; which ones have that fix cannot be asked.
     """
-    if qmp.version >= _SAFE_IOTHREADS_SINCE or not has_devices(qmp):
+    if qmp.version >= SAFE_IOTHREADS_SINCE or not has_devices(qmp):
         return
     if not qmp.execute("query-iothreads"):
         return

@@ -19,7 +19,6 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from shared.contracts.sources import VmSource
 from shared.errors import SkyharborError
 from shared.model.backup import Notice
 from workers.engine.notices import reason
@@ -55,14 +54,26 @@ class _Image:
 
 
 class ImagesSession:
-    """The engine's ``Session`` of images. Raises ``source-missing`` and ``source-failed`` when it cannot be opened."""
+    """The engine's ``Session`` of images; ``papers`` come along.
 
-    def __init__(self, order: SessionOrder, spec: VmSource) -> None:
+    Raises ``source-missing`` and ``source-failed`` when it cannot be opened.
+    """
+
+    def __init__(
+        self,
+        order: SessionOrder,
+        disks: Sequence[str],
+        *,
+        papers: Sequence[FileReading] = (),
+        notices: Sequence[Notice] = (),
+    ) -> None:
+        self._more = tuple(papers)
+        self._notices = tuple(notices)
         self._servers: list[ImageServer] = []
         # A socket's path is short. A folder that a dead worker leaves has nothing in it: its server has died with it.
         self._folder = tempfile.mkdtemp(prefix="skyharbor-vm-")
         try:
-            self._open(order, spec)
+            self._open(order, disks)
         except BaseException:
             self.close()
             raise
@@ -87,8 +98,8 @@ class ImagesSession:
         return to_text(VmState(block=self._block, disks=disks))
 
     def notices(self) -> Sequence[Notice]:
-        """There is nothing to say."""
-        return ()
+        """Return what was said before it began."""
+        return self._notices
 
     def confirm(self) -> None:
         """Raise ``source-failed`` when an image was touched while it was read, or could not be read to the end."""
@@ -116,16 +127,16 @@ class ImagesSession:
 
     # ── opening ──────────────────────────────────────────────────────────────────────────────────────
 
-    def _open(self, order: SessionOrder, spec: VmSource) -> None:
+    def _open(self, order: SessionOrder, disks: Sequence[str]) -> None:
         reference = state_of(order.reference)
-        self._images = [_image(path) for path in spec.disks]
+        self._images = [_image(path) for path in disks]
         names = names_for([image.path for image in self._images], reference)
         self._disks = [self._disk(image, name) for image, name in zip(self._images, names, strict=True)]
         self._block = block_for(max(disk.size for disk in self._disks))
         order.check()
         newest = max(image.mtime_ns for image in self._images)
         papers = FileReading(name="vm.json", content=self._papers(), time_ns=newest)
-        self._reading = encode(VmReading(block=self._block, disks=tuple(self._disks), files=(papers,)))
+        self._reading = encode(VmReading(block=self._block, disks=tuple(self._disks), files=(papers, *self._more)))
 
     def _disk(self, image: _Image, name: str) -> DiskReading:
         disk = DiskReading(

@@ -9,12 +9,13 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared.errors import SkyharborError
 from workers.engine.notices import reason
 from workers.sources.vm.description import FileReading
+from workers.sources.vm.domain_xml import DomainDisk
 from workers.sources.vm.hypervisor import Disk
 from workers.sources.vm.moment import Held
 from workers.sources.vm.qmp import Qmp, QmpFailed
@@ -40,6 +41,15 @@ def papers_of(qmp: Qmp, disks: Sequence[Held]) -> bytes:
         ],
     }
     return to_bytes(told)
+
+
+def papers_of_domain(definition: str, disks: Mapping[str, DomainDisk]) -> dict[str, bytes]:
+    """Return the papers of a libvirt domain by their names: ``vm.json``, and the definition as libvirt gave it."""
+    listed = [
+        {"file": f"{name}.raw", "device": disk.target, "format": disk.format, "image": disk.source}
+        for name, disk in disks.items()
+    ]
+    return {"definition.xml": definition.encode(), "vm.json": to_bytes({"disks": listed})}
 
 
 def to_bytes(told: dict[str, Any]) -> bytes:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -19,6 +20,7 @@ from workers.sources.vm.wire import Address, Wire
 
 _MOST_LINE = 64 * 1024 * 1024
 _READ = 64 * 1024
+_EVENTS = 1000
 _LOOK_AGAIN = 0.05
 
 Command = tuple[str, Mapping[str, Any]]
@@ -44,6 +46,8 @@ class Qmp:
         self._patience = patience
         self._buffer = bytearray()
         self._number = 0
+        self.events: deque[dict[str, Any]] = deque(maxlen=_EVENTS)
+        """What QEMU has told by itself while it was asked something; the last ones."""
         self.version = (0, 0, 0)
         """Of QEMU: major, minor, micro."""
 
@@ -137,6 +141,8 @@ class Qmp:
         until = time.monotonic() + self._patience
         while True:
             message = self._next(until)
+            if "event" in message:
+                self.events.append(message)
             if message.get("id") == number and ("return" in message or "error" in message):
                 return message
             if "error" in message and "id" not in message:

@@ -19,7 +19,6 @@ import structlog
 from shared.contracts.sources import VmSource
 from shared.errors import SkyharborError
 from shared.model.backup import Notice
-from workers.engine.notices import reason
 from workers.engine.ports import SessionOrder
 from workers.sources.vm import release as releasing
 from workers.sources.vm.agent import Agent, NoAgent
@@ -28,10 +27,10 @@ from workers.sources.vm.description import DiskReading, FileReading, VmReading, 
 from workers.sources.vm.hypervisor import Disk, disks_of, has_filter, refuse_unsafe_iothreads
 from workers.sources.vm.moment import Held, Moment
 from workers.sources.vm.names import bitmap_of, bitmaps_of, frozen, is_frozen, item_tag, new_session_tag
-from workers.sources.vm.nbd import NbdClient
 from workers.sources.vm.papers import firmware_file, papers_of
+from workers.sources.vm.probing import probe
 from workers.sources.vm.qmp import QemuGone, Qmp, QmpFailed
-from workers.sources.vm.scratch import Scratch, base_folder, folder_name, remove_leftovers
+from workers.sources.vm.scratch import Scratch, folder_name, remove_leftovers, scratch_base
 from workers.sources.vm.wire import Address
 
 log = structlog.get_logger()
@@ -39,7 +38,6 @@ log = structlog.get_logger()
 _FROZEN_AT_MOST = 90.0  # seconds: the guard thaws after that, whatever this process is doing
 _HALTED_AT_MOST = 20.0
 _FREEZE_PATIENCE = 60.0
-_PROBE = 4096
 
 
 class RunningSession:
@@ -91,17 +89,7 @@ class RunningSession:
 
     def confirm(self) -> None:
         """Raise ``source-failed`` when QEMU has given the point in time up: its view of a disk fails from then on."""
-        for disk in self._disks:
-            try:
-                client = NbdClient.connect(disk.address, disk.export)
-                with contextlib.closing(client):
-                    client.read_into(memoryview(bytearray(min(_PROBE, disk.size))), 0)
-            except OSError as error:
-                raise SkyharborError(
-                    "source-failed",
-                    f"/{disk.name}: QEMU has given its point in time up: {reason(error)}",
-                    hint="The scratch folder was full or too slow: give one with more room with --scratch.",
-                ) from error
+        probe(self._disks)
         # From here on the bitmap belongs to a point that may exist: whoever cleans up must leave it.
         self._arm_release(bitmaps=())
 
@@ -145,7 +133,7 @@ class RunningSession:
             raise SkyharborError("source-failed", "the virtual machine has no disk that it could write to")
         self._block = block_for(max(disk.size for disk in disks))
         self._plan(disks)
-        base = base_folder(self._spec.scratch, disks)
+        base = scratch_base(self._spec.scratch, [disk.image for disk in disks])
         remove_leftovers(base, item_tag(self._order.item_id))
         self._folder = folder_name(base, self._tag)
         self._arm_release(bitmaps=(self._bitmap,))

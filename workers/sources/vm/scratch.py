@@ -15,7 +15,6 @@ from collections.abc import Sequence
 
 from shared.errors import SkyharborError
 from workers.engine.notices import reason
-from workers.sources.vm.hypervisor import Disk
 
 _MOST_SOCKET_PATH = 107
 _SOCKET = "nbd"
@@ -23,9 +22,9 @@ _KEEP_SIZE = 1
 _SPARE = 64 * 1024 * 1024
 
 
-def base_folder(given: str, disks: Sequence[Disk]) -> str:
-    """Return the folder for scratch folders: the given one, or the one in which the first disk's image is."""
-    folder = given or (os.path.dirname(disks[0].image) if disks else "")
+def scratch_base(given: str, images: Sequence[str]) -> str:
+    """Return the folder for scratch folders: the given one, or the one in which the first image is."""
+    folder = given or (os.path.dirname(images[0]) if images else "")
     if not os.path.isabs(folder) or not os.path.isdir(folder):
         raise SkyharborError("source-failed", f"there is no scratch folder {folder!r}", hint="Give one with --scratch.")
     return folder
