@@ -15,7 +15,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from workers.sources.vm import child
+from workers.sources.children import tied
 from workers.sources.vm.qmp import Qmp, QmpFailed
 
 PROGRAMS = ("qemu-system-x86_64", "qemu-img", "qemu-nbd", "qemu-storage-daemon", "qemu-io")
@@ -93,7 +93,7 @@ class Guest:
         if os.path.exists(self.socket):
             os.unlink(self.socket)
         with open(f"{folder}/qemu.said", "wb") as said:
-            self.process = subprocess.Popen(child.command(*command), stdout=said, stderr=said)
+            self.process = subprocess.Popen(tied([*command]), stdout=said, stderr=said)
         self.oracles: dict[int, Oracle] = {}
         self._await()
         with self.qmp() as qmp:

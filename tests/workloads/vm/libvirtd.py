@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import pytest
 
 from tests.workloads.vm.guest import Oracle, make_image, need
-from workers.sources.vm import child
+from workers.sources.children import tied
 
 _DISK = """<disk type='file' device='disk'><driver name='qemu' type='{format}' discard='unmap'/>
 <source file='{image}'/><target dev='{target}' bus='virtio'/></disk>"""
@@ -93,7 +93,7 @@ class Domain:
         environment = {"PATH": os.environ["PATH"], "HOME": f"{self.folder}/run"}
         environment |= {f"XDG_{name}": f"{self.folder}/run" for name in ("RUNTIME_DIR", "CONFIG_HOME", "CACHE_HOME")}
         with open(f"{self.folder}/libvirtd.said", "wb") as said:
-            daemon = subprocess.Popen(child.command(*command), env=environment, stdout=said, stderr=said)
+            daemon = subprocess.Popen(tied([*command]), env=environment, stdout=said, stderr=said)
         while subprocess.run(["virsh", "-q", "-c", self.uri, "list"], capture_output=True, timeout=60).returncode:
             if daemon.poll() is not None:
                 pytest.skip("libvirtd does not run here")

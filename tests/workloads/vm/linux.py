@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import pytest
 
 from tests.workloads.vm.guest import need
-from workers.sources.vm import child
+from workers.sources.children import tied
 
 PROGRAMS = ("qemu-system-x86_64", "qemu-img", "busybox", "qemu-ga", "mkfs.ext4", "cpio", "dpkg", "apt-get")
 _MODULES = ("virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virtio_blk")
@@ -102,7 +102,7 @@ class Linux:
             *more,
         ]
         with open(f"{folder}/linux.said", "wb") as said:
-            self.process = subprocess.Popen(child.command(*command), stdout=said, stderr=said)
+            self.process = subprocess.Popen(tied([*command]), stdout=said, stderr=said)
         self._console = self._connect()
         self._said = b""
         self._until(b"READY")

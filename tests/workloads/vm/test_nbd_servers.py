@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.workloads.vm.guest import need, short_folder
-from workers.sources.vm import child
+from workers.sources.children import tied
 from workers.sources.vm.nbd import ALLOCATION, DIRTY, ZERO, NbdClient, NbdError, dirty_context
 from workers.sources.vm.wire import Address
 
@@ -47,7 +47,7 @@ class Server:
         self.address = Address(host="127.0.0.1", port=port) if port else Address(unix=f"{folder}/s")
         where = [f"--port={port}", "--bind=127.0.0.1"] if port else [f"--socket={self.address.unix}"]
         command = ["qemu-nbd", "--read-only", "--persistent", "--shared=8", "--export-name=disk", *where, *options]
-        self.process = subprocess.Popen(child.command(*command, f"{folder}/{image}"), stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen(tied([*command, f"{folder}/{image}"]), stderr=subprocess.DEVNULL)
         while self.process.poll() is None and not self._answers():
             time.sleep(0.01)
 

@@ -10,7 +10,7 @@ from shared.contracts.sources import VmSource
 from shared.errors import SkyharborError
 from tests.workloads.vm.guest import make_image, need, short_folder
 from tests.workloads.vm.rig import Watch, body_of, order, pull, same
-from workers.sources.vm import child
+from workers.sources.children import tied
 from workers.sources.vm.qmp import Qmp, QmpFailed
 from workers.sources.vm.running import RunningSession
 
@@ -28,7 +28,7 @@ class Daemon:
         command += ["--monitor", "chardev=m", "--blockdev"]
         command += [f"driver=qcow2,node-name=n0,discard=unmap,file.driver=file,file.filename={folder}/d.qcow2"]
         command += ["--export", f"fuse,id=guest,node-name=n0,mountpoint={self.disk},writable=on"]
-        self.process = subprocess.Popen(child.command(*command), stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen(tied([*command]), stderr=subprocess.DEVNULL)
         while os.path.getsize(self.disk) != SIZE:
             if self.process.poll() is not None:
                 pytest.skip("this storage daemon cannot export by FUSE here")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import select
-import shutil
 import signal
 import subprocess
 import time
@@ -18,6 +17,8 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from shared.errors import SkyharborError
+from workers.sources.children import tied
+from workers.sources.settings import inherited
 
 _TAIL = 2000  # bytes of output that are kept: its end says what went wrong
 _GRACE = 5.0  # seconds between asking and killing
@@ -48,7 +49,7 @@ def run(
     timeout: float,
     check: Callable[[], None] = lambda: None,
 ) -> Ended:
-    """Run a command in a process group of its own, without input, and with the environment given besides ours.
+    """Run a command in a process group of its own, without input, and with this environment besides a harmless one.
 
     ``check`` is called several times a second; what it raises ends the group and is raised. Past the deadline the
     group gets SIGTERM, and after five seconds SIGKILL. When this process dies, the command gets SIGKILL.
@@ -56,11 +57,11 @@ def run(
     """
     try:
         process = subprocess.Popen(
-            _dying_with_us(command),
+            tied(command),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **environment},
+            env={**inherited(), **environment},
             cwd="/",
             start_new_session=True,
         )
@@ -135,11 +136,6 @@ def _end(process: subprocess.Popen[bytes], output: _Output) -> None:
 def _signal(process: subprocess.Popen[bytes], number: int) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, number)
-
-
-def _dying_with_us(command: Sequence[str]) -> list[str]:
-    launcher = shutil.which("setpriv")
-    return [launcher, "--pdeathsig", "KILL", "--", *command] if launcher else list(command)
 
 
 def _status(status: int) -> str:

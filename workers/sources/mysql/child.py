@@ -18,7 +18,6 @@ from contextlib import suppress
 from typing import IO, Final
 
 from shared.errors import SkyharborError
-from workers.sources.mysql.programs import SYSTEM_PATH, program
 
 _PATIENCE: Final = 0.5
 _CLOSING: Final = 60.0
@@ -72,17 +71,16 @@ class Child:
         self._heard = False
         self._listened = 0
         self._said: IO[bytes] = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - closed by close
-        as_user = () if user is None else (f"--reuid={user[0]}", f"--regid={user[1]}", "--clear-groups")
         try:
             self.process = subprocess.Popen(
-                [program("setpriv", package="util-linux"), "--pdeathsig", "KILL", *as_user, "--", *arguments],
+                tied(arguments, user=user),
                 stdin=subprocess.PIPE if takes_input else subprocess.DEVNULL,
                 stdout=subprocess.PIPE if has_output else self._said,
                 stderr=self._said,
                 pass_fds=() if options is None else (options.fd,),
                 cwd=cwd,
                 # Times in what is said are UTC, and words are English.
-                env={"PATH": SYSTEM_PATH, "TZ": "UTC", "LC_ALL": "C"},
+                env={**inherited(), "TZ": "UTC", "LC_ALL": "C"},
             )
             if self.process.stdin is not None:
                 os.set_blocking(self.process.stdin.fileno(), False)

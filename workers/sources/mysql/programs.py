@@ -12,9 +12,6 @@ from typing import Final
 
 from shared.errors import SkyharborError
 
-SYSTEM_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-"""Where programs that we start look for others."""
-_NOT_FOR_USERS: Final = "/usr/local/sbin:/usr/sbin"
 _ASKING: Final = 30
 
 
@@ -26,8 +23,7 @@ def series_of(version: str) -> str:
 def program(*names: str, package: str) -> str:
     """Return the path of the first of these programs that there is. Raises ``source-failed`` with what to install."""
     for name in names:
-        # A server is not in every user's path.
-        if found := shutil.which(name) or shutil.which(name, path=_NOT_FOR_USERS):
+        if found := shutil.which(name, path=search_path()):
             return found
     raise SkyharborError(
         "source-failed",

@@ -6,22 +6,20 @@ backup or its restore.
 
 from __future__ import annotations
 
-import ctypes
 import glob
 import os
 import re
-import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from typing import IO
 
 from shared.errors import SkyharborError
+from workers.sources.children import tied
+from workers.sources.settings import inherited, search_path
 
 _PLACES = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin")
 _VERSION = re.compile(rb"\(PostgreSQL\) (\d+)")
 _VERSION_SECONDS = 20
-_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def find(name: str, *, at_least: int) -> str:
@@ -30,7 +28,7 @@ def find(name: str, *, at_least: int) -> str:
     Raises ``source-failed`` with what to install.
     """
     folders = [
-        *os.environ.get("PATH", "").split(os.pathsep),
+        *search_path().split(os.pathsep),
         *(f for place in _PLACES for f in sorted(glob.glob(place))),
     ]
     found: dict[int, str] = {}
@@ -48,20 +46,12 @@ def find(name: str, *, at_least: int) -> str:
 
 def start(argv: Sequence[str], environment: Mapping[str, str], *, errors: IO[bytes]) -> subprocess.Popen[bytes]:
     """Start a program whose output is read, its words in ``errors``; it ends when the thread that started it does."""
-    parent = os.getpid()
-
-    def tie() -> None:
-        _LIBC.prctl(_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:
-            os._exit(1)
-
     return subprocess.Popen(
-        list(argv),
-        env={**_clean(), **environment},
+        tied(argv),
+        env={**inherited("PGPASSFILE", "PGSYSCONFDIR"), "LC_ALL": "C", **environment},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=errors,
-        preexec_fn=tie,
     )
 
 
@@ -72,8 +62,3 @@ def _major(path: str) -> int:
         return 0
     match = _VERSION.search(told)
     return int(match[1]) if match else 0
-
-
-def _clean() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "PGPASSFILE", "PGSYSCONFDIR")}
-    return {**kept, "LC_ALL": "C"}

@@ -11,7 +11,7 @@ import subprocess
 import time
 
 from shared.errors import SkyharborError
-from workers.sources.vm import child
+from workers.sources.children import tied
 from workers.sources.vm.nbd import NbdClient
 from workers.sources.vm.wire import Address
 
@@ -29,10 +29,10 @@ class ImageServer:
         self.address = Address(unix=f"{folder}/{name}.nbd")
         self.export = name
         # Read-only and with QEMU's locks: an image that a guest writes to is refused.
-        command = child.command(
+        command = tied([
             "qemu-nbd", "--read-only", "--persistent", f"--shared={_CLIENTS}", "--cache=writeback", "--aio=threads",
             f"--format={image_format}", f"--socket={self.address.unix}", f"--export-name={name}", "--", image,
-        )  # fmt: skip
+        ])  # fmt: skip
         self._said = f"{folder}/{name}.said"
         with open(self._said, "wb") as said:
             self._server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said)

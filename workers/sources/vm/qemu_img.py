@@ -10,7 +10,7 @@ import subprocess
 from typing import Any
 
 from shared.errors import SkyharborError
-from workers.sources.vm import child
+from workers.sources.children import tied
 
 _PATIENCE = 60.0
 _MOST_SAID = 500
@@ -31,7 +31,7 @@ def chain_of(path: str, image_format: str) -> list[dict[str, Any]]:
 def _run(*arguments: str) -> bytes:
     try:
         done = subprocess.run(
-            child.command("qemu-img", *arguments),
+            tied(["qemu-img", *arguments]),
             capture_output=True,
             timeout=_PATIENCE,
             check=False,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 
-from workers.sources.vm import child
+from workers.sources.children import tied
 
 _PATIENCE = 60.0
 _MOST_SAID = 500
@@ -86,7 +86,7 @@ class Virsh:
         return self._of_connection(command, "--domain", self._domain, *arguments)
 
     def _of_connection(self, *arguments: str) -> str:
-        command = child.command("virsh", "--quiet", "--connect", self._uri, *arguments)
+        command = tied(["virsh", "--quiet", "--connect", self._uri, *arguments])
         environment = {**os.environ, "LC_ALL": "C"}
         try:
             done = subprocess.run(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestrator.domain.sources import checked
+from orchestrator.domain.sources.checking import checked
 from shared.contracts.sources import VmSource
 from shared.errors import SkyharborError
 

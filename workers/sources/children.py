@@ -1,7 +1,8 @@
-"""Programs that we start and that never outlive us.
+"""Programs that sources start and that never outlive the worker.
 
 The kernel ends the program when the thread that started it is gone (prctl(2), PR_SET_PDEATHSIG). That is asked for
 between fork and exec, by a Python that then becomes the program: in a process with threads nothing else may run there.
+A program that is to run as another user gets it from ``setpriv``, because a change of user takes it away again.
 
 Rule of the file: nothing of the product is imported; it starts in every child.
 """
@@ -17,9 +18,12 @@ from collections.abc import Sequence
 _PR_SET_PDEATHSIG = 1
 
 
-def command(*arguments: str) -> list[str]:
-    """Return the command line that runs a program tied to this process."""
-    return [sys.executable, "-I", os.path.abspath(__file__), str(os.getpid()), *arguments]
+def tied(command: Sequence[str], *, user: tuple[int, int] | None = None) -> list[str]:
+    """Return the command line that runs a program tied to the calling thread; as this user and group, if given."""
+    if user is None:
+        return [sys.executable, "-I", os.path.abspath(__file__), str(os.getpid()), *command]
+    owner = (f"--reuid={user[0]}", f"--regid={user[1]}", "--clear-groups")
+    return ["setpriv", "--pdeathsig", "KILL", *owner, "--", *command]
 
 
 def main(arguments: Sequence[str]) -> None:
