@@ -18,6 +18,8 @@ from contextlib import suppress
 from typing import IO, Final
 
 from shared.errors import SkyharborError
+from workers.sources.children import tied
+from workers.sources.settings import inherited
 
 _PATIENCE: Final = 0.5
 _CLOSING: Final = 60.0

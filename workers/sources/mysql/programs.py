@@ -11,6 +11,7 @@ import subprocess
 from typing import Final
 
 from shared.errors import SkyharborError
+from workers.sources.settings import search_path
 
 _ASKING: Final = 30
 

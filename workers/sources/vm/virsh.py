@@ -7,10 +7,10 @@ Rule of the file: every call has an end, and every failure is ``VirshFailed``, a
 
 from __future__ import annotations
 
-import os
 import subprocess
 
 from workers.sources.children import tied
+from workers.sources.settings import inherited
 
 _PATIENCE = 60.0
 _MOST_SAID = 500
@@ -87,7 +87,7 @@ class Virsh:
 
     def _of_connection(self, *arguments: str) -> str:
         command = tied(["virsh", "--quiet", "--connect", self._uri, *arguments])
-        environment = {**os.environ, "LC_ALL": "C"}
+        environment = {**inherited("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"), "LC_ALL": "C"}
         try:
             done = subprocess.run(
                 command,
