@@ -8,16 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-import msgspec
-
 from shared.contracts.work import RestoreDone
 from shared.errors import SkyharborError
-from shared.model.backup import MAX_NOTICES, ConflictRule, RestoreStats
+from shared.model.backup import ConflictRule
 from shared.vault.entry import Entry, EntryKind
 from shared.vault.reader import PointReader
 from workers.disks.browser import MACHINE, Area, Browser, Found, disks_of
 from workers.disks.parser import UNREADABLE
-from workers.disks.restoring import restore_out_of_disks, split
+from workers.disks.paths import restore_by_path
 from workers.engine.notices import shown
 from workers.engine.ports import Control
 from workers.engine.restore import restore_point
@@ -76,20 +74,13 @@ def restore(
     reader: PointReader, *, target: str, paths: Sequence[str], conflict: ConflictRule, control: Control
 ) -> RestoreDone:
     """Restore paths of a point and paths inside of its disks, as they are given."""
-    inside, others = split(reader, paths)
-    done = RestoreDone(stats=RestoreStats())
-    if inside:
-        done = restore_out_of_disks(reader, target=target, paths=inside, conflict=conflict, control=control)
-    if others or not inside:
-        done = _sum(done, restore_point(reader, target=target, paths=others, conflict=conflict, control=control))
-    return done
-
-
-def _sum(one: RestoreDone, other: RestoreDone) -> RestoreDone:
-    first, second = msgspec.structs.asdict(one.stats), msgspec.structs.asdict(other.stats)
-    return RestoreDone(
-        stats=RestoreStats(**{name: value + second[name] for name, value in first.items()}),
-        warnings=(one.warnings + other.warnings)[:MAX_NOTICES],
+    return restore_by_path(
+        reader,
+        target=target,
+        paths=paths,
+        conflict=conflict,
+        control=control,
+        outside=lambda others: restore_point(reader, target=target, paths=others, conflict=conflict, control=control),
     )
 
 

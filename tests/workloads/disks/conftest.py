@@ -25,6 +25,7 @@ _PACKAGES = {
     "btrfs-progs": "mkfs.btrfs",
     "cryptsetup-bin": "cryptsetup",
     "util-linux": "mkswap fsfreeze",
+    "qemu-utils": "qemu-img",
     "mount": "losetup",
 }
 PACKAGES = {name: package for package, names in _PACKAGES.items() for name in names.split()}

@@ -9,7 +9,7 @@ Rule of the file: what is damaged is a notice and leaves nothing; a target that 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -18,6 +18,7 @@ from shared.errors import SkyharborError
 from shared.model.backup import ConflictRule, RestoreStats
 from shared.vault.entry import Entry, EntryKind
 from shared.vault.reader import PointReader
+from workers.disks.paths import restore_by_path
 from workers.engine.file_writing import raise_if_full
 from workers.engine.landing import is_safe
 from workers.engine.notices import Notices, reason
@@ -45,7 +46,7 @@ def restore_machine(
     control: Control,
     folder: str,  # noqa: ARG001
 ) -> RestoreDone:
-    """Bring disks and papers back into the folder ``target``, which is made when it is missing.
+    """Bring disks and papers back into the folder ``target``, which is made when it is missing, or files out of disks.
 
     The option ``format`` is ``raw`` (sparse, the default) or ``qcow2``. Raises ``bad-request`` for another one,
     ``path-not-in-point``, ``target-invalid``, ``target-full``, ``Stop`` and the store's errors.
@@ -53,14 +54,25 @@ def restore_machine(
     image_format = instruction.options.get("format", "raw")
     if image_format not in FORMATS:
         raise SkyharborError("bad-request", f"no disk can be restored as {image_format!r}: raw or qcow2")
-    selection = Selection(reader, instruction.paths)
-    target = _open_target(instruction.target)
-    pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="vm-restore")
-    try:
-        return _Run(reader, target, instruction.conflict, image_format, control, pool).fly(selection)
-    finally:
-        pool.shutdown(cancel_futures=True)
-        os.close(target)
+
+    def whole(paths: Sequence[str]) -> RestoreDone:
+        selection = Selection(reader, paths)
+        target = _open_target(instruction.target)
+        pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="vm-restore")
+        try:
+            return _Run(reader, target, instruction.conflict, image_format, control, pool).fly(selection)
+        finally:
+            pool.shutdown(cancel_futures=True)
+            os.close(target)
+
+    return restore_by_path(
+        reader,
+        target=instruction.target,
+        paths=instruction.paths,
+        conflict=instruction.conflict,
+        control=control,
+        outside=whole,
+    )
 
 
 class _Run:
