@@ -70,9 +70,7 @@ class _Operations(mfusepy.Operations):  # type: ignore[misc]
             raise OSError(errno.ENODATA, os.strerror(errno.ENODATA))
         return value
 
-    def open(self, path: str, flags: int) -> int:
-        if flags & os.O_ACCMODE != os.O_RDONLY:
-            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+    def open(self, path: str, flags: int) -> int:  # noqa: ARG002 - the kernel refuses writing by itself: it is ``ro``
         return self.folder.open_file(_raw(path))
 
     def read(self, path: str, size: int, offset: int, fh: int) -> bytes:  # noqa: ARG002

@@ -100,11 +100,24 @@ class Counting(MemoryStore):
     def __init__(self) -> None:
         super().__init__()
         self.lengths: list[int] = []
+        self.spoilt = False
 
     def get(self, name: str, *, offset: int = 0, length: int | None = None) -> bytes:
         data = super().get(name, offset=offset, length=length)
         self.lengths.append(len(data))
-        return data
+        return bytes(len(data)) if self.spoilt else data
+
+
+def test_who_insists_on_a_damaged_chunk_does_not_have_it_fetched_again() -> None:
+    store = Counting()
+    image = image_of(Bench(store).seal([], {b"f": File(b"a" * 100 + b"b" * 100, cuts=[100])}), b"f")
+    store.spoilt = True
+    asked = []
+    for _ in range(3):
+        with pytest.raises(SkyharborError):
+            image.read(50, 1)
+        asked.append(len(store.lengths))
+    assert asked[0] == asked[1] == asked[2]
 
 
 def test_a_lost_chunk_is_an_error_about_its_bytes_and_the_rest_is_right() -> None:
