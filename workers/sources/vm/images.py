@@ -134,7 +134,7 @@ class ImagesSession:
         self._disks = [self._disk(image, name) for image, name in zip(self._images, names, strict=True)]
         self._block = block_for(max(disk.size for disk in self._disks))
         order.check()
-        newest = max(image.mtime_ns for image in self._images)
+        newest = max(image.ctime_ns for image in self._images)  # that of its names as well
         papers = FileReading(name="vm.json", content=self._papers(), time_ns=newest)
         self._reading = encode(VmReading(block=self._block, disks=tuple(self._disks), files=(papers, *self._more)))
 

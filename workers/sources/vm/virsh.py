@@ -67,12 +67,12 @@ class Virsh:
         self._run("domjobabort")
 
     def checkpoints(self) -> list[str]:
-        """Return the names of all checkpoints."""
-        return self._run("checkpoint-list", "--name").split()
+        """Return the names of all checkpoints, every one behind the one that it follows."""
+        return self._run("checkpoint-list", "--name", "--topological").split()
 
-    def delete_checkpoint(self, name: str) -> None:
-        """Delete a checkpoint; what it has recorded goes to the one before it."""
-        self._run("checkpoint-delete", name)
+    def delete_checkpoint(self, name: str, *, only_name: bool = False) -> None:
+        """Delete a checkpoint; what it has recorded goes to the one before it. ``only_name``: it has no bitmap."""
+        self._run("checkpoint-delete", name, *(["--metadata"] if only_name else []))
 
     def freeze(self) -> None:
         """Bring the guest's file systems to rest."""
