@@ -127,7 +127,9 @@ def _unforeseen(request: Request, error: Exception) -> JSONResponse:
 
 def _field(location: tuple[int | str, ...]) -> str:
     """Return where in the request the trouble is, without the part (body, query) unless it is all there is."""
-    parts = location[1:] or location
+    parts = list(location[1:] or location)
+    if parts[0] == "source" and len(parts) > 2:
+        del parts[1]  # the workload, by which the framework has chosen the model
     return ".".join(str(part) for part in parts)
 
 

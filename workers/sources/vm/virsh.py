@@ -7,7 +7,6 @@ Rule of the file: every call has an end, and every failure is ``VirshFailed``, a
 
 from __future__ import annotations
 
-import os
 import subprocess
 
 from workers.sources.vm import child
@@ -86,14 +85,13 @@ class Virsh:
         return self._of_connection(command, "--domain", self._domain, *arguments)
 
     def _of_connection(self, *arguments: str) -> str:
-        command = child.command("virsh", "--quiet", "--connect", self._uri, *arguments)
-        environment = {**os.environ, "LC_ALL": "C"}
+        # In English whatever this machine speaks: some of what it says is understood.
+        command = child.command("env", "LC_ALL=C", "virsh", "--quiet", "--connect", self._uri, *arguments)
         try:
             done = subprocess.run(
                 command,
                 capture_output=True,
                 stdin=subprocess.DEVNULL,
-                env=environment,
                 timeout=_PATIENCE,
                 check=False,
                 text=True,
