@@ -47,6 +47,7 @@ from workers.sources.vm.wire import Address
 log = structlog.get_logger()
 
 _FROZEN_AT_MOST = 90.0  # seconds: the guard thaws after that
+_TRY_AGAIN = 60.0
 _BITMAP = "changes"
 _NO_AGENT = "agent is not connected"
 
@@ -130,8 +131,10 @@ class DomainSession:
             releasing.end_backup(self._virsh, self._folder)
             self._drop_checkpoints()
         except VirshFailed as error:
-            # The guard tries again when this worker ends, and the next session of the item before it begins.
             log.warning("vm-not-released", item=self._order.item_id, problems=[str(error)])
+            # The guard tries again in a while, and the next session of the item before it begins.
+            with contextlib.suppress(SkyharborError):
+                self._arm_release("" if self._sealed else self._checkpoint, within=_TRY_AGAIN)
             return
         shutil.rmtree(self._folder, ignore_errors=True)
         for deed in self._deeds:
@@ -280,10 +283,10 @@ class DomainSession:
     def _domain(self) -> dict[str, str]:
         return {"uri": self._spec.libvirt, "domain": self._spec.domain}
 
-    def _arm_release(self, checkpoint: str) -> None:
+    def _arm_release(self, checkpoint: str, *, within: float | None = None) -> None:
         """Have the guard undo this session when this worker dies; in place of what it was told before."""
         details = {**self._domain(), "folder": self._folder, "checkpoint": checkpoint}
-        deed = self._order.guard.arm(releasing.RELEASE, details)
+        deed = self._order.guard.arm(releasing.RELEASE, details, within=within)
         for before in self._deeds:
             self._order.guard.disarm(before)
         self._deeds = [deed]
