@@ -18,7 +18,8 @@ _DISK = """<disk type='file' device='disk'><driver name='qemu' type='{format}' d
 <source file='{image}'/><target dev='{target}' bus='virtio'/></disk>"""
 _DOMAIN = """<domain type='qemu'><name>lab</name><memory unit='MiB'>64</memory><vcpu>1</vcpu>
 <os><type arch='x86_64' machine='q35'>hvm</type></os>
-<devices><emulator>{emulator}</emulator>{disks}</devices></domain>"""
+<devices><emulator>{emulator}</emulator>{disks}
+<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel></devices></domain>"""
 
 
 class Domain:

@@ -11,7 +11,7 @@ from shared.errors import SkyharborError
 from shared.model.backup import BackupType
 from tests.workloads.vm.flights import Field
 from tests.workloads.vm.guest import Guest, make_image, need, short_folder
-from tests.workloads.vm.rig import order, same
+from tests.workloads.vm.rig import Watch, order, same
 from workers.sources.vm.images import ImagesSession
 
 SIZE = 40 << 20
@@ -153,6 +153,15 @@ def test_an_image_that_is_missing_or_none_is_said(folder):
     with pytest.raises(SkyharborError) as raised:
         Field(VmSource(disks=(f"{folder}/broken.qcow2",))).backup()
     assert raised.value.code == "source-failed"
+
+
+def test_the_folder_of_a_dead_worker_is_removed_by_the_guard(raw):
+    guard = Watch()
+    session = ImagesSession(order(VmSource(disks=(raw,)), "p1", guard=guard), [raw])
+    assert os.path.isdir(session._folder)
+    guard.strike()
+    assert not os.path.exists(session._folder)
+    session.close()
 
 
 def test_servers_of_images_end_with_the_session(raw):

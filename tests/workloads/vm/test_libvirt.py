@@ -38,6 +38,11 @@ def item(domain):
     return Field(VmSource(libvirt=domain.uri, domain="lab"))
 
 
+def _said(done):
+    """Return the codes of what was said, but for what is said of every guest without an operating system."""
+    return {notice.code for notice in done.warnings} - {"guest-not-frozen"}
+
+
 def _is_as(domain, item, folder):
     item.restore(folder)
     return all(same(oracle.path, f"{folder}/disk{n}.raw") for n, oracle in enumerate(domain.oracles))
@@ -47,11 +52,11 @@ def test_increments_read_what_was_changed_and_every_point_is_the_disk_as_it_was(
     domain.write(0, 0, 1, 8 << 20)
     domain.write(1, 10 << 20, 2, 1 << 20)
     first = item.backup()
-    assert first.warnings == ()
+    assert _said(first) == set()
     assert _is_as(domain, item, f"{folder}/one")
     domain.write(0, 100 << 20, 3, 4096)
     second = item.backup()
-    assert second.warnings == ()
+    assert _said(second) == set()
     # A raw disk has no checkpoint: all of it is read, with the block that qemu-img writes when it makes one.
     assert second.stats.bytes_read - 5 * BLOCK - BLOCK < 8000
     assert _is_as(domain, item, f"{folder}/two")
@@ -103,7 +108,7 @@ def test_a_backup_that_is_cancelled_leaves_nothing_and_loses_no_change(domain, i
         item.backup(control=Recorder(stop_after=3))
     assert (domain.left_behind(), domain.checkpoints(), item.guard.armed) == ([], before, {})
     domain.write(0, 5 << 20, 2, 4096)
-    assert item.backup().warnings == ()
+    assert _said(item.backup()) == set()
     assert _is_as(domain, item, f"{folder}/one")
 
 
@@ -131,8 +136,15 @@ def test_a_guest_that_did_not_stop_cleanly_is_read_as_a_whole_and_that_is_said(d
     domain.start()
     domain.write(0, 1 << 20, 2, 4096)
     done = item.backup()
-    assert {notice.code for notice in done.warnings} == {"read-whole"}
+    assert _said(done) == {"read-whole"}
+    assert domain.checkpoints() == {f"skyharbor-item-{item.rig.points()[-1]}"}
+    assert item.guard.armed == {}
     assert _is_as(domain, item, f"{folder}/one")
+
+
+def test_a_guest_whose_agent_does_not_answer_is_backed_up_and_that_is_said(domain, item):
+    assert [notice.code for notice in item.backup().warnings] == ["guest-not-frozen"]
+    assert item.guard.armed == {}
 
 
 def test_a_backup_of_somebody_else_is_let_be(domain, item, folder):

@@ -16,7 +16,7 @@ from tests.workloads.vm.rig import Watch, body_of, order, pull, same
 from workers.engine.ports import Stop
 from workers.sources.vm.description import VmReading
 from workers.sources.vm.nbd import NbdClient
-from workers.sources.vm.qmp import Qmp
+from workers.sources.vm.qmp import Qmp, QmpFailed
 from workers.sources.vm.running import RunningSession
 from workers.sources.vm.wire import Address
 
@@ -272,6 +272,17 @@ def test_a_point_that_was_sealed_right_before_the_worker_died_keeps_its_bitmap(g
     session.confirm()
     guard.strike()  # between the seal and ``sealed``
     assert (guest.leftovers(), guest.bitmaps()) == ([], {"skyharbor-item-p1"})
+
+
+def test_what_cannot_be_taken_out_at_the_end_is_the_guards_in_a_while(guest, monkeypatch):
+    guard = Watch()
+    session = opened(guest, "p1", guard=guard)
+    with monkeypatch.context() as busy:
+        busy.setattr(Qmp, "connect", lambda *_, **__: (_ for _ in ()).throw(QmpFailed("somebody else is connected")))
+        session.close()
+    assert [(kind, within) for kind, _, within in guard.armed.values()] == [("vm-release", 60.0)]
+    guard.strike()
+    assert (guest.leftovers(), guest.bitmaps()) == ([], set())
 
 
 def test_a_disk_in_an_io_thread_of_an_old_qemu_is_refused_and_the_guest_lives(folder):

@@ -47,7 +47,9 @@ from workers.sources.vm.wire import Address
 log = structlog.get_logger()
 
 _FROZEN_AT_MOST = 90.0  # seconds: the guard thaws after that
+_TRY_AGAIN = 60.0
 _BITMAP = "changes"
+_NO_AGENT = "agent is not connected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +131,10 @@ class DomainSession:
             releasing.end_backup(self._virsh, self._folder)
             self._drop_checkpoints()
         except VirshFailed as error:
-            # The guard tries again when this worker ends, and the next session of the item before it begins.
             log.warning("vm-not-released", item=self._order.item_id, problems=[str(error)])
+            # The guard tries again in a while, and the next session of the item before it begins.
+            with contextlib.suppress(SkyharborError):
+                self._arm_release("" if self._sealed else self._checkpoint, within=_TRY_AGAIN)
             return
         shutil.rmtree(self._folder, ignore_errors=True)
         for deed in self._deeds:
@@ -141,7 +145,7 @@ class DomainSession:
         keep = {self._checkpoint, *self._kept}
         for name in ours:
             if name not in keep if self._sealed else name == self._checkpoint:
-                self._virsh.delete_checkpoint(name)
+                releasing.drop_checkpoint(self._virsh, name)
 
     # ── opening ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -223,6 +227,7 @@ class DomainSession:
                     if one.since:
                         self._say_whole(one.name, str(error))
                 self._disks = [_Disk(one.disk, one.name, one.size) for one in self._disks]
+                self._kept = (self._checkpoint,)
                 self._begin_backup(scratches)
             return time.time_ns()
 
@@ -251,28 +256,37 @@ class DomainSession:
             yield
             return
         deed = self._order.guard.arm(releasing.THAW, self._domain(), within=_FROZEN_AT_MOST)
+        asked = True
         try:
             try:
                 self._virsh.freeze()
             except VirshFailed as error:
+                asked = _NO_AGENT not in str(error)
                 message = f"the guest's file systems were not brought to rest: {error}"
                 self._notices.append(Notice("/", "guest-not-frozen", message))
             yield
         finally:
-            try:
-                self._virsh.thaw()
-            except VirshFailed as error:
-                log.warning("vm-not-thawed", item=self._order.item_id, error=str(error))
+            if asked:
+                self._thaw(deed)
             else:
                 self._order.guard.disarm(deed)
+
+    def _thaw(self, deed: int) -> None:
+        try:
+            self._virsh.thaw()
+        except VirshFailed as error:
+            # The guard has its deadline still before it, and tries again.
+            log.warning("vm-not-thawed", item=self._order.item_id, error=str(error))
+        else:
+            self._order.guard.disarm(deed)
 
     def _domain(self) -> dict[str, str]:
         return {"uri": self._spec.libvirt, "domain": self._spec.domain}
 
-    def _arm_release(self, checkpoint: str) -> None:
+    def _arm_release(self, checkpoint: str, *, within: float | None = None) -> None:
         """Have the guard undo this session when this worker dies; in place of what it was told before."""
         details = {**self._domain(), "folder": self._folder, "checkpoint": checkpoint}
-        deed = self._order.guard.arm(releasing.RELEASE, details)
+        deed = self._order.guard.arm(releasing.RELEASE, details, within=within)
         for before in self._deeds:
             self._order.guard.disarm(before)
         self._deeds = [deed]

@@ -15,6 +15,7 @@ RELEASE = "vm-domain-release"
 THAW = "vm-domain-thaw"
 """Kinds of deeds of the guard."""
 
+_NO_BITMAP = "not found in backing chain"
 _GONE = ("failed to get domain", "domain is not running")
 
 
@@ -30,9 +31,15 @@ def end_backup(virsh: Virsh, folders: str) -> bool:
 
 
 def drop_checkpoint(virsh: Virsh, name: str) -> None:
-    """Delete a checkpoint, if it is there."""
-    if name in virsh.checkpoints():
+    """Delete a checkpoint, if it is there, also one whose bitmap went with a guest that did not stop cleanly."""
+    if name not in virsh.checkpoints():
+        return
+    try:
         virsh.delete_checkpoint(name)
+    except VirshFailed as error:
+        if _NO_BITMAP not in str(error):
+            raise
+        virsh.delete_checkpoint(name, only_name=True)
 
 
 def undo_session(details: Mapping[str, str]) -> None:

@@ -30,6 +30,7 @@ from workers.sources.vm.image_server import ImageServer
 from workers.sources.vm.image_use import is_written_to
 from workers.sources.vm.papers import to_bytes
 from workers.sources.vm.qemu_img import chain_of
+from workers.sources.vm.release import FOLDER, FOLDERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +71,11 @@ class ImagesSession:
         self._more = tuple(papers)
         self._notices = tuple(notices)
         self._servers: list[ImageServer] = []
-        # A socket's path is short. A folder that a dead worker leaves has nothing in it: its server has died with it.
-        self._folder = tempfile.mkdtemp(prefix="skyharbor-vm-")
+        self._guard = order.guard
+        self._folder = tempfile.mkdtemp(prefix=FOLDERS)  # a socket's path is short
+        self._deed = None
         try:
+            self._deed = order.guard.arm(FOLDER, {"folder": self._folder})
             self._open(order, disks)
         except BaseException:
             self.close()
@@ -124,6 +127,8 @@ class ImagesSession:
         for server in servers:
             server.close()
         shutil.rmtree(self._folder, ignore_errors=True)
+        if self._deed is not None:
+            self._guard.disarm(self._deed)
 
     # ── opening ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -134,7 +139,7 @@ class ImagesSession:
         self._disks = [self._disk(image, name) for image, name in zip(self._images, names, strict=True)]
         self._block = block_for(max(disk.size for disk in self._disks))
         order.check()
-        newest = max(image.mtime_ns for image in self._images)
+        newest = max(image.ctime_ns for image in self._images)  # that of its names as well
         papers = FileReading(name="vm.json", content=self._papers(), time_ns=newest)
         self._reading = encode(VmReading(block=self._block, disks=tuple(self._disks), files=(papers, *self._more)))
 

@@ -103,7 +103,7 @@ class NbdClient:
         contexts: Sequence[str] = (),
         tls: ssl.SSLContext | None = None,
         server_name: str | None = None,
-        patience: float = 30.0,
+        patience: float = 60.0,
     ) -> Self:
         """Connect; without any of these meta contexts there is no connection. ``patience`` is seconds per answer."""
         wire = Wire.connect(address, patience=patience)

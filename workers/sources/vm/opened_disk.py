@@ -20,7 +20,8 @@ from workers.sources.vm.description import DiskReading
 from workers.sources.vm.nbd import ALLOCATION, ZERO, NbdClient
 from workers.sources.vm.ranges import Ranges, widened, within
 
-_LOOK_AHEAD = 256 * 1024 * 1024
+_LOOK_AHEAD = 64 * 1024 * 1024
+_MOST_AHEAD = 64 * _LOOK_AHEAD
 
 
 class OpenedDisk(ABC):
@@ -42,13 +43,14 @@ class OpenedDisk(ABC):
 
     def next_data(self, offset: int) -> int | None:
         """Return where the next block with data begins (see the port)."""
-        size = self.entry.size
+        size, ahead = self.entry.size, _LOOK_AHEAD
         while offset < size:
-            end = min(offset - offset % self._block + _LOOK_AHEAD, size)
-            found = self.data(offset, end)
-            if found:
-                return found[0][0]
-            offset = end
+            begin = offset - offset % self._block
+            end = min(begin + ahead, size)
+            first = next(self._with_data(begin, end), None)
+            if first is not None:
+                return max(offset, first[0] - first[0] % self._block)
+            offset, ahead = end, min(2 * ahead, _MOST_AHEAD)
         return None
 
     def data(self, begin: int, end: int) -> Ranges:

@@ -5,6 +5,8 @@ Rule of the file: the one decision, by what the description has.
 
 from __future__ import annotations
 
+import time
+
 from shared.contracts.sources import VmSource
 from shared.errors import SkyharborError
 from shared.model.backup import Notice
@@ -41,5 +43,8 @@ def _open_domain(order: SessionOrder, spec: VmSource) -> Session:
             "source-failed", f"the domain {spec.domain} is off, and not all of its disks are images here"
         )
     notices: list[Notice] = []
-    papers = [FileReading(name="definition.xml", content=text.encode()), *firmware_of(definition, notices)]
+    papers = [
+        FileReading(name="definition.xml", content=text.encode(), time_ns=time.time_ns()),
+        *firmware_of(definition, notices),
+    ]
     return ImagesSession(order, [disk.source for disk in definition.disks], papers=papers, notices=notices)

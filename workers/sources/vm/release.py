@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -23,7 +24,11 @@ from workers.sources.vm.qmp import QemuGone, Qmp, QmpFailed
 RELEASE = "vm-release"
 THAW = "vm-thaw"
 RESUME = "vm-resume"
+FOLDER = "vm-folder"
 """Kinds of deeds of the guard."""
+
+FOLDERS = "skyharbor-vm-"
+"""How the names of folders begin in which servers of images have their sockets."""
 
 
 def release(qmp: Qmp, tag: str, *, bitmaps: Iterable[str] = ()) -> list[str]:
@@ -77,10 +82,17 @@ def resume_guest(details: Mapping[str, str]) -> None:
             qmp.execute("cont")
 
 
+def remove_folder(details: Mapping[str, str]) -> None:
+    """Remove the folder of servers that have died with their worker: deed ``vm-folder``."""
+    if os.path.basename(details["folder"]).startswith(FOLDERS):
+        shutil.rmtree(details["folder"], ignore_errors=True)
+
+
 DEEDS: Mapping[str, Callable[[Mapping[str, str]], None]] = {
     RELEASE: undo_session,
     THAW: thaw_guest,
     RESUME: resume_guest,
+    FOLDER: remove_folder,
 }
 """What the guard does, by kind."""
 

@@ -38,6 +38,7 @@ log = structlog.get_logger()
 _FROZEN_AT_MOST = 90.0  # seconds: the guard thaws after that, whatever this process is doing
 _HALTED_AT_MOST = 20.0
 _FREEZE_PATIENCE = 60.0
+_TRY_AGAIN = 60.0
 
 
 class RunningSession:
@@ -112,8 +113,10 @@ class RunningSession:
         except OSError as error:
             problems = [str(error)]
         if problems:
-            # The guard tries again when this worker ends, and the next session of the item before it begins.
             log.warning("vm-not-released", item=self._order.item_id, problems=problems)
+            # The guard tries again in a while, and the next session of the item before it begins.
+            with contextlib.suppress(SkyharborError):
+                self._arm_release(bitmaps=() if self._sealed else (self._bitmap,), within=_TRY_AGAIN)
             return
         shutil.rmtree(self._folder, ignore_errors=True)
         for deed in self._deeds:
@@ -214,7 +217,7 @@ class RunningSession:
         else:
             self._order.guard.disarm(deed)
 
-    def _arm_release(self, *, bitmaps: Sequence[str]) -> None:
+    def _arm_release(self, *, bitmaps: Sequence[str], within: float | None = None) -> None:
         """Have the guard undo this session when this worker dies; in place of what it was told before."""
         copies = [frozen(one.since) for one in self._held if one.since]
         details = {
@@ -223,7 +226,7 @@ class RunningSession:
             "folder": self._folder,
             "bitmaps": json.dumps([*bitmaps, *copies]),
         }
-        deed = self._order.guard.arm(releasing.RELEASE, details)
+        deed = self._order.guard.arm(releasing.RELEASE, details, within=within)
         for before in self._deeds:
             self._order.guard.disarm(before)
         self._deeds = [deed]

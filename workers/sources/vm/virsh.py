@@ -67,12 +67,12 @@ class Virsh:
         self._run("domjobabort")
 
     def checkpoints(self) -> list[str]:
-        """Return the names of all checkpoints."""
-        return self._run("checkpoint-list", "--name").split()
+        """Return the names of all checkpoints, every one behind the one that it follows."""
+        return self._run("checkpoint-list", "--name", "--topological").split()
 
-    def delete_checkpoint(self, name: str) -> None:
-        """Delete a checkpoint; what it has recorded goes to the one before it."""
-        self._run("checkpoint-delete", name)
+    def delete_checkpoint(self, name: str, *, only_name: bool = False) -> None:
+        """Delete a checkpoint; what it has recorded goes to the one before it. ``only_name``: it has no bitmap."""
+        self._run("checkpoint-delete", name, *(["--metadata"] if only_name else []))
 
     def freeze(self) -> None:
         """Bring the guest's file systems to rest."""
@@ -86,6 +86,7 @@ class Virsh:
         return self._of_connection(command, "--domain", self._domain, *arguments)
 
     def _of_connection(self, *arguments: str) -> str:
+        # In English whatever this machine speaks: some of what it says is understood.
         command = tied(["virsh", "--quiet", "--connect", self._uri, *arguments])
         environment = {**inherited("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"), "LC_ALL": "C"}
         try:
@@ -93,7 +94,6 @@ class Virsh:
                 command,
                 capture_output=True,
                 stdin=subprocess.DEVNULL,
-                env=environment,
                 timeout=_PATIENCE,
                 check=False,
                 text=True,
