@@ -93,6 +93,7 @@ class Child:
     def read_into(self, buffer: memoryview) -> int:
         """Fill the beginning of ``buffer`` from its output; 0 at the end. Raises ``source-failed`` when it is stuck."""
         output = _there(self.process.stdout)
+        self._check()
         self._wait_for(output, selectors.EVENT_READ)
         return os.readv(output.fileno(), [buffer])
 
