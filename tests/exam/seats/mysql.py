@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import subprocess
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -44,9 +45,18 @@ class MysqlSeat:
             f'CREATE USER backup@localhost IDENTIFIED BY "{_PASSWORD}"',
             f"GRANT {DUMP_GRANTS if dump else GRANTS} ON *.* TO backup@localhost",
         )
+        self._write_out()
         self._writer = self._db.connect()
         self._credentials = folder / "credentials"
         self.spec: SourceSpec = self._spec(_PASSWORD)
+
+    def _write_out(self) -> None:
+        """Have the server write its pages: an increment has all that were not when its full was begun."""
+        self._db.ask("SET GLOBAL innodb_max_dirty_pages_pct = 0, innodb_max_dirty_pages_pct_lwm = 0")
+        deadline = time.monotonic() + 60
+        while int(self._db.ask("SHOW GLOBAL STATUS LIKE 'Innodb_buffer_pool_pages_dirty'")[0][1]):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
     def _spec(self, password: str) -> MysqlSource:
         path = self._credentials.with_name(f"credentials-{len(password)}")

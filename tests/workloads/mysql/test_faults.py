@@ -145,12 +145,13 @@ def test_a_killed_worker_takes_its_program_and_all_locks_with_it(item: ServerRig
     finally:
         worker.kill()
         worker.wait()
-    holding.close()
-    assert is_free(db)
+    # Still waiting for its lock, it writes nothing, and would not even notice that nobody reads it any more.
     deadline = time.monotonic() + 30
     while any(os.path.exists(f"/proc/{pid}") for pid in programs):
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, "mariabackup has outlived its worker"
         time.sleep(0.02)
+    holding.close()
+    assert is_free(db)
     assert item.left_behind() == []
     item.backup()
 

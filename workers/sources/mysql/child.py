@@ -91,10 +91,17 @@ class Child:
             raise SkyharborError("source-failed", f"{self._name} cannot be started: {error.strerror}") from error
 
     def read_into(self, buffer: memoryview) -> int:
-        """Fill the beginning of ``buffer`` from its output; 0 at the end. Raises ``source-failed`` when it is stuck."""
+        """Fill ``buffer`` from its output, as far as there is any. Raises ``source-failed`` when it is stuck."""
         output = _there(self.process.stdout)
-        self._wait_for(output, selectors.EVENT_READ)
-        return os.readv(output.fileno(), [buffer])
+        filled = 0
+        self._check()
+        while filled < len(buffer):
+            self._wait_for(output, selectors.EVENT_READ)
+            got = os.readv(output.fileno(), [buffer[filled:]])
+            if not got:
+                break
+            filled += got
+        return filled
 
     def write(self, data: bytes | memoryview) -> bool:
         """Give it input; False when it does not take any more."""

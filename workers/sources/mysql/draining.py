@@ -55,8 +55,8 @@ class Drain:
         deadline = time.monotonic() + self._stall
         with self._change:
             while not self._pieces and self._put == self._taken and not self._ended:
-                self._change.wait(_PATIENCE)
-                self._check()
+                if not self._change.wait(_PATIENCE):
+                    self._check()
                 if time.monotonic() > deadline:
                     raise SkyharborError("source-failed", f"nothing came for {self._stall:.0f} seconds")
             if self._error is not None:
