@@ -92,6 +92,7 @@ class Virsh:
         try:
             done = subprocess.run(
                 command,
+                env=environment,
                 capture_output=True,
                 stdin=subprocess.DEVNULL,
                 timeout=_PATIENCE,
