@@ -6,7 +6,7 @@ nothing of its cause; the log does.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import structlog
 from fastapi import FastAPI, Request
@@ -17,10 +17,12 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from shared.contracts.sources import SourceSpec
 from shared.errors import SkyharborError
 
 MEDIA_TYPE = "application/problem+json"
 
+_WORKLOADS = frozenset(one.__struct_config__.tag for one in get_args(SourceSpec))
 _TAKEN = frozenset({"type", "title", "status", "detail", "code"})
 
 
@@ -128,6 +130,8 @@ def _unforeseen(request: Request, error: Exception) -> JSONResponse:
 def _field(location: tuple[int | str, ...]) -> str:
     """Return where in the request the trouble is, without the part (body, query) unless it is all there is."""
     parts = location[1:] or location
+    if parts[0] == "source" and parts[1:2] and parts[1] in _WORKLOADS:
+        parts = ("source", *parts[2:])  # which of the shapes of a source it was is what the request itself says
     return ".".join(str(part) for part in parts)
 
 
