@@ -14,7 +14,7 @@ from shared.errors import SkyharborError
 from tests.workloads.postgres.cluster import Cluster
 from tests.workloads.postgres.conftest import Make
 from tests.workloads.postgres.rig import PgRig
-from workers.sources.postgres import programs
+from workers.sources.postgres import binaries
 from workers.sources.postgres.access import Access
 from workers.sources.postgres.replication import Replication
 
@@ -152,13 +152,13 @@ def test_the_password_is_in_no_argument_of_the_program_that_dumps_and_nowhere_in
     file = _credentials(tmp_path, f"user=keeper\npassword={SECRET}\n")
     rig = PgRig(_without_user(guarded), credentials_file=file, dumps=("postgres",))
     started: list[tuple[str, ...]] = []
-    start = programs.start
+    start = binaries.start
 
     def listened(argv: Sequence[str], environment: Mapping[str, str], **more: Any) -> Any:
         started.append(tuple(argv))
         return start(argv, environment, **more)
 
-    monkeypatch.setattr(programs, "start", listened)
+    monkeypatch.setattr(binaries, "start", listened)
     rig.backup()
     assert [os.path.basename(argv[0]) for argv in started] == ["pg_dump", "pg_dumpall"]
     assert SECRET not in repr(started)

@@ -105,7 +105,11 @@ def test_what_is_restored_is_its_owners_alone(cluster: Cluster, restored: Cluste
     rig.restore(restored.data)
     assert stat.S_IMODE(os.stat(restored.data).st_mode) == 0o700
     modes, owners = set(), set()
-    for folder, _, files in os.walk(restored.data):
+    for folder, folders, files in os.walk(restored.data):
+        for name in folders:
+            found = os.lstat(os.path.join(folder, name))
+            assert stat.S_IMODE(found.st_mode) == 0o700
+            owners.add(found.st_uid)
         for name in files:
             found = os.lstat(os.path.join(folder, name))
             modes.add(stat.S_IMODE(found.st_mode))

@@ -21,7 +21,7 @@ import psycopg
 from shared.model.backup import Notice
 from shared.vault.reader import PointReader
 from workers.engine.ports import Kept, Pushed
-from workers.sources.postgres import programs
+from workers.sources.postgres import binaries
 from workers.sources.postgres.access import Access
 from workers.sources.postgres.nodes import Folder, Pieces
 from workers.sources.postgres.trouble import failed
@@ -40,7 +40,7 @@ def dump_nodes(access: Access, databases: Sequence[str], check: Callable[[], Non
     with _connected(access) as connection:
         major = connection.info.server_version // 10000
         names = [row[0] for row in connection.execute(_DATABASES)] if EVERY in databases else list(databases)
-    pg_dump, pg_dumpall = programs.find("pg_dump", at_least=major), programs.find("pg_dumpall", at_least=major)
+    pg_dump, pg_dumpall = binaries.find("pg_dump", at_least=major), binaries.find("pg_dumpall", at_least=major)
     yield Folder(FOLDER)
     for name in names:
         conninfo, secret = access.for_program(name)
@@ -72,7 +72,7 @@ def output(argv: Sequence[str], environment: dict[str, str], check: Callable[[],
     """Yield what a program writes. Raises ``source-failed`` unless it ends well; ends it when it is not read on."""
     name = os.path.basename(argv[0])
     with tempfile.TemporaryFile() as said:
-        process = programs.start(argv, environment, errors=said)
+        process = binaries.start(argv, environment, errors=said)
         try:
             yield from _read(process, name, check)
             if process.wait(timeout=_SILENCE) != 0:

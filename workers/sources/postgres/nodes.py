@@ -6,10 +6,10 @@ Rule of the file: each has an ``entry`` without content and a ``read_into`` (``w
 from __future__ import annotations
 
 import stat
-import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from shared.clock import SystemClock
 from shared.vault.entry import Entry, EntryKind
 from workers.sources.postgres import tar_stream
 from workers.sources.postgres.tar_stream import Member, TarStream
@@ -113,5 +113,14 @@ def is_known(member: Member) -> bool:
 def made(path: bytes, kind: EntryKind, *, mode: int = stat.S_IRUSR | stat.S_IWUSR) -> Entry:
     """Return the entry of a node that the source makes itself: it belongs to nobody in particular."""
     return Entry(
-        path=path, kind=kind, mode=mode, uid=0, gid=0, size=0, mtime_ns=time.time_ns(), ctime_ns=0, device=0, inode=0
+        path=path,
+        kind=kind,
+        mode=mode,
+        uid=0,
+        gid=0,
+        size=0,
+        mtime_ns=int(SystemClock().now().timestamp()) * 10**9,
+        ctime_ns=0,
+        device=0,
+        inode=0,
     )

@@ -8,7 +8,8 @@ import pytest
 
 from workers.sources.postgres.wal_marks import PAGE, WalMarks, crc32c
 
-SEGMENT = 1 << 20
+SEGMENT = 4 << 20
+THROUGH_THE_CUT = 1_045_472  # the log is looked at in pieces, of which the first ends here
 _LONG, _SHORT = 40, 24
 
 
@@ -47,16 +48,17 @@ def _seen(log: bytes, piece: int = 8000) -> str:
 DAY = 86400
 
 
-@pytest.mark.parametrize("place", [8, 8000, 8128, 8136, 8144, 8152, 500_000 // 8 * 8])
+@pytest.mark.parametrize("place", [8, 8000, 8128, 8136, 8144, 8152, 500_000 // 8 * 8, THROUGH_THE_CUT])
 @pytest.mark.parametrize("info", [0x00, 0x20, 0x80, 0x81, 0x82, 0xB0, 0xC3])
 def test_the_last_end_of_a_transaction_is_seen_wherever_it_is_and_whatever_flags_it_has(place: int, info: int) -> None:
     assert _seen(_log(_end(place, 400 * DAY, info=info))) == "2001-02-04T00:00:00.000000Z"
 
 
-@pytest.mark.parametrize("size", [100, 5_000, 20_000, 300_000])
+@pytest.mark.parametrize("size", [100, 5_000, 20_000, 300_000, 1_500_000])
 def test_a_long_record_counts_as_well_as_a_short_one(size: int) -> None:
-    early, late = _end(64, 400 * DAY), _end(130_000 // 8 * 8, 401 * DAY, size=size)
-    assert _seen(_log(early, late)) == "2001-02-05T00:00:00.000000Z"
+    for place in (130_000 // 8 * 8, THROUGH_THE_CUT - 900_000 // 8 * 8, THROUGH_THE_CUT - 24_000, THROUGH_THE_CUT):
+        early, late = _end(64, 400 * DAY), _end(place, 401 * DAY, size=size)
+        assert _seen(_log(early, late)) == "2001-02-05T00:00:00.000000Z"
 
 
 def test_what_only_looks_like_a_record_does_not_count() -> None:
