@@ -236,7 +236,78 @@ def test_every_dialect_is_read(any_samba, more):
     assert (done.stats.bytes_read, done.warnings) == (3_005_000, ())
 
 
+@pytest.mark.parametrize("credits", [8, 20, 64])
+def test_a_server_that_grants_few_credits_is_asked_for_less_at_once(any_samba, credits):
+    scene = Scene(any_samba(f"smb2 max credits = {credits}"), "tree")
+    made = {f"d{number % 9}/{number}": os.urandom(number * 2_000) for number in range(400)}
+    made["large"] = os.urandom(7_000_000)
+    for name, data in made.items():
+        _write(scene.tree, name, data)
+    done = scene.backup()
+    scene.land("back")
+    back = scene.server.share / "back/tree"
+    assert {str(path.relative_to(back)): path.read_bytes() for path in back.rglob("*") if path.is_file()} == made
+    assert done.warnings == ()
+
+
 def test_a_missing_folder_is_said_to_be_missing(scene):
     with pytest.raises(SkyharborError) as caught:
         Rig().backup("/", source=scene.adapter(url=scene.server.url("data/nowhere/at-all")))
     assert (caught.value.code, "nowhere" in caught.value.detail) == ("source-missing", True)
+
+
+def _after_scan(adapter, act):
+    """Do something once all is scanned and nothing is read."""
+    scan = adapter.scan
+
+    def scanning(*span):
+        yield from list(scan(*span))
+        act()
+
+    adapter.scan = scanning
+    return adapter
+
+
+def test_a_file_that_vanishes_is_told_and_the_rest_is_there(scene):
+    for name in ("gone", "kept"):
+        _write(scene.tree, name, b"1" * 100)
+    done = scene.backup(source=_after_scan(scene.adapter(), lambda: os.remove(scene.tree / "gone")))
+    assert [(notice.path, notice.code) for notice in done.warnings] == [(f"/{scene.name}/gone", "vanished")]
+    assert sorted(scene.entries()) == [b"kept"]
+
+
+def test_a_file_that_grows_meanwhile_is_taken_as_it_is_when_it_is_read(scene):
+    _write(scene.tree, "log", b"1" * 100)
+    scene.backup(source=_after_scan(scene.adapter(), lambda: _write(scene.tree, "log", b"2" * 300)))
+    entry = scene.entries()[b"log"]
+    content = b"".join(map(bytes, scene.rig.reader().read_chunks(entry.chunks)))
+    assert (content, entry.size) == (b"2" * 300, 300)
+    assert scene.backup().stats.bytes_read == 0
+
+
+def test_a_file_that_becomes_a_folder_is_told(scene):
+    _write(scene.tree, "name", b"1" * 100)
+
+    def swap():
+        os.remove(scene.tree / "name")
+        (scene.tree / "name").mkdir()
+
+    done = scene.backup(source=_after_scan(scene.adapter(), swap))
+    assert [notice.path for notice in done.warnings] == [f"/{scene.name}/name"]
+    assert scene.entries() == {}
+
+
+@pytest.mark.parametrize("size", [100, 3_000_000])
+def test_a_file_that_another_client_has_for_itself_is_told_in_words(scene, size):
+    _write(scene.tree, "locked", b"1" * size)
+    _write(scene.tree, "free", b"2")
+    share = scene.adapter()._share
+    with share.borrowed() as wire:
+        path = f"{scene.name}/locked".encode()
+        opening = wire.ask(smb.create(path, access=0x3, options=smb.IS_FILE, share=0))[0]
+        opening.expect()
+        done = scene.backup()
+    share.hang_up()
+    assert [(notice.path, notice.code) for notice in done.warnings] == [(f"/{scene.name}/locked", "unreadable")]
+    assert "another program has it open" in done.warnings[0].message
+    assert sorted(scene.entries()) == [b"free"]

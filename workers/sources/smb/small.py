@@ -54,6 +54,8 @@ class SmallFiles:
     def read(self, entry: Entry, room: memoryview) -> bool:
         """Read a file into ``room`` and complete its entry; False when it is not plainly what the scan met."""
         try:
+            if entry.size >= self._line().most_read:
+                return False
             asked = self._answering(entry)
             self._ask_ahead()
             return self._taken(entry, asked, room)
@@ -76,17 +78,23 @@ class SmallFiles:
     def _ask_ahead(self) -> None:
         while self._coming and len(self._asked) < _FILES and self._bytes < _BYTES:
             entry = self._coming.popleft()
+            if entry.size >= self._line().most_read:
+                continue
             self._asked[entry.path] = self._ask(entry)
             self._bytes += entry.size
 
     def _ask(self, entry: Entry) -> _Asked:
-        if self._wire is None or self._wire.lost:
-            self._wire = self._share.take()
+        wire = self._line()
         setting = self._share.setting
         create = open_request(entry.path, setting, access=READ_DATA, options=smb.IS_FILE | smb.FOR_BACKUP)
         reading = smb.read(smb.RELATED, 0, entry.size + 1)
-        numbers = self._wire.send(create, *questions(setting), reading, smb.close(smb.RELATED, look=True))
-        return _Asked(self._wire, numbers, entry.size)
+        numbers = wire.send(create, *questions(setting), reading, smb.close(smb.RELATED, look=True))
+        return _Asked(wire, numbers, entry.size)
+
+    def _line(self) -> Wire:
+        if self._wire is None or self._wire.lost:
+            self._wire = self._share.take()
+        return self._wire
 
     def _drop(self, path: bytes) -> None:
         asked = self._asked.pop(path)
