@@ -43,8 +43,5 @@ def test_a_distant_source_is_told_every_node_of_a_batch_in_order_before_the_firs
             waiting.append(len(paths))
         else:
             assert set(paths) <= announced
-    assert (len(announced), done.stats.files, max(waiting) > 100) == (
-        done.stats.files + done.stats.directories,
-        1500,
-        True,
-    )
+    nodes = done.stats.files + done.stats.directories
+    assert (len(announced), done.stats.files, max(waiting) > 100) == (nodes, 1500, True)
