@@ -15,6 +15,8 @@ from workers.engine.span import spans_between
 from workers.sources.smb import messages as smb
 from workers.sources.smb.describing import OWNER_GROUP_DACL, READ_CONTROL
 from workers.sources.smb.nodes import DESCRIPTOR, LOST_STREAMS, STREAM
+from workers.sources.smb.reading import SmbReading
+from workers.sources.smb.source import SmbAdapter
 from workers.sources.smb.writing import _write_stream
 
 FOREIGN = "S-1-5-21-1111111111-2222222222-3333333333-1234"
@@ -311,3 +313,23 @@ def test_a_file_that_another_client_has_for_itself_is_told_in_words(scene, size)
     assert [(notice.path, notice.code) for notice in done.warnings] == [(f"/{scene.name}/locked", "unreadable")]
     assert "another program has it open" in done.warnings[0].message
     assert sorted(scene.entries()) == [b"free"]
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_the_point_says_of_every_node_what_the_next_scan_will_say(scene, marked):
+    for name in ("a/b/file", "a/other", "empty"):
+        _write(scene.tree, name, name.encode() if name != "empty" else b"")
+    _write(scene.tree, "large", os.urandom(3_000_000))
+    _stream(scene, "a", "note", b"of a folder")
+    _stream(scene, "a/other", "note", b"of a file")
+    reading = SmbReading(spec=scene.spec(), marked=marked)
+    scene.backup(source=SmbAdapter(reading))
+    blocks = [block for block in SmbAdapter(reading).scan() if isinstance(block, Found)]
+    seen = {
+        path: (info.st_ctime_ns, info.st_mtime_ns, info.st_size, info.st_ino)
+        for block in blocks
+        for path, info in zip(block.paths, block.stats, strict=True)
+    }
+    kept = {one.path: (one.ctime_ns, one.mtime_ns, one.size, one.inode) for one in scene.rig.reader().entries()}
+    assert kept == seen
+    assert len(kept) == 7

@@ -44,6 +44,7 @@ class SmallFiles:
         self._share = share
         self._wire: Wire | None = None
         self._coming: deque[Entry] = deque()
+        self._announced: set[bytes] = set()  # of those that come
         self._asked: dict[bytes, _Asked] = {}
         self._bytes = 0
 
@@ -52,6 +53,7 @@ class SmallFiles:
         for path in list(self._asked):
             self._drop(path)
         self._coming = deque(entry for entry in entries if entry.kind in _KINDS and entry.size < LARGE_FILE)
+        self._announced = {entry.path for entry in self._coming}
 
     def read(self, entry: Entry, room: memoryview) -> bool:
         """Read a file into ``room`` and complete its entry; False when it is not plainly what the scan met."""
@@ -69,9 +71,7 @@ class SmallFiles:
             return False  # the long way dials again, or says that the server is gone
 
     def describe(self, entry: Entry) -> tuple[Created, Described] | None:
-        """Return what a folder is and has, if that was asked for ahead and plainly told."""
-        if entry.path not in self._asked:
-            return None
+        """Return what a folder is and has, if that is plainly told."""
         try:
             asked = self._answering(entry)
             self._ask_ahead()
@@ -91,13 +91,21 @@ class SmallFiles:
             asked = self._asked.pop(entry.path)
             self._bytes -= asked.size
             return asked
-        if self._coming and self._coming[0].path == entry.path:
-            self._coming.popleft()
+        if entry.path in self._announced:
+            self._pass_to(entry.path)
         return self._ask(entry)
+
+    def _pass_to(self, path: bytes) -> None:
+        """Go on behind a node that was announced and is wanted now."""
+        passed = b""
+        while passed != path:
+            passed = self._coming.popleft().path
+            self._announced.discard(passed)
 
     def _ask_ahead(self) -> None:
         while self._coming and len(self._asked) < _FILES and self._bytes < _BYTES:
             entry = self._coming.popleft()
+            self._announced.discard(entry.path)
             if entry.size >= self._line().most_read:
                 continue
             self._asked[entry.path] = self._ask(entry)
