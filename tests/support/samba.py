@@ -5,6 +5,7 @@ Rule of the file: nothing outside of the given folder is written, but for a Unix
 
 from __future__ import annotations
 
+import ctypes
 import os
 import secrets
 import shutil
@@ -126,6 +127,7 @@ class Samba:
             stdout=subprocess.DEVNULL,
             stderr=(self.folder / "stderr").open("ab"),
             start_new_session=True,
+            preexec_fn=die_with_parent,
         )
         deadline = time.monotonic() + 30
         while True:
@@ -173,6 +175,11 @@ class Samba:
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
+
+
+def die_with_parent() -> None:
+    """Let the kernel end the server when the tests are killed (prctl(2), PR_SET_PDEATHSIG); its children follow it."""
+    ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGTERM, 0, 0, 0)
 
 
 def free_port(host: str = "127.0.0.1") -> int:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.samba import free_port
+from tests.support.samba import die_with_parent, free_port
 
 _CONF = """
 Port {port}
@@ -86,6 +86,7 @@ class SshServer:
             stdin=subprocess.DEVNULL,
             stderr=(self.folder / "log").open("ab"),
             start_new_session=True,
+            preexec_fn=die_with_parent,
         )
         deadline = time.monotonic() + 30
         while True:

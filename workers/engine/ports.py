@@ -247,6 +247,15 @@ class Complaining(Protocol):
         ...
 
 
+@runtime_checkable
+class Distant(Protocol):
+    """A ``Source`` behind a network, where asking ahead of need hides the way there and back."""
+
+    def announce(self, entries: Sequence[Entry]) -> None:
+        """Take note of the nodes that this thread reads next, in this order; it is told instead of ``warm``."""
+        ...
+
+
 class Pushed(Protocol):
     """A node that a stream brings. Its content must be read, or left, before the next one is asked for."""
 

@@ -30,7 +30,17 @@ from shared.vault.entry import Entry, EntryKind
 from workers.engine.block_cutting import BlockCutter, aligned, common
 from workers.engine.chunker import Cutter
 from workers.engine.notices import shown, unreadable
-from workers.engine.ports import Complaining, Haste, OpenedFile, ReadRange, Source, Stop, StopReason, Unreadable
+from workers.engine.ports import (
+    Complaining,
+    Distant,
+    Haste,
+    OpenedFile,
+    ReadRange,
+    Source,
+    Stop,
+    StopReason,
+    Unreadable,
+)
 
 LARGE_FILE = 1024 * 1024
 """Files from this size on are cut by content; smaller ones are one chunk."""
@@ -146,6 +156,7 @@ class FileReading:
         self._rooms: queue.SimpleQueue[memoryview] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._cold = False
+        self._distant = source if isinstance(source, Distant) else None
 
     def stop(self) -> None:
         """Make every call under way end at its next step, and every later one at once."""
@@ -159,7 +170,9 @@ class FileReading:
         young = self._young_since()
         read_whole, space, fill, keep = self._source.read_whole, segment.space, segment.fill, result.entries.append
         waits = 0
-        if self._cold:
+        if self._distant is not None:
+            self._distant.announce(entries)
+        elif self._cold:
             self._source.warm([entry for entry in entries if entry.kind == _FILE and 0 < entry.size < LARGE_FILE])
         for entry in entries:
             size = entry.size

@@ -30,10 +30,10 @@ class SftpSeat:
         self._tree = self._server.tree / "tree"
         self._rng = random.Random(11)
         self._times = 0
-        for number in range(300):
+        for number in range(2000):
             place = self._tree / str(number % 20) / f"file{number}"
             place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(self._rng.randbytes(self._rng.randrange(20_000)))
+            place.write_bytes(self._rng.randbytes(self._rng.randrange(6_000)))
         (self._tree / "large").write_bytes(self._rng.randbytes(8 << 20))
         (self._tree / "large").chmod(0o640)
         (self._tree / "journal").write_bytes(b"0" * 64)

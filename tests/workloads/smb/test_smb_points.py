@@ -15,6 +15,8 @@ from workers.engine.span import spans_between
 from workers.sources.smb import messages as smb
 from workers.sources.smb.describing import OWNER_GROUP_DACL, READ_CONTROL
 from workers.sources.smb.nodes import DESCRIPTOR, LOST_STREAMS, STREAM
+from workers.sources.smb.reading import SmbReading
+from workers.sources.smb.source import SmbAdapter
 from workers.sources.smb.writing import _write_stream
 
 FOREIGN = "S-1-5-21-1111111111-2222222222-3333333333-1234"
@@ -236,7 +238,98 @@ def test_every_dialect_is_read(any_samba, more):
     assert (done.stats.bytes_read, done.warnings) == (3_005_000, ())
 
 
+@pytest.mark.parametrize("credits", [8, 20, 64])
+def test_a_server_that_grants_few_credits_is_asked_for_less_at_once(any_samba, credits):
+    scene = Scene(any_samba(f"smb2 max credits = {credits}"), "tree")
+    made = {f"d{number % 9}/{number}": os.urandom(number * 2_000) for number in range(400)}
+    made["large"] = os.urandom(7_000_000)
+    for name, data in made.items():
+        _write(scene.tree, name, data)
+    done = scene.backup()
+    scene.land("back")
+    back = scene.server.share / "back/tree"
+    assert {str(path.relative_to(back)): path.read_bytes() for path in back.rglob("*") if path.is_file()} == made
+    assert done.warnings == ()
+
+
 def test_a_missing_folder_is_said_to_be_missing(scene):
     with pytest.raises(SkyharborError) as caught:
         Rig().backup("/", source=scene.adapter(url=scene.server.url("data/nowhere/at-all")))
     assert (caught.value.code, "nowhere" in caught.value.detail) == ("source-missing", True)
+
+
+def _after_scan(adapter, act):
+    """Do something once all is scanned and nothing is read."""
+    scan = adapter.scan
+
+    def scanning(*span):
+        yield from list(scan(*span))
+        act()
+
+    adapter.scan = scanning
+    return adapter
+
+
+def test_a_file_that_vanishes_is_told_and_the_rest_is_there(scene):
+    for name in ("gone", "kept"):
+        _write(scene.tree, name, b"1" * 100)
+    done = scene.backup(source=_after_scan(scene.adapter(), lambda: os.remove(scene.tree / "gone")))
+    assert [(notice.path, notice.code) for notice in done.warnings] == [(f"/{scene.name}/gone", "vanished")]
+    assert sorted(scene.entries()) == [b"kept"]
+
+
+def test_a_file_that_grows_meanwhile_is_taken_as_it_is_when_it_is_read(scene):
+    _write(scene.tree, "log", b"1" * 100)
+    scene.backup(source=_after_scan(scene.adapter(), lambda: _write(scene.tree, "log", b"2" * 300)))
+    entry = scene.entries()[b"log"]
+    content = b"".join(map(bytes, scene.rig.reader().read_chunks(entry.chunks)))
+    assert (content, entry.size) == (b"2" * 300, 300)
+    assert scene.backup().stats.bytes_read == 0
+
+
+def test_a_file_that_becomes_a_folder_is_told(scene):
+    _write(scene.tree, "name", b"1" * 100)
+
+    def swap():
+        os.remove(scene.tree / "name")
+        (scene.tree / "name").mkdir()
+
+    done = scene.backup(source=_after_scan(scene.adapter(), swap))
+    assert [notice.path for notice in done.warnings] == [f"/{scene.name}/name"]
+    assert scene.entries() == {}
+
+
+@pytest.mark.parametrize("size", [100, 3_000_000])
+def test_a_file_that_another_client_has_for_itself_is_told_in_words(scene, size):
+    _write(scene.tree, "locked", b"1" * size)
+    _write(scene.tree, "free", b"2")
+    share = scene.adapter()._share
+    with share.borrowed() as wire:
+        path = f"{scene.name}/locked".encode()
+        opening = wire.ask(smb.create(path, access=0x3, options=smb.IS_FILE, share=0))[0]
+        opening.expect()
+        done = scene.backup()
+    share.hang_up()
+    assert [(notice.path, notice.code) for notice in done.warnings] == [(f"/{scene.name}/locked", "unreadable")]
+    assert "another program has it open" in done.warnings[0].message
+    assert sorted(scene.entries()) == [b"free"]
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_the_point_says_of_every_node_what_the_next_scan_will_say(scene, marked):
+    for name in ("a/b/file", "a/other", "empty"):
+        _write(scene.tree, name, name.encode() if name != "empty" else b"")
+    _write(scene.tree, "large", os.urandom(3_000_000))
+    _stream(scene, "a", "note", b"of a folder")
+    _stream(scene, "a/other", "note", b"of a file")
+    reading = SmbReading(spec=scene.spec(), marked=marked)
+    scene.backup(source=SmbAdapter(reading))
+    blocks = [block for block in SmbAdapter(reading).scan() if isinstance(block, Found)]
+    seen = {
+        path: (info.st_ctime_ns, info.st_mtime_ns, info.st_size, info.st_ino)
+        for block in blocks
+        for path, info in zip(block.paths, block.stats, strict=True)
+    }
+    kept = {one.path: (one.ctime_ns, one.mtime_ns, one.size, one.inode) for one in scene.rig.reader().entries()}
+    assert kept == seen
+    assert len(kept) == 7

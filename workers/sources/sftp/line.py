@@ -12,7 +12,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as TooLate
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -56,7 +56,12 @@ class SshLine:
         """Begin something that is done over the line."""
         if self.lost:
             raise LineLost("the line was lost")
-        return asyncio.run_coroutine_threadsafe(act(self._sftp), self._loop)
+        work = act(self._sftp)
+        try:
+            return asyncio.run_coroutine_threadsafe(work, self._loop)
+        except RuntimeError as error:  # another thread has hung up just now
+            work.close()
+            raise LineLost("the line was lost") from error
 
     def result(self, future: Future[_T]) -> _T:
         """Wait for what was begun. Raises ``asyncssh.SFTPError`` for what the server says no to."""
@@ -71,7 +76,7 @@ class SshLine:
             raise LineLost(str(error)) from error
         except asyncssh.SFTPError:
             raise
-        except (OSError, asyncssh.Error, asyncio.CancelledError) as error:
+        except (OSError, asyncssh.Error, CancelledError) as error:
             self.close()
             raise LineLost(str(error) or type(error).__name__) from error
 

@@ -1,7 +1,7 @@
 """Reads small files of an SSH server, many of them under way at once.
 
-The engine says which files come next (``warm``); a window of them is asked for before they are needed. What was read is
-taken only when the name and the open file look as the scan met them, before and behind.
+The engine says which files come next (``announce``); a window of them is asked for before they are needed. What was
+read is taken only when the name and the open file look as the scan met them, before and behind.
 
 Rule of the file: one object per thread. What goes wrong here is read the long way, which says what it was.
 """
@@ -14,7 +14,8 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from shared.errors import SkyharborError
-from shared.vault.entry import Entry
+from shared.vault.entry import Entry, EntryKind
+from workers.engine.reading import LARGE_FILE
 from workers.sources.sftp.login import LineLost
 from workers.sources.sftp.nodes import stat_of
 from workers.sources.sftp.server import SftpServer
@@ -43,7 +44,7 @@ class SmallFiles:
         for _, future, _ in self._asked.values():
             future.cancel()
         self._asked, self._bytes = {}, 0
-        self._coming = deque(entries)
+        self._coming = deque(entry for entry in entries if entry.kind == EntryKind.FILE and entry.size < LARGE_FILE)
 
     def read(self, entry: Entry, room: memoryview) -> bool:
         """Read a file into ``room``; False when it is not plainly what the scan met."""

@@ -6,7 +6,7 @@ Rule of the file: it puts the parts of the adapter together; listing, reading an
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from shared.clock import Clock, SystemClock
@@ -89,6 +89,9 @@ class SftpAdapter:
         return Haste.WAITED
 
     def warm(self, entries: Iterable[Entry]) -> None:
+        """There is no cache to warm: ``announce`` is what we are told."""
+
+    def announce(self, entries: Sequence[Entry]) -> None:
         """Have this thread's next files asked for ahead."""
         self._small().announce(entries)
 

@@ -23,7 +23,7 @@ from workers.sources.smb.wire import LineLost, Wire
 
 LOOK, LIST = 0x100080, 0x100081
 """Access to attributes, and to those and the names in a folder."""
-_ROOM, _MUCH = 65536, 1 << 20
+_ROOM = 65536
 _MOST_TIMES = 2
 
 
@@ -168,7 +168,7 @@ def _received(wire: Wire, numbers: list[int]) -> Iterator[Row]:
                 return
             yield from smb.rows(page.expect())
         while True:
-            (page,) = wire.ask(smb.query_directory(handle, _MUCH))
+            (page,) = wire.ask(smb.query_directory(handle, wire.most_read))
             if page.status in (status.NO_MORE_FILES, status.NO_SUCH_FILE):
                 return
             yield from smb.rows(page.expect())

@@ -30,7 +30,8 @@ _ID_FULL_DIRECTORY = 38
 FSCTL_ENUMERATE_SNAPSHOTS, FSCTL_SET_SPARSE = 0x144064, 0x900C4
 FSCTL_QUERY_ALLOCATED_RANGES, FSCTL_GET_REPARSE_POINT = 0x940CF, 0x900A8
 
-_CREDIT = 65536
+CREDIT: Final = 65536
+"""Bytes that a credit pays for."""
 _SHARE_ALL = 7
 _MADE = 2
 OPEN, MAKE, OPEN_OR_MAKE, OVERWRITE_OR_MAKE = 1, 2, 3, 5
@@ -47,7 +48,7 @@ class Request(NamedTuple):
     @property
     def charge(self) -> int:
         """Credits that it takes."""
-        return max(1, -(-max(self.cost, len(self.body)) // _CREDIT))
+        return max(1, -(-max(self.cost, len(self.body)) // CREDIT))
 
 
 class Look(NamedTuple):
@@ -222,7 +223,7 @@ def rows(message: memoryview) -> list[Row]:
     return found
 
 
-def query_info(handle: bytes, kind: int, which: int, *, room: int = _CREDIT, additional: int = 0) -> Request:
+def query_info(handle: bytes, kind: int, which: int, *, room: int = CREDIT, additional: int = 0) -> Request:
     """Ask about an open node."""
     body = struct.pack("<HBBIHHIII16sB", 41, kind, which, room, 0, 0, 0, additional, 0, handle, 0)
     return Request(QUERY_INFO, body, room)

@@ -29,7 +29,7 @@ from workers.sources.smb.wire import LineLost, Reply, Wire
 _T = TypeVar("_T")
 _WINDOW = 8
 _RANGE = struct.Struct("<QQ")
-_RANGES_AT_ONCE = 4096
+_RANGES_AT_ONCE = 2048
 _NOTHING: tuple[int, memoryview] = (0, memoryview(b""))
 
 

@@ -1,9 +1,9 @@
-"""Reads small files of a share in one round trip each, many of them under way at once.
+"""Reads small files and folders of a share in one round trip each, many of them under way at once.
 
 A compound opens the file, asks for its descriptor and streams, reads it, and closes it with a last look: by the looks
 before and behind, what was read is what the scan met, or it is not taken and read the long way.
 
-The engine says which files come next (``warm``); up to a window of them is asked for before they are needed.
+The engine says which nodes come next (``announce``); up to a window of them is asked for before they are needed.
 
 Rule of the file: one object per thread. A wire that is lost takes only what was asked ahead with it.
 """
@@ -14,17 +14,19 @@ from collections import deque
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from shared.vault.entry import Entry
+from shared.vault.entry import Entry, EntryKind
+from workers.engine.reading import LARGE_FILE
 from workers.sources.smb import messages as smb
 from workers.sources.smb import status
-from workers.sources.smb.describing import READ_ATTRIBUTES, READ_DATA, described, open_request, questions
+from workers.sources.smb.describing import READ_ATTRIBUTES, READ_DATA, Described, described, open_request, questions
 from workers.sources.smb.marks import mark_of
-from workers.sources.smb.messages import Look
+from workers.sources.smb.messages import Created, Look
 from workers.sources.smb.nodes import REPARSE, SPARSE, stat_of
 from workers.sources.smb.share import Share
 from workers.sources.smb.status import Refused
 from workers.sources.smb.wire import LineLost, Wire
 
+_KINDS = frozenset({int(EntryKind.FILE), int(EntryKind.DIRECTORY)})
 _FILES, _BYTES = 24, 4 * 1024 * 1024
 """How much is asked for ahead."""
 
@@ -42,18 +44,22 @@ class SmallFiles:
         self._share = share
         self._wire: Wire | None = None
         self._coming: deque[Entry] = deque()
+        self._announced: set[bytes] = set()  # of those that come
         self._asked: dict[bytes, _Asked] = {}
         self._bytes = 0
 
     def announce(self, entries: Iterable[Entry]) -> None:
-        """Take note of the files that are read next, in order; what was announced before is forgotten."""
+        """Take note of the nodes that are read next, in order; what was announced before is forgotten."""
         for path in list(self._asked):
             self._drop(path)
-        self._coming = deque(entries)
+        self._coming = deque(entry for entry in entries if entry.kind in _KINDS and entry.size < LARGE_FILE)
+        self._announced = {entry.path for entry in self._coming}
 
     def read(self, entry: Entry, room: memoryview) -> bool:
         """Read a file into ``room`` and complete its entry; False when it is not plainly what the scan met."""
         try:
+            if entry.size >= self._line().most_read:
+                return False
             asked = self._answering(entry)
             self._ask_ahead()
             return self._taken(entry, asked, room)
@@ -64,29 +70,62 @@ class SmallFiles:
             self._share.hang_up()
             return False  # the long way dials again, or says that the server is gone
 
+    def describe(self, entry: Entry) -> tuple[Created, Described] | None:
+        """Return what a folder is and has, if that is plainly told."""
+        try:
+            asked = self._answering(entry)
+            self._ask_ahead()
+            opening, security, listed, _ = [asked.wire.receive(number) for number in asked.numbers]
+            created = smb.created(opening.expect())
+            about = described(asked.wire, entry.path, self._share.setting, created.look, (security, listed))
+        except Refused:
+            return None
+        except LineLost:
+            self._asked, self._bytes = {}, 0
+            self._share.hang_up()
+            return None
+        return created, about
+
     def _answering(self, entry: Entry) -> _Asked:
         if entry.path in self._asked:
             asked = self._asked.pop(entry.path)
             self._bytes -= asked.size
             return asked
-        if self._coming and self._coming[0].path == entry.path:
-            self._coming.popleft()
+        if entry.path in self._announced:
+            self._pass_to(entry.path)
         return self._ask(entry)
+
+    def _pass_to(self, path: bytes) -> None:
+        """Go on behind a node that was announced and is wanted now."""
+        passed = b""
+        while passed != path:
+            passed = self._coming.popleft().path
+            self._announced.discard(passed)
 
     def _ask_ahead(self) -> None:
         while self._coming and len(self._asked) < _FILES and self._bytes < _BYTES:
             entry = self._coming.popleft()
+            self._announced.discard(entry.path)
+            if entry.size >= self._line().most_read:
+                continue
             self._asked[entry.path] = self._ask(entry)
             self._bytes += entry.size
 
     def _ask(self, entry: Entry) -> _Asked:
-        if self._wire is None or self._wire.lost:
-            self._wire = self._share.take()
+        wire = self._line()
         setting = self._share.setting
+        if entry.kind == EntryKind.DIRECTORY:
+            create = open_request(entry.path, setting, options=smb.IS_DIRECTORY | smb.FOR_BACKUP)
+            return _Asked(wire, wire.send(create, *questions(setting), smb.close(smb.RELATED)), 0)
         create = open_request(entry.path, setting, access=READ_DATA, options=smb.IS_FILE | smb.FOR_BACKUP)
         reading = smb.read(smb.RELATED, 0, entry.size + 1)
-        numbers = self._wire.send(create, *questions(setting), reading, smb.close(smb.RELATED, look=True))
-        return _Asked(self._wire, numbers, entry.size)
+        numbers = wire.send(create, *questions(setting), reading, smb.close(smb.RELATED, look=True))
+        return _Asked(wire, numbers, entry.size)
+
+    def _line(self) -> Wire:
+        if self._wire is None or self._wire.lost:
+            self._wire = self._share.take()
+        return self._wire
 
     def _drop(self, path: bytes) -> None:
         asked = self._asked.pop(path)

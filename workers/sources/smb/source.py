@@ -27,6 +27,7 @@ from workers.sources.smb.describing import Described, described, open_node
 from workers.sources.smb.listing import SmbListing
 from workers.sources.smb.login import login_of
 from workers.sources.smb.marks import mark_of
+from workers.sources.smb.messages import Created
 from workers.sources.smb.nodes import link_target, stat_of
 from workers.sources.smb.opened import OpenedShareFile
 from workers.sources.smb.reading import SmbReading
@@ -87,6 +88,9 @@ class SmbAdapter:
 
     def complete(self, entry: Entry) -> Entry:
         """Return a folder or a link with its descriptor, attributes, streams and target."""
+        told = self._small().describe(entry) if entry.kind == EntryKind.DIRECTORY else None
+        if told is not None:
+            return self._folder(entry, *told)
         link = entry.kind == EntryKind.SYMLINK
         options = smb.FOR_BACKUP | (smb.IS_LINK if link else 0)
         try:
@@ -116,6 +120,13 @@ class SmbAdapter:
                 wire.forget(wire.send(smb.close(created.handle)))
         return self._aged(entry)
 
+    def _folder(self, entry: Entry, created: Created, about: Described) -> Entry:
+        found = entry_of(entry.path, stat_of(created.look, created.node))
+        found.xattrs = self._said(entry.path, about)
+        if self._share.setting.marked:
+            found.ctime_ns = mark_of(created.look, found.xattrs)
+        return self._aged(found)
+
     def _said(self, path: bytes, about: Described) -> tuple[tuple[bytes, bytes], ...]:
         if about.complaint:
             self._complain(path, about.complaint)
@@ -129,7 +140,10 @@ class SmbAdapter:
         return Haste.WAITED
 
     def warm(self, entries: Iterable[Entry]) -> None:
-        """Have this thread's next files asked for ahead."""
+        """There is no cache to warm: ``announce`` is what we are told."""
+
+    def announce(self, entries: Sequence[Entry]) -> None:
+        """Have this thread's next nodes asked for ahead."""
         self._small().announce(entries)
 
     def open(self, entry: Entry) -> OpenedShareFile:

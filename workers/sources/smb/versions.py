@@ -20,7 +20,6 @@ from workers.sources.smb.wire import Wire
 CHOICES = ("auto", "newest", "none")
 FRESH = timedelta(hours=1)
 
-_ROOM = 1 << 20
 _FORM = "@GMT-%Y.%m.%d-%H.%M.%S"
 _BEGINNING = datetime(1601, 1, 1, tzinfo=UTC)
 
@@ -32,7 +31,7 @@ def previous_versions(wire: Wire, folder: bytes) -> list[datetime]:
     """
     opening, telling, _ = wire.ask(
         smb.create(folder, access=LIST, options=smb.IS_DIRECTORY | smb.FOR_BACKUP),
-        smb.ioctl(smb.RELATED, smb.FSCTL_ENUMERATE_SNAPSHOTS, room=_ROOM),
+        smb.ioctl(smb.RELATED, smb.FSCTL_ENUMERATE_SNAPSHOTS, room=wire.most_read),
         smb.close(smb.RELATED),
     )
     opening.expect()

@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 
 from workers.sources.smb import status as statuses
 from workers.sources.smb.crypt import TRANSFORM, Cipher, Forged, SessionKeys, Signer
-from workers.sources.smb.messages import HEADER_SIZE, Request
+from workers.sources.smb.messages import CREDIT, HEADER_SIZE, Request
 from workers.sources.smb.status import LineLost
 
 __all__ = ["LineLost", "Reply", "Terms", "Wire"]
@@ -77,8 +77,10 @@ class Wire:
         self._forgotten: set[int] = set()
         self._slow: set[int] = set()
         self._replies: dict[int, Reply] = {}
-        self.most_read = min(terms.most_read, 1 << 20)
-        self.most_write = min(terms.most_write, 1 << 20)
+        # A server that grants few credits is asked for less at once, or it could never be asked.
+        room = max(1, terms.credits // 2) * CREDIT
+        self.most_read = min(terms.most_read, 1 << 20, room)
+        self.most_write = min(terms.most_write, 1 << 20, room)
         self.lost = False
 
     def send(self, *requests: Request) -> list[int]:
