@@ -12,11 +12,11 @@ from shared.errors import SkyharborError
 from tests.exam.claims import Claim
 from tests.exam.desk import Desk, Watched, stop_at
 from tests.exam.seat import Seat
-from tests.exam.seats import files
+from tests.exam.seats import files, held_files
 from tests.exam.table import note
 from workers.engine.ports import Stop
 
-SEATS: Mapping[str, Callable[[Path], Seat]] = {**files.seats()}
+SEATS: Mapping[str, Callable[[Path], Seat]] = {**files.seats(), **held_files.seats()}
 _PATIENCE = 30.0  # seconds that a guard may take
 
 

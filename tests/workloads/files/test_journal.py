@@ -241,7 +241,8 @@ def test_a_change_by_a_name_outside_of_the_paths_is_in_the_next_point(holding, t
 
 def test_a_link_that_was_made_outside_and_written_through_later_is_not_forgotten(holding, tree):
     holding.backup(_spec(str(tree)))
-    (tree / "a/b/c/file1").write_text("once")  # so that the journal has seen it with one name
+    (tree / "a/b/c/file1").write_text("once")
+    holding.backup(_spec(str(tree)))  # so that the journal has seen it with one name
     os.link(tree / "a/b/c/file1", tree.parent / "name")
     holding.backup(_spec(str(tree)))
     (tree.parent / "name").write_text("written by its other name")
