@@ -389,3 +389,14 @@ def test_the_inode_is_in_the_handle_where_we_say(disk):
         assert {inode_of(handle) for handle in handles} == {os.stat(f"{disk}/file").st_ino}
     finally:
         watch.close()
+
+
+def test_a_warning_of_the_reference_is_said_again(tree, holding):
+    far = 40_000_000_000  # seconds: the year 3237
+    os.utime(tree / "a/b/c/file1", (far, far))
+    if os.stat(tree / "a/b/c/file1").st_mtime != far:
+        pytest.skip("this file system holds no such times")
+    first = holding.backup(_spec(str(tree)))
+    again = holding.backup(_spec(str(tree)))
+    assert [(one.code, one.path) for one in first.warnings] == [("metadata-not-kept", str(tree / "a/b/c/file1"))]
+    assert again.warnings == first.warnings
