@@ -6,7 +6,7 @@ nothing of its cause; the log does.
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
 import structlog
 from fastapi import FastAPI, Request
@@ -17,12 +17,10 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from shared.contracts.sources import SourceSpec
 from shared.errors import SkyharborError
 
 MEDIA_TYPE = "application/problem+json"
 
-_WORKLOADS = frozenset(one.__struct_config__.tag for one in get_args(SourceSpec))
 _TAKEN = frozenset({"type", "title", "status", "detail", "code"})
 
 

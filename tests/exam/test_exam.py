@@ -12,12 +12,14 @@ from shared.errors import SkyharborError
 from tests.exam.claims import Claim
 from tests.exam.desk import Desk, Watched, stop_at
 from tests.exam.seat import Seat
-from tests.exam.seats import files, mysql, postgres, sftp, smb, sqlite, vm
+from tests.exam.seats import files, held_files, mysql, postgres, sftp, smb, sqlite, vm
 from tests.exam.table import note
 from workers.engine.ports import Stop
 
 SEATS: Mapping[str, Callable[[Path], Seat]] = {
-    name: maker for module in (files, mysql, postgres, sftp, smb, sqlite, vm) for name, maker in module.seats().items()
+    name: maker
+    for module in (files, held_files, mysql, postgres, sftp, smb, sqlite, vm)
+    for name, maker in module.seats().items()
 }
 _PATIENCE = 30.0  # seconds that a guard may take
 

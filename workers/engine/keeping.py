@@ -39,9 +39,7 @@ class KeptTrees:
     def __init__(self) -> None:
         self._paths: set[bytes] = set()
         self._doubtful: frozenset[int] = frozenset()
-        self._met: set[int] = set()
-        self._wanted = np.empty(0, np.uint64)
-        self._current = True
+        self._wanted: set[int] = set()
 
     def __bool__(self) -> bool:
         return bool(self._paths)
@@ -49,14 +47,13 @@ class KeptTrees:
     def add(self, path: bytes, doubtful: frozenset[int]) -> None:
         """Keep one more; ``doubtful`` are the inode numbers that the source does not vouch for."""
         self._paths.add(path)
-        if doubtful != self._doubtful:
-            self._doubtful, self._current = doubtful, False
+        if doubtful is not self._doubtful:
+            self._doubtful = doubtful
+            self._wanted.update(doubtful)
 
     def meet(self, inode: int) -> None:
         """Take note that the scan has met a node with several names."""
-        if inode not in self._met:
-            self._met.add(inode)
-            self._current = False
+        self._wanted.add(inode)
 
     def doubts(self, inode: int) -> bool:
         """Tell whether the source does not vouch for a node."""
@@ -73,14 +70,15 @@ class KeptTrees:
 
     def doubtful_rows(self, columns: Columns, first: int, count: int) -> Collection[int]:
         """Return which of these rows of a page have to be looked at."""
-        if not self._current:
-            self._wanted = np.array(sorted(self._doubtful | self._met), np.uint64)
-            self._current = True
-        kinds = np.frombuffer(columns.kinds, np.uint8)[first : first + count]
-        doubted = np.frombuffer(columns.ctimes, "<i8")[first : first + count] == 0
-        if len(self._wanted):
-            inodes = np.frombuffer(columns.inodes, "<u8")[first : first + count]
-            doubted |= np.isin(inodes, self._wanted) & (kinds != _DIRECTORY)
-        rows = {first + int(row) for row in np.flatnonzero(doubted)}
+        young = np.frombuffer(columns.ctimes, "<i8")[first : first + count] == 0
+        rows = {first + int(row) for row in np.flatnonzero(young)}
+        inodes = np.frombuffer(columns.inodes, "<u8")[first : first + count].tolist()
+        if not self._wanted.isdisjoint(inodes):
+            kinds = columns.kinds[first : first + count]
+            rows.update(
+                first + at
+                for at, (inode, kind) in enumerate(zip(inodes, kinds, strict=True))
+                if inode in self._wanted and kind != _DIRECTORY
+            )
         rows.update(row for row, _ in columns.links if first <= row < first + count)
         return rows

@@ -241,7 +241,8 @@ def test_a_change_by_a_name_outside_of_the_paths_is_in_the_next_point(holding, t
 
 def test_a_link_that_was_made_outside_and_written_through_later_is_not_forgotten(holding, tree):
     holding.backup(_spec(str(tree)))
-    (tree / "a/b/c/file1").write_text("once")  # so that the journal has seen it with one name
+    (tree / "a/b/c/file1").write_text("once")
+    holding.backup(_spec(str(tree)))  # so that the journal has seen it with one name
     os.link(tree / "a/b/c/file1", tree.parent / "name")
     holding.backup(_spec(str(tree)))
     (tree.parent / "name").write_text("written by its other name")
@@ -388,3 +389,14 @@ def test_the_inode_is_in_the_handle_where_we_say(disk):
         assert {inode_of(handle) for handle in handles} == {os.stat(f"{disk}/file").st_ino}
     finally:
         watch.close()
+
+
+def test_a_warning_of_the_reference_is_said_again(tree, holding):
+    far = 40_000_000_000  # seconds: the year 3237
+    os.utime(tree / "a/b/c/file1", (far, far))
+    if os.stat(tree / "a/b/c/file1").st_mtime != far:
+        pytest.skip("this file system holds no such times")
+    first = holding.backup(_spec(str(tree)))
+    again = holding.backup(_spec(str(tree)))
+    assert [(one.code, one.path) for one in first.warnings] == [("metadata-not-kept", str(tree / "a/b/c/file1"))]
+    assert again.warnings == first.warnings

@@ -114,6 +114,8 @@ class Record:
             info = os.fstat(fd)
         finally:
             os.close(fd)
+        if info.st_nlink == 0:
+            return  # in use without a name; a new one would be an event
         if info.st_nlink > 1 or not named:
             self._inodes[info.st_ino] = self.now
             return
