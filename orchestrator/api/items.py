@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, model_validator
 from orchestrator.api.auth import OPERATOR
 from orchestrator.api.edge import Listing, Moment, NamedOut, OptionalText, Paging, Received, Ref, Text, Use, named
 from orchestrator.api.sources import SourceIn, source_out, spec_of, with_workload
-from orchestrator.domain.inventory import Care, Item
+from orchestrator.domain.inventory import Care, Item, LastPoint
 from orchestrator.domain.policy import RetentionSpec
 from orchestrator.use_cases.application import Application
 from orchestrator.use_cases.items import (
@@ -95,6 +95,8 @@ class LastPointOut(BaseModel):
     id: str
     sealed_at: Moment
     type: BackupType
+    moments_from: Moment | None
+    moments_until: Moment | None
 
 
 class ItemOut(BaseModel):
@@ -219,8 +221,18 @@ def _out(item: Item) -> ItemOut:
         source=source_out(item.source),
         paused_at=item.paused_at,
         created_at=item.created_at,
-        last_point=LastPointOut(id=last.id, sealed_at=last.sealed_at, type=last.type) if last else None,
+        last_point=None if last is None else _last(last),
         next_fire_at=item.next_fire_at,
+    )
+
+
+def _last(point: LastPoint) -> LastPointOut:
+    return LastPointOut(
+        id=point.id,
+        sealed_at=point.sealed_at,
+        type=point.type,
+        moments_from=point.moments_from,
+        moments_until=point.moments_until,
     )
 
 

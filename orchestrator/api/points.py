@@ -35,7 +35,8 @@ class PointOut(BaseModel):
     """A recovery point of the catalog; ``warnings`` counts what its backup could not read or keep.
 
     A hold without an end has ``held_at`` and no ``held_until``. An expiring point comes back when it is held, until it
-    is ``doomed_at``; ``expiry_reason`` says why it goes.
+    is ``doomed_at``; ``expiry_reason`` says why it goes. A point that can bring back any moment of a stretch of time
+    says from when until when.
     """
 
     id: str
@@ -61,6 +62,8 @@ class PointOut(BaseModel):
     doomed_at: Moment | None
     expired_at: Moment | None
     warnings: int
+    moments_from: Moment | None
+    moments_until: Moment | None
 
 
 class PointShown(PointOut):
@@ -133,4 +136,6 @@ def _out(point: RecoveryPoint) -> PointOut:
         doomed_at=point.doomed_at,
         expired_at=point.expired_at,
         warnings=point.warnings,
+        moments_from=point.moments_from,
+        moments_until=point.moments_until,
     )

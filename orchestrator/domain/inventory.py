@@ -72,11 +72,13 @@ class Vault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastPoint:
-    """An item's newest sealed point."""
+    """An item's newest sealed point, and between which times it can bring back any moment, if it can."""
 
     id: str
     sealed_at: datetime
     type: BackupType
+    moments_from: datetime | None = None
+    moments_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +146,8 @@ class Item:
 class RecoveryPoint:
     """A point of the catalog. ``machine_key_slots`` are those the machine has now.
 
+    Any moment between ``moments_from`` and ``moments_until`` can be brought back, where the source allows that.
+
     A hold without an end has ``held_at`` and no ``held_until``; ``looked_at`` is when a person has looked at a damaged
     point. An expiring point may be held until it is ``doomed_at``; its manifest is gone once it is ``expired_at``.
     """
@@ -175,6 +179,8 @@ class RecoveryPoint:
     doomed_at: datetime | None = None
     expired_at: datetime | None = None
     warnings: int = 0
+    moments_from: datetime | None = None
+    moments_until: datetime | None = None
     vault_bandwidth: BandwidthPlan = UNLIMITED
 
 
@@ -197,6 +203,8 @@ class NewPoint:
     manifest: str
     manifest_sha256: str
     warnings: int
+    moments_from: datetime | None = None
+    moments_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,12 +22,13 @@ from shared.model.backup import BackupType
 _SELECT = """
 SELECT i.*, m.name AS machine_name, v.name AS vault_name,
        p.id AS point_id, p.sealed_at AS point_sealed_at, p.type AS point_type,
+       p.moments_from, p.moments_until,
        (SELECT min(f.due_at) FROM fire f WHERE f.item_id = i.id AND f.state = 'planned') AS next_fire_at
 FROM item i
 JOIN machine m ON m.id = i.machine_id
 JOIN vault v ON v.id = i.vault_id
 LEFT JOIN LATERAL (
-    SELECT r.id, r.sealed_at, r.type FROM recovery_point r
+    SELECT r.id, r.sealed_at, r.type, r.moments_from, r.moments_until FROM recovery_point r
     WHERE r.item_id = i.id AND r.state = 'sealed' ORDER BY r.cataloged_at DESC, r.id DESC LIMIT 1
 ) p ON true
 """
@@ -135,7 +136,13 @@ class ItemRows(Rows):
 def _item(row: RowMapping) -> Item:
     point = None
     if row["point_id"] is not None:
-        point = LastPoint(id=row["point_id"], sealed_at=row["point_sealed_at"], type=BackupType(row["point_type"]))
+        point = LastPoint(
+            id=row["point_id"],
+            sealed_at=row["point_sealed_at"],
+            type=BackupType(row["point_type"]),
+            moments_from=row["moments_from"],
+            moments_until=row["moments_until"],
+        )
     return Item(
         id=row["id"],
         name=row["name"],

@@ -41,9 +41,11 @@ class PointRows(Rows):
             self._run(
                 inline(
                     "INSERT INTO recovery_point (id, job_id, item_id, machine_id, vault_id, type, reference, sealed_at,"
-                    " files, bytes, bytes_transferred, bytes_stored, manifest, manifest_sha256, warnings)"
+                    " files, bytes, bytes_transferred, bytes_stored, manifest, manifest_sha256, warnings,"
+                    " moments_from, moments_until)"
                     " VALUES (:id, :job_id, :item_id, :machine_id, :vault_id, :type, :reference, :sealed_at, :files,"
-                    " :bytes, :bytes_transferred, :bytes_stored, :manifest, :manifest_sha256, :warnings)"
+                    " :bytes, :bytes_transferred, :bytes_stored, :manifest, :manifest_sha256, :warnings,"
+                    " :moments_from, :moments_until)"
                 ),
                 **asdict(point),
             )
@@ -194,5 +196,7 @@ def _point(row: RowMapping) -> RecoveryPoint:
         doomed_at=row["doomed_at"],
         expired_at=row["expired_at"],
         warnings=row["warnings"],
+        moments_from=row["moments_from"],
+        moments_until=row["moments_until"],
         vault_bandwidth=read_plan(row["vault_bandwidth"]),
     )

@@ -116,6 +116,8 @@ def _new_point(job: Job, outcome: BackupDone) -> NewPoint:
         manifest=check_text(sealed.manifest, field="manifest"),
         manifest_sha256=check_text(sealed.manifest_sha256, field="manifest_sha256", longest=64),
         warnings=outcome.stats.warnings,
+        moments_from=None if sealed.moments_from is None else _time(sealed.moments_from),
+        moments_until=None if sealed.moments_until is None else _time(sealed.moments_until),
     )
 
 

@@ -160,7 +160,10 @@ Instruction = BackupInstruction | RestoreInstruction | VerifyInstruction | Shard
 
 
 class SealedPoint(msgspec.Struct, frozen=True, kw_only=True):
-    """What the catalog has to know of a point that now exists in the vault."""
+    """What the catalog has to know of a point that now exists in the vault.
+
+    A point that can bring its source back as it was at any moment of a stretch of time says from when until when.
+    """
 
     point_id: str
     manifest: str  # object name
@@ -170,6 +173,8 @@ class SealedPoint(msgspec.Struct, frozen=True, kw_only=True):
     sealed_at: str  # RFC 3339, UTC
     files: int
     bytes: int  # logical size of everything in the point
+    moments_from: str | None = None  # RFC 3339, UTC
+    moments_until: str | None = None
 
 
 class BackupDone(msgspec.Struct, frozen=True, kw_only=True, tag="backup-done", tag_field="outcome"):

@@ -9,6 +9,9 @@ import msgspec
 
 from shared.model.backup import BackupType, Notice
 
+MOMENTS_FROM, MOMENTS_UNTIL = "moments_from", "moments_until"
+"""In a point's state: between which times (RFC 3339, UTC) it can bring its source back as it was at any moment."""
+
 
 class PointBody(msgspec.Struct, frozen=True, kw_only=True):
     """The description sealed with a point.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -12,7 +13,8 @@ import pytest
 from orchestrator.store.schema import head
 from orchestrator.use_cases.application import Application
 from shared.clock import SystemClock
-from shared.contracts.work import BackupInstruction, Failed
+from shared.contracts.sources import FilesSource
+from shared.contracts.work import BackupInstruction, Failed, RestoreInstruction
 from shared.model.backup import BackupStats, Notice
 from shared.model.ids import new_id
 from tests.support.control import SLOTS, ControlPlane, sealed
@@ -214,6 +216,44 @@ def test_a_finished_backup_is_shown_whole_and_so_is_its_point(api: httpx.Client,
     assert (point["machine"]["key_slots"], point["vault"]["url"]) == (list(SLOTS), "memory://main")
     assert [listed["id"] for listed in ok(api.get("/points?item=etc"))["items"]] == [point["id"]]
     assert ok(api.get("/items/etc"))["last_point"]["id"] == point["id"]
+
+
+def test_a_point_that_can_bring_back_any_moment_says_which(api: httpx.Client, plane: ControlPlane) -> None:
+    add_everything(api)
+    moments = ("2026-11-25T08:00:00Z", "2026-11-25T09:30:00.25Z")
+    granted = plane.start("etc")
+    plane.commit(granted)
+    plane.complete(granted, sealed(granted, moments=moments))
+    point = ok(api.get("/points/latest?item=etc"))
+    last = ok(api.get("/items/etc"))["last_point"]
+    for shown in (point, last):
+        assert [datetime.fromisoformat(shown[name]) for name in ("moments_from", "moments_until")] == [
+            datetime.fromisoformat(moment) for moment in moments
+        ]
+
+
+def test_what_a_restore_is_asked_for_besides_paths_reaches_the_worker(api: httpx.Client, plane: ControlPlane) -> None:
+    add_everything(api)
+    point = plane.run("etc").point
+    body = {"kind": "restore", "point": point, "target": "smb://host/share", "options": {"until": "latest"}}
+    ok(api.post("/jobs", json=body), 202)
+    plane.admit()
+    told = plane.claim().instruction
+    assert isinstance(told, RestoreInstruction)
+    assert (told.target, told.options, told.source) == (
+        "smb://host/share",
+        {"until": "latest"},
+        FilesSource(paths=("/etc",), excludes=("*.o",)),
+    )
+    bad = {**body, "options": {"Until!": "x"}}
+    assert ok(api.post("/jobs", json=bad), 422)["code"] == "bad-request"
+
+
+def test_an_item_stays_of_its_workload(api: httpx.Client) -> None:
+    add_everything(api)
+    refused = ok(api.patch("/items/etc", json={"source": {"workload": "nothing", "paths": ["/x"]}}), 422)
+    assert refused["code"] == "bad-request"
+    assert ok(api.patch("/items/etc", json={"source": {"paths": ["/x"]}}))["source"]["paths"] == ["/x"]
 
 
 def test_a_restore_of_the_latest_names_the_point_it_means(api: httpx.Client, plane: ControlPlane) -> None:

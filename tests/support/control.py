@@ -228,8 +228,10 @@ class ControlPlane:
         return {(scope, key): used for scope, key, used in rows}
 
 
-def sealed(granted: Granted, *, warnings: tuple[Notice, ...] = ()) -> BackupDone:
-    """Return the outcome of a backup that went well."""
+def sealed(
+    granted: Granted, *, warnings: tuple[Notice, ...] = (), moments: tuple[str, str] | None = None
+) -> BackupDone:
+    """Return the outcome of a backup that went well; ``moments`` are between which times it can bring back any."""
     instruction = granted.instruction
     assert isinstance(instruction, BackupInstruction)
     return BackupDone(
@@ -243,6 +245,8 @@ def sealed(granted: Granted, *, warnings: tuple[Notice, ...] = ()) -> BackupDone
             sealed_at=datetime.now(UTC).isoformat(),
             files=3,
             bytes=1000,
+            moments_from=moments[0] if moments else None,
+            moments_until=moments[1] if moments else None,
         ),
         warnings=warnings,
     )

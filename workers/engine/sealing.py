@@ -14,7 +14,7 @@ from shared.contracts.sources import workload_of
 from shared.contracts.work import BackupDone, BackupInstruction, Fence, SealedPoint
 from shared.errors import SkyharborError
 from shared.model.backup import BackupStats, BackupType, Notice
-from shared.vault.point import PointBody, Sealed
+from shared.vault.point import MOMENTS_FROM, MOMENTS_UNTIL, PointBody, Sealed
 from shared.vault.writer import PointWriter
 from workers.engine.notices import Notices, shown
 from workers.engine.part import BLOCK
@@ -139,6 +139,8 @@ def outcome(point_id: str, sealed: Sealed) -> BackupDone:
             sealed_at=body.sealed_at,
             files=body.files,
             bytes=body.bytes,
+            moments_from=body.state.get(MOMENTS_FROM),
+            moments_until=body.state.get(MOMENTS_UNTIL),
         ),
         warnings=body.notices,
     )

@@ -9,6 +9,7 @@ import typer
 
 from orchestrator.cli import formats
 from orchestrator.cli.client import at
+from orchestrator.cli.commands.points import moments
 from orchestrator.cli.commands.protecting.group import protecting
 from orchestrator.cli.commands.protecting.places import absolute, warn_of_missing
 from orchestrator.cli.commands.protecting.request import Tags, retention_of, rpo_of
@@ -134,6 +135,7 @@ def _show(session: Session, item: Mapping[str, Any]) -> None:
             *([("keeps", ", ".join(keeps) or "everything")] if item.get("retention") else []),
             *_source(item["source"]),
             ("last point", f"{last['id']} ({last['type']}, {formats.moment(last['sealed_at'])})" if last else "-"),
+            *moments(last),
             ("next fire", "paused" if item.get("paused_at") else formats.moment(item.get("next_fire_at"))),
             ("created", formats.moment(item["created_at"])),
         ]

@@ -90,6 +90,7 @@ def show(ctx: typer.Context, point: PointId, item: ItemOption = None) -> None:
             ("reference", document.get("reference") or "-"),
             ("state", document["state"]),
             ("sealed", formats.moment(document["sealed_at"])),
+            *moments(document),
             ("last proven", proven if document.get("verified_at") else "never"),
             *_fate(document),
             ("files", formats.count(document.get("files"))),
@@ -99,6 +100,15 @@ def show(ctx: typer.Context, point: PointId, item: ItemOption = None) -> None:
             ("job", document.get("job_id") or "-"),
         ]
     )
+
+
+def moments(point: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Say which moments a point can bring back, if it is more than its own."""
+    if point.get("moments_from"):
+        yield (
+            "any moment",
+            f"from {formats.moment(point['moments_from'])} until {formats.moment(point['moments_until'])}",
+        )
 
 
 def hold(

@@ -1,4 +1,4 @@
-"""Workloads besides files: what a restore is asked for besides its paths.
+"""Workloads besides files: what a restore is asked for besides its paths, and which moments a point can bring back.
 
 Rule of the file: the statements are in ``v0008_workloads.sql``; what was there keeps its meaning.
 """
@@ -16,6 +16,6 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the column."""
+    """Add the columns."""
     ddl = (files("orchestrator.store.migrations.versions") / "v0008_workloads.sql").read_text(encoding="utf-8")
     op.get_bind().execution_options(no_parameters=True).exec_driver_sql(ddl)
