@@ -24,10 +24,12 @@ _answers = msgspec.msgpack.Encoder()
 def main() -> None:
     """Shut the door, then answer until nobody asks any more."""
     line = socket.socket(fileno=int(sys.argv[1]))
-    sandbox.die_with(int(sys.argv[2]))
+    parent = int(sys.argv[2])
+    sandbox.die_with(parent)
     _import_libraries()
     try:
         sandbox.shut(memory=int(sys.argv[3]) if len(sys.argv) > 3 else sandbox.MEMORY)
+        sandbox.die_with(parent)  # once more: the kernel forgets it with a change of the user
     except OSError as error:
         reason = f"this machine does not let a process give up its rights ({error}), and disks are read by no other"
         _send(line, Trouble(reason, supported=False))

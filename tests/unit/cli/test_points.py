@@ -91,6 +91,16 @@ def test_a_name_that_the_terminal_has_no_letters_for_does_not_end_the_list(
     assert (ran.code, "/etc/\\xe9\n" in shown, "/etc/hosts\n" in shown) == (0, True, True)
 
 
+def test_parts_of_disks_say_what_they_hold_and_why_they_cannot_be_browsed(unlocked: World) -> None:
+    part = FOLDER | {"path": "/disk0/p1", "holds": "XFS", "note": None, "mtime": None}
+    swap = part | {"path": "/disk0/p2", "holds": "swap", "note": "swap space holds no files"}
+    unlocked.lister.listed = [part, swap]
+    lines = unlocked.run("point", "ls", "latest", "--item", "etc").out.splitlines()
+    assert [line.split(" /", 1)[1] for line in lines] == [
+        "disk0/p1  (XFS)", "disk0/p2  (swap: swap space holds no files)",
+    ]  # fmt: skip
+
+
 def test_without_a_key_or_a_passphrase_ls_is_refused(world: World) -> None:
     world.server.on("GET /points/latest", Answer(body=POINT))
     ran = world.run("--json", "point", "ls", "latest", "--item", "etc")

@@ -15,8 +15,11 @@ def crc(data: bytes) -> int:
     return zlib.crc32(data, 0xF597A6CF ^ _INVERTED) ^ _INVERTED
 
 
-def member(*texts: str, size: int = 1 << 20, damaged: tuple[int, ...] = ()) -> Memory:
-    """Make a member with a description in each of its areas; some of them with a wrong checksum."""
+def member(*texts: str, size: int = 1 << 20, damaged: tuple[int, ...] = (), start: int = 512) -> Memory:
+    """Make a member with a description in each of its areas; some of them with a wrong checksum.
+
+    Descriptions begin at ``start`` of their area, which is a ring.
+    """
     disk = bytearray(size)
     areas = [(4096 + number * 65536, 65536) for number in range(len(texts))]
     header = UUID.replace("-", "").encode() + struct.pack("<Q", size)
@@ -27,10 +30,12 @@ def member(*texts: str, size: int = 1 << 20, damaged: tuple[int, ...] = ()) -> M
     for number, ((offset, length), text) in enumerate(zip(areas, texts, strict=True)):
         raw = text.encode() + b"\0"
         rest = b" LVM2 x[5A%r0N*>" + struct.pack("<IQQ", 1, offset, length)
-        rest += struct.pack("<QQII", 512, len(raw), crc(raw) ^ (number in damaged), 0)
+        rest += struct.pack("<QQII", start, len(raw), crc(raw) ^ (number in damaged), 0)
         rest = rest.ljust(508, b"\0")
         disk[offset : offset + 512] = struct.pack("<I", crc(rest)) + rest
-        disk[offset + 512 : offset + 512 + len(raw)] = raw
+        first = raw[: length - start]
+        disk[offset + start : offset + start + len(first)] = first
+        disk[offset + 512 : offset + 512 + len(raw) - len(first)] = raw[len(first) :]
     return Memory(disk)
 
 

@@ -81,6 +81,11 @@ def test_the_newest_sound_description_counts() -> None:
     assert seen == [["vg0-new"], ["vg0-new"], ["vg0-old"], ["vg0-new"]]
 
 
+def test_a_description_that_goes_round_the_end_of_its_area_is_read() -> None:
+    found = logical_volumes([read_member(member(group(volume("lv", linear(0, 1, 0))), start=65536 - 100))])
+    assert [(one.name, one.trouble) for one in found] == [("vg0-lv", "")]
+
+
 def test_without_a_sound_description_the_member_says_so() -> None:
     areas = areas_of([member(group(""), damaged=(0,))])
     assert [(area.name, "damaged in all its copies" in area.format.trouble) for area in areas] == [("fs", True)]

@@ -111,9 +111,10 @@ def test_where_there_are_user_namespaces_an_ordinary_user_has_no_files_and_no_ne
 def test_the_reader_ends_with_whoever_started_it() -> None:
     program = (
         "import os, sys, time\n"
+        "from workers.disks.messages import Look\n"
         "from workers.disks.parser import Parser\n"
         "parser = Parser([])\n"
-        "parser.start()\n"
+        "parser.one(Look())\n"
         "print(parser._process.pid, flush=True)\n"
         "time.sleep(600)\n"
     )
@@ -122,6 +123,7 @@ def test_the_reader_ends_with_whoever_started_it() -> None:
     )
     assert parent.stdout is not None
     child = int(parent.stdout.readline())
+    os.kill(child, signal.SIGSTOP)  # it cannot see that its line has ended
     parent.send_signal(signal.SIGKILL)
     parent.wait()
     parent.stdout.close()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.workloads.disks.conftest import Mount, blank, run
 from tests.workloads.disks.reading import read_states, reader_of
-from tests.workloads.disks.trees import crowd, differences, dress_tree, fragments, states, unix_tree
+from tests.workloads.disks.trees import crowd, differences, dress_tree, fragments, junk, preallocated, states, unix_tree
 from workers.disks.browser import Browser
 
 MIB = 1024 * 1024
@@ -37,12 +39,14 @@ XFS = {
 }
 
 
-def fill(point: Path, folder: Path) -> None:
+def fill(point: Path, folder: Path, *, stale: int = 40 * MIB) -> None:
+    junk(point, stale)
     unix_tree(folder, privileged=True)
     subprocess.run(["cp", "-a", f"{folder}/.", str(point)], check=True)
     dress_tree(point)
     crowd(point, 3000)
     fragments(point, 60)
+    preallocated(point, 20 * MIB)
 
 
 def compared(image: Path, mounted: Mount, *options: str) -> list[str]:
@@ -68,7 +72,7 @@ def test_xfs_is_read_as_the_kernel_reads_it(tmp_path: Path, mounted: Mount, name
     image = blank(tmp_path / "image", 400 * MIB)
     run("mkfs.xfs", "-q", "-f", *XFS[name], image)
     with mounted(image) as point:  # type: ignore[attr-defined]
-        fill(point, tmp_path / "tree")
+        fill(point, tmp_path / "tree", stale=300 * MIB if name == "XFS" else 1 * MIB)
     assert compared(image, mounted) == []
 
 
@@ -81,15 +85,43 @@ def test_the_journal_of_a_running_guest_is_applied(tmp_path: Path, mounted: Moun
         shutil.rmtree(point / "many")
         (point / "many").write_text("a file now")
         (point / "new folder").mkdir()
-        for number in range(200):
+        for number in range(50):
             (point / "new folder" / f"{number}").write_text(f"{number}\n" * 50)
+        for path in ("many", *(f"new folder/{number}" for number in range(49))):
+            synced(point / path)
         # A journal that was committed, and nothing of it written to its place.
-        subprocess.run(["sync", "-f", str(point)], check=True)
+        synced(point / "new folder" / "49")
         shutil.copyfile(image, taken)
         assert "needs_recovery" in run("dumpe2fs", "-h", taken)
         wanted = states(point)
     with Browser(reader_of(taken)) as browser:
         assert differences(read_states(browser, b"disk0/fs"), wanted) == []
+
+
+def test_what_the_journal_has_revoked_is_not_applied(tmp_path: Path, mounted: Mount) -> None:
+    """Blocks of a directory that is gone are a file's now: an old copy in the journal must not show in it."""
+    image, taken = blank(tmp_path / "image", 16 * MIB), tmp_path / "taken"
+    run("mkfs.ext4", "-q", "-F", "-b", "1024", "-J", "size=4", image)
+    with mounted(image, "commit=300") as point:  # type: ignore[attr-defined]
+        crowd(point, 1500)
+        (point / "word").write_text("x")
+        synced(point / "word")
+        shutil.rmtree(point / "crowd")
+        synced(point / "word")
+        with suppress(OSError), (point / "full").open("wb") as file:
+            while file.write(b"full" * 16384):
+                file.flush()
+        synced(point / "full")
+        shutil.copyfile(image, taken)
+        wanted = states(point)
+    with Browser(reader_of(taken)) as browser:
+        assert differences(read_states(browser, b"disk0/fs"), wanted) == []
+
+
+def synced(path: Path) -> None:
+    """Have everything so far committed; what only the journal has yet stays there."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def test_xfs_that_was_brought_to_rest_is_read_without_a_word(tmp_path: Path, mounted: Mount) -> None:

@@ -134,6 +134,18 @@ def test_fat_agrees_with_what_was_put_in_and_with_the_sleuth_kit(
     assert got[b"empty"]["mtime"] == wanted[b"empty"]["mtime"]
 
 
+def test_a_long_name_of_another_short_one_does_not_count(tree: Path, tmp_path: Path) -> None:
+    """Old systems rename by the short name only; what stands before it is stale then."""
+    image = blank(tmp_path / "image", 60 * MIB)
+    run("mkfs.vfat", "-F", "16", image)
+    run("mcopy", "-i", image, tree / "docs" / "hello world ü.txt", "::/")
+    before = set(read(image))
+    data = image.read_bytes()
+    assert data.count(b"HELLOW~1TXT") == 1
+    image.write_bytes(data.replace(b"HELLOW~1TXT", b"RENAMED TXT"))
+    assert (before, set(read(image))) == ({b"", "hello world ü.txt".encode()}, {b"", b"RENAMED.TXT"})
+
+
 def test_exfat_as_its_own_checker_and_the_sleuth_kit_see_it(tmp_path: Path) -> None:
     image = blank(tmp_path / "image", 32 * MIB)
     run("mkfs.exfat", "-c", "4096", image)

@@ -83,6 +83,16 @@ def test_the_copy_of_a_gpt_serves_where_the_first_is_damaged(gpt: Path) -> None:
     assert found == [WANTED] * 3
 
 
+def test_a_header_with_a_wrong_checksum_does_not_count(gpt: Path) -> None:
+    """One that says that there are no rows, with the right checksum of none."""
+    with gpt.open("r+b") as file:
+        file.seek(512 + 80)
+        file.write(bytes(4))
+        file.seek(512 + 88)
+        file.write(bytes(4))
+    assert words(gpt) == WANTED
+
+
 def test_two_damaged_tables_are_said_to_be_damaged(gpt: Path) -> None:
     with gpt.open("r+b") as file:
         for at in (600, 40 * MIB - 500):

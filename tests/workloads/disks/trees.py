@@ -6,6 +6,7 @@ import os
 import random
 import stat
 import struct
+import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -88,9 +89,29 @@ def dress_tree(folder: Path) -> None:
 
 def crowd(folder: Path, count: int) -> None:
     """A directory that needs an index."""
+    (folder / "some").mkdir()
+    for number in range(40):
+        (folder / "some" / f"one of a few {number}").touch()
     (folder / "crowd").mkdir()
     for number in range(count):
         (folder / "crowd" / f"{number:06}-{'n' * (number % 60)}").touch()
+
+
+def junk(folder: Path, size: int) -> None:
+    """Leave something in blocks that are free again: whatever shows it reads what was never written."""
+    with (folder / "junk").open("wb") as file:
+        file.write(b"junk" * (size // 4))
+        os.fsync(file.fileno())
+    (folder / "junk").unlink()
+    subprocess.run(["sync", "-f", str(folder)], check=True)
+
+
+def preallocated(folder: Path, size: int) -> None:
+    """A file that was given room, little of which was ever written, where the file system does that."""
+    with (folder / "preallocated").open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, size)
+        file.seek(size // 2)
+        file.write(b"written")
 
 
 def fragments(folder: Path, count: int) -> None:
