@@ -43,10 +43,12 @@ class ChunkFinder:
         Reads directories of packs that the index does not cover, but only once something was not found without them.
         """
         places = self._locate(ids)
-        if None in places and self._unread:
+        if None in places:
+            # Looked for again under the lock: another thread may be reading the very directory that has it.
             with self._lock:
+                places = self._locate(ids)
                 for meta_only in (True, False):
-                    if None in places:
+                    if None in places and self._unread:
                         self._read_directories(meta_only=meta_only)
                         places = self._locate(ids)
         if None in places and self._index is not None:

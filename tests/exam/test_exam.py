@@ -21,6 +21,8 @@ SEATS: Mapping[str, Callable[[Path], Seat]] = {
     for module in (files, held_files, mysql, postgres, sftp, smb, sqlite, vm)
     for name, maker in module.seats().items()
 }
+PARTS = [pytest.param(0.1, marks=pytest.mark.soak), 0.5, pytest.param(0.9, marks=pytest.mark.soak)]
+"""When a backup is broken off, as a part of how often a whole one asks whether it may go on."""
 _PATIENCE = 30.0  # seconds that a guard may take
 
 
@@ -93,7 +95,7 @@ def test_what_is_written_meanwhile_is_not_half_in_the_point(seat: Seat, desk: De
 
 
 @pytest.mark.claim(Claim.CANCELLED)
-@pytest.mark.parametrize("part", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("part", PARTS)
 def test_a_cancelled_backup_is_no_point_and_leaves_nothing(seat: Seat, desk: Desk, part: float, tmp_path: Path) -> None:
     checks = checks_of(seat, tmp_path / "other")
     with pytest.raises(Stop):
@@ -103,7 +105,7 @@ def test_a_cancelled_backup_is_no_point_and_leaves_nothing(seat: Seat, desk: Des
 
 
 @pytest.mark.claim(Claim.KILLED)
-@pytest.mark.parametrize("part", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("part", PARTS)
 def test_a_killed_backup_is_no_point_and_leaves_nothing(seat: Seat, desk: Desk, part: float, tmp_path: Path) -> None:
     checks = checks_of(seat, tmp_path / "other")
     assert desk.killed_backup(seat.spec, at=max(1, int(part * checks)))

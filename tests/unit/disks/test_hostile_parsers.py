@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,7 +66,7 @@ def the_error(browser: Browser) -> str:
     ("mode", "words"),
     [
         ("silent", "nothing came for 5 s"),
-        ("spinning", "nothing came for 5 s"),
+        ("spinning", "5 s|computes for more than 1 s"),  # whichever limit a busy machine lets it reach first
         ("thinking", "computes for more than 1 s"),
         ("crash", "SIGSEGV"),
         ("exit", "exit code 3"),
@@ -85,7 +86,7 @@ def the_error(browser: Browser) -> str:
 def test_misbehaviour_is_an_error_about_the_disk(browse: object, mode: str, words: str) -> None:
     told = the_error(browse(mode))  # type: ignore[operator]
     assert told.startswith("disk-unreadable: ")
-    assert words in told
+    assert re.search(words, told)
 
 
 def test_the_process_is_gone_when_it_has_failed(browse: object) -> None:

@@ -162,9 +162,12 @@ def test_a_reader_that_dies_costs_the_folder_that_it_was_reading(
     send = Parser._send
 
     def deadly(self: Parser, question: Ask) -> None:
+        deadly_one = isinstance(question, List) and question.number == deeper
+        assert self._process is not None
+        if deadly_one:  # stopped, it can hear the question and not answer it
+            self._process.send_signal(signal.SIGSTOP)
         send(self, question)
-        if isinstance(question, List) and question.number == deeper:
-            assert self._process is not None
+        if deadly_one:
             self._process.kill()
             self._process.wait()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import filecmp
 import os
 import shutil
+import time
 from dataclasses import replace
 
 import pytest
@@ -122,7 +123,13 @@ def test_a_server_whose_summaries_are_gone_gives_a_new_base_and_that_is_said(clu
     rig = PgRig(cluster.dsn)
     rig.backup()
     cluster.pgbench("-n", "-t", "50")
+    [[written]] = cluster.sql("SELECT pg_current_wal_insert_lsn()")
     cluster.sql("CHECKPOINT")
+    # What is not summed up yet would be summed up after the others are gone.
+    until = time.monotonic() + 60
+    while not cluster.sql(f"SELECT 1 FROM pg_available_wal_summaries() WHERE end_lsn >= '{written}'"):
+        assert time.monotonic() < until
+        time.sleep(0.05)
     summaries = os.path.join(cluster.data, "pg_wal", "summaries")
     for name in os.listdir(summaries):
         os.unlink(os.path.join(summaries, name))
