@@ -127,7 +127,7 @@ def test_a_server_whose_summaries_are_gone_gives_a_new_base_and_that_is_said(clu
     cluster.sql("CHECKPOINT")
     # What is not summed up yet would be summed up after the others are gone.
     until = time.monotonic() + 60
-    while not cluster.sql(f"SELECT 1 FROM pg_available_wal_summaries() WHERE end_lsn >= '{written}'"):
+    while not cluster.sql(f"SELECT 1 FROM pg_available_wal_summaries() WHERE end_lsn >= '{written}'"):  # noqa: S608
         assert time.monotonic() < until
         time.sleep(0.05)
     summaries = os.path.join(cluster.data, "pg_wal", "summaries")
