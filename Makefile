@@ -1,6 +1,6 @@
 # One command per wish; `make help` lists them. Everything happens inside this checkout and its .venv.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test servers soak check format lint types contracts bench bench-quick bench-tower up down lock clean
+.PHONY: help setup demo test servers soak check format lint types contracts bench bench-quick bench-tower bench-workloads up down lock clean
 PY := .venv/bin/python
 WORKLOADS := --extra disks --extra mount --extra mysql --extra postgres --extra shares
 SRC ?=
@@ -45,6 +45,13 @@ contracts: setup
 bench: setup  ## goals of speed beside restic and borg, and those of the tower, as tables; about an hour
 	@$(PY) -m tests.benchmarks --million $(ARGS)
 	@$(PY) -m tests.benchmarks.tower
+	@$(MAKE) --no-print-directory bench-workloads
+
+bench-workloads: setup servers  ## machines, PostgreSQL, shares, files out of disks, beside their own tools; about ten minutes
+	@$(PY) -m tests.benchmarks.workloads.vm 1024 3
+	@$(PY) -m tests.benchmarks.workloads.itemlevel
+	@$(PY) -m tests.benchmarks.workloads.postgres
+	@$(PY) -m tests.benchmarks.workloads.smb
 
 bench-tower: setup  ## the tower alone: admission, the midnight herd, long lists, the running stack; minutes
 	@$(PY) -m tests.benchmarks.tower $(ARGS)
