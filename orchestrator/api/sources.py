@@ -141,8 +141,14 @@ class SftpSource(Received):
     excludes: Annotated[list[Glob], Field(default_factory=list)]
 
 
+class SystemSource(Received):
+    """The state of the machine that the worker runs on, and a plan to make it again; there is nothing to choose."""
+
+    workload: Literal["system"]
+
+
 SourceIn = Annotated[
-    FilesSource | VmSource | PostgresSource | MysqlSource | SqliteSource | SmbSource | SftpSource,
+    FilesSource | VmSource | PostgresSource | MysqlSource | SqliteSource | SmbSource | SftpSource | SystemSource,
     Field(discriminator="workload"),
 ]
 """Whatever may be protected; ``workload`` tells which it is."""

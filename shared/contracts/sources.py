@@ -134,7 +134,13 @@ class SftpSource(msgspec.Struct, frozen=True, kw_only=True, tag="sftp", tag_fiel
     excludes: tuple[str, ...] = ()
 
 
-SourceSpec = FilesSource | VmSource | PostgresSource | MysqlSource | SqliteSource | SmbSource | SftpSource
+class SystemSource(msgspec.Struct, frozen=True, kw_only=True, tag="system", tag_field="workload"):
+    """The state of the worker's machine: packages, configuration, disks, how it boots, and a plan to make it again."""
+
+
+SourceSpec = (
+    FilesSource | VmSource | PostgresSource | MysqlSource | SqliteSource | SmbSource | SftpSource | SystemSource
+)
 
 
 def spec_from(written: Mapping[str, object]) -> SourceSpec:

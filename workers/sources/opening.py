@@ -18,6 +18,7 @@ from shared.contracts.sources import (
     SftpSource,
     SmbSource,
     SqliteSource,
+    SystemSource,
     VmSource,
 )
 from shared.contracts.work import RestoreDone, RestoreInstruction
@@ -36,6 +37,7 @@ from workers.sources.sftp.reading import SftpReading
 from workers.sources.smb.reading import SmbReading
 from workers.sources.sqlite.landing import land_sqlite
 from workers.sources.sqlite.session import open_sqlite
+from workers.sources.system.session import SystemSession
 from workers.sources.vm.adapter import VmAdapter
 from workers.sources.vm.description import VmReading
 from workers.sources.vm.lander import restore_machine
@@ -69,6 +71,8 @@ def open_session(order: SessionOrder, here: Here = NOTHING_HERE) -> Session:
         case SftpSource():
             folder = "/" + os.fsdecode(sftp_address(order.spec.url).folder)
             return PlainSession(described(SftpReading(spec=order.spec)), paths=(folder,))
+        case SystemSource():
+            return SystemSession(order)
         case _:
             assert_never(order.spec)
 

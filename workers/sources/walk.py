@@ -106,7 +106,7 @@ class Walk:
 
     def __iter__(self) -> Walking:
         for root in self._roots:
-            _must_exist(root)
+            _must_exist(root, self._nodes.places.of(root[1:]))
         for folder in self._leave_out:
             with suppress(OSError):  # not there, or nobody can enter it by this name
                 info = os.stat(folder)
@@ -340,9 +340,9 @@ def _left_out(path: bytes) -> Notice:
     return Notice(shown(path), "skipped-vault", "the vault of this backup is here; a vault does not hold itself")
 
 
-def _must_exist(root: bytes) -> None:
+def _must_exist(root: bytes, place: bytes) -> None:
     try:
-        os.lstat(root)
+        os.lstat(place)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise SkyharborError("source-missing", f"{shown(root[1:])}: {reason(error)}") from error
     except OSError:

@@ -19,6 +19,7 @@ from shared.contracts.sources import (
     SmbSource,
     SourceSpec,
     SqliteSource,
+    SystemSource,
     VmSource,
 )
 
@@ -40,5 +41,7 @@ def checked(spec: SourceSpec) -> SourceSpec:
             return checked_smb(spec)
         case SftpSource():
             return checked_sftp(spec)
+        case SystemSource():
+            return spec
         case _:
             assert_never(spec)
