@@ -7,6 +7,7 @@ that file is the first thing written into a new one.
     secrets/    token, worker.token (0600)     worker/   the worker's lock and cache
     postgres/   cluster and password           valkey/   the broker's append-only file
     run/        lock, sockets, stack.json      logs/     one file per process
+    hooks.d/    programs that items may name   (0700)
 """
 
 from __future__ import annotations
@@ -154,7 +155,7 @@ def make_home(path: str, *, now: datetime, version: str) -> Home:
     try:
         if home is None:
             home = _create(os.path.realpath(path), now, version)
-        for folder in (home.run, home.logs, home.keyring, home.worker, os.path.dirname(home.token)):
+        for folder in (home.run, home.logs, home.keyring, home.worker, home.hooks, os.path.dirname(home.token)):
             os.makedirs(folder, mode=0o700, exist_ok=True)
             os.chmod(folder, 0o700)
         for secret in (home.token, home.worker_token):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from orchestrator.domain.estimate import expected_mib_per_second, expected_seconds
 from orchestrator.domain.jobs import Accepted, NewJob, Trigger
 from orchestrator.domain.names import check_options, check_path, check_target
+from orchestrator.domain.sources.restores import check_restore
 from orchestrator.domain.urgency import rank_of
 from orchestrator.use_cases.points import find_point
 from orchestrator.use_cases.ports import UnitOfWork
@@ -46,6 +47,8 @@ def request_restore(
     folder = check_target(target)
     wishes = check_options(options or {})
     found = find_point(uow, point=point, item=item)
+    if wishes or not folder.startswith("/"):  # any workload goes to a folder
+        check_restore(uow.items.get(found.item.id, removed=True).workload, target=folder, options=wishes)
     job = NewJob(
         id=ids(),
         kind=JobKind.RESTORE,

@@ -9,10 +9,14 @@ Rule of the file: values only. Every description has its workload's name as its 
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 
 import msgspec
+
+_WORD = re.compile(r"[a-z0-9_]{1,48}")
 
 
 class ExcludeRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,6 +151,12 @@ def spec_from(written: Mapping[str, object]) -> SourceSpec:
     """Return the description that was written as a mapping with its ``workload``; ``msgspec.ValidationError``."""
     spec: SourceSpec = msgspec.convert(written, SourceSpec)
     return spec
+
+
+def slot_of(item_id: str) -> str:
+    """Return the name of the replication slot that a PostgreSQL item's backups leave at its server."""
+    word = item_id.lower().replace("-", "_")
+    return "skyharbor_" + (word if _WORD.fullmatch(word) else hashlib.sha256(item_id.encode()).hexdigest()[:32])
 
 
 def paths_of(spec: SourceSpec) -> tuple[str, ...]:

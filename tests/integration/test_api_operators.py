@@ -13,7 +13,7 @@ import pytest
 from orchestrator.store.schema import head
 from orchestrator.use_cases.application import Application
 from shared.clock import SystemClock
-from shared.contracts.sources import FilesSource
+from shared.contracts.sources import SmbSource
 from shared.contracts.work import BackupInstruction, Failed, RestoreInstruction
 from shared.model.backup import BackupStats, Notice
 from shared.model.ids import new_id
@@ -255,19 +255,24 @@ def test_a_point_that_can_bring_back_any_moment_says_which(api: httpx.Client, pl
 
 def test_what_a_restore_is_asked_for_besides_paths_reaches_the_worker(api: httpx.Client, plane: ControlPlane) -> None:
     add_everything(api)
-    point = plane.run("etc").point
-    body = {"kind": "restore", "point": point, "target": "smb://host/share", "options": {"until": "latest"}}
+    share = {"url": "smb://host/share", "credentials_file": "/c", "excludes": ["*.o"]}
+    ok(
+        api.post("/items", json={"name": "s", "workload": "smb", "machine": "web", "vault": "main", "source": share}),
+        201,
+    )
+    point = plane.run("s").point
+    body = {"kind": "restore", "point": point, "target": "smb://host/b", "options": {"credentials_file": "/d"}}
     ok(api.post("/jobs", json=body), 202)
     plane.admit()
     told = plane.claim().instruction
     assert isinstance(told, RestoreInstruction)
     assert (told.target, told.options, told.source) == (
-        "smb://host/share",
-        {"until": "latest"},
-        FilesSource(paths=("/etc",), excludes=("*.o",)),
+        "smb://host/b",
+        {"credentials_file": "/d"},
+        SmbSource(url="smb://host/share", credentials_file="/c", excludes=("*.o",)),
     )
-    bad = {**body, "options": {"Until!": "x"}}
-    assert ok(api.post("/jobs", json=bad), 422)["code"] == "bad-request"
+    for bad in ({"Until!": "x"}, {"until": "latest"}):
+        assert ok(api.post("/jobs", json={**body, "options": bad}), 422)["code"] == "bad-request"
 
 
 def test_an_item_stays_of_its_workload(api: httpx.Client) -> None:

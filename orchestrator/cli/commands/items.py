@@ -15,6 +15,7 @@ from orchestrator.cli.commands.protecting.group import protecting
 from orchestrator.cli.commands.protecting.places import absolute, warn_of_missing
 from orchestrator.cli.commands.protecting.request import Tags, retention_of, rpo_of
 from orchestrator.cli.session import Session
+from shared.contracts.sources import slot_of
 from shared.errors import SkyharborError
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The item's name or id.")]
@@ -52,6 +53,10 @@ def set_item(
         list[str] | None, typer.Option(metavar="GLOB", help="Leave out these instead of the present patterns.")
     ] = None,
     no_excludes: Annotated[bool, typer.Option("--no-excludes", help="Leave out no patterns any more.")] = False,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIELD=VALUE", help="Anything else of what 'item show' says of its source, such as dsn=."),
+    ] = None,
 ) -> None:
     """Change how an item is looked after, or what it protects. What is not given stays as it is.
 
@@ -67,14 +72,16 @@ def set_item(
         body["rpo"] = rpo_of(rpo) if rpo else None
     if keep is not None:
         body["retention"] = retention_of(keep) if keep else None
-    if path is not None or exclude is not None or no_excludes:
-        source = session.tower().get(at("items", name))["source"]
+    if path is not None or exclude is not None or no_excludes or source is not None:
+        item = session.tower().get(at("items", name))
+        changes: dict[str, Any] = dict(_field(item, given) for given in source or ())
         if path is not None:
-            source["paths"] = [absolute(given) for given in path]
-            warn_of_missing(session, source["paths"])
+            changes["paths"] = [absolute(given) for given in path]
         if exclude is not None or no_excludes:
-            source["excludes"] = exclude or []
-        body["source"] = source
+            changes["excludes"] = exclude or []
+        body["source"] = _changed(item, changes)
+        if path is not None:
+            warn_of_missing(session, changes["paths"])
     if not body:
         raise SkyharborError("bad-request", "nothing is to be changed: give an option, see --help")
     item = session.tower().patch(at("items", name), body)
@@ -82,6 +89,30 @@ def set_item(
         session.out.document(item)
     else:
         _show(session, item)
+
+
+def _field(item: Mapping[str, Any], given: str) -> tuple[str, Any]:
+    """Read ``FIELD=VALUE``: a text, or yes and no where the field is one of these."""
+    name, equals, value = given.partition("=")
+    now = item["source"].get(name)
+    if not equals or not isinstance(now, str | bool):
+        known = ", ".join(sorted(key for key, one in item["source"].items() if isinstance(one, str | bool))) or "none"
+        raise SkyharborError("bad-request", f"--source {given!r}: write FIELD=VALUE; the fields are {known}")
+    if isinstance(now, str):
+        return name, value
+    if value not in ("yes", "no"):
+        raise SkyharborError("bad-request", f"--source {given!r}: {name} is yes or no")
+    return name, value == "yes"
+
+
+def _changed(item: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the source of an item with what is to be different; only what its workload has can be."""
+    foreign = sorted(changes.keys() - item["source"].keys())
+    if foreign:
+        raise SkyharborError(
+            "bad-request", f"{item['name']} is of the workload {item['workload']}, which has no {', '.join(foreign)}"
+        )
+    return {"workload": item["workload"], **item["source"], **changes}
 
 
 def list_items(ctx: typer.Context) -> None:
@@ -153,7 +184,7 @@ def _source(source: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         elif isinstance(value, list):
             yield from ((name.removesuffix("s"), str(one)) for one in value)
         elif value not in ("", None, False, "none"):
-            yield name.replace("_", " "), str(value)
+            yield name.replace("_", " "), "yes" if value is True else str(value)
 
 
 def _hooks(hooks: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -174,13 +205,18 @@ def resume(ctx: typer.Context, name: Name) -> None:
 
 
 def remove(ctx: typer.Context, name: Name) -> None:
-    """Stop protecting the item. Its recovery points stay."""
+    """Stop protecting the item. Its recovery points stay, and so does the replication slot of a PostgreSQL server."""
     session = Session.of(ctx)
+    item = session.tower().get(at("items", name))
     removed = session.tower().delete(at("items", name))
     if session.out.json:
         session.out.document(removed or {"removed": name})
     else:
         session.out.text(f"item {name} is no longer protected; its recovery points stay")
+        if item["workload"] == "postgres":
+            # Kept, it keeps the server's log as well, until the disk is full.
+            slot = slot_of(item["id"])
+            session.out.text(f"drop its slot at the server: SELECT pg_drop_replication_slot('{slot}');")
 
 
 def _change(ctx: typer.Context, name: str, verb: str, said: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -109,6 +110,14 @@ def restore(
     if not to or "\0" in to:  # an empty one would be the folder we stand in
         raise SkyharborError("bad-request", f"--to {to!r} is no folder", hint="Name the folder to restore into.")
     paths = [_from_root(given) for given in path or ()]
+    options = _given(
+        format=disk_format,
+        until=None if until is None else _moment(until),
+        owner=owner,
+        tablespaces="\n".join(tablespace) if tablespace else None,
+        credentials_file=os.path.abspath(credentials_file) if credentials_file else None,
+    )
+    _fit_together(plan=plan, options=options, passphrase_file=passphrase_file)
     if plan:
         _plan(session, point, item, paths, to=to, conflict=conflict, passphrase_file=passphrase_file)
         return
@@ -120,15 +129,30 @@ def restore(
         "target": to if "://" in to else os.path.abspath(to),
         "paths": paths,
         "conflict": conflict.value,
-        "options": _given(
-            format=disk_format,
-            until=until,
-            owner=owner,
-            tablespaces="\n".join(tablespace) if tablespace else None,
-            credentials_file=os.path.abspath(credentials_file) if credentials_file else None,
-        ),
+        "options": options,
     }
     start(session, request, wait=wait, key=idempotency_key)
+
+
+def _moment(until: str) -> str:
+    """Return what a database is to come back to: a time, local unless it has a zone, or the words that were given."""
+    return formats.instant(until) if re.match(r"\d{4}-\d\d", until) else until
+
+
+def _fit_together(*, plan: bool, options: dict[str, str], passphrase_file: str | None) -> None:
+    """Refuse what would be passed over: somebody relies on it."""
+    if plan and options:
+        raise SkyharborError(
+            "bad-request",
+            f"--plan tells of files and folders, and cannot say what {', '.join(sorted(options))} would do",
+            hint="Leave --plan away: what a point cannot bring back is refused before anything is written.",
+        )
+    if passphrase_file is not None and not plan:
+        raise SkyharborError(
+            "bad-request",
+            "--passphrase-file goes with --plan: a restore is the worker's, with the key in its keyring",
+            hint="To prove a passphrase, restore with 'skyharbor break-glass restore'.",
+        )
 
 
 def verify(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -94,7 +96,7 @@ def test_how_files_are_held_travels_and_commands_are_taken_apart_like_a_shell_do
         "after": "thaw",
         "hook timeout": "300 s",
         "snapshot": "btrfs",
-        "journal": "True",
+        "journal": "yes",
     }
 
 
@@ -278,3 +280,65 @@ def test_vault_verify_says_why_a_point_is_not_sound(world: World) -> None:
     world.server.on("POST /jobs", Answer(202, gone))
     ran = world.run("vault", "verify", "v")
     assert (ran.code, "error: etc: T: M (vault-missing)" in ran.err, "hint: " in ran.err) == (1, True, True)
+
+
+def test_a_moment_is_local_unless_it_has_a_zone_and_a_name_is_left_alone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``item show`` prints local times; one that is copied from there must mean the same."""
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    world.server.on("POST /jobs", *(Answer(202, a_job(kind="restore")) for _ in range(3)))
+    for until in ("2026-11-25 23:10:20", "2026-11-25T22:10:20Z", "before-the-upgrade"):
+        world.run("restore", "latest", "--item", "db", "--to", "/d", "--until", until)
+    monkeypatch.undo()
+    time.tzset()
+    told = [request.body["options"]["until"] for request in world.server.seen("POST /jobs")]
+    moments = [datetime.fromisoformat(one) for one in told[:2]]
+    assert (moments[0], moments[0].utcoffset() is not None, told[2]) == (moments[1], True, "before-the-upgrade")
+
+
+@pytest.mark.parametrize(
+    "words", [("--passphrase-file", "/nowhere"), ("--plan", "--until", "latest"), ("--plan", "--format", "raw")]
+)
+def test_what_a_restore_would_pass_over_is_refused(world: World, words: tuple[str, ...]) -> None:
+    assert world.run("restore", "latest", "--item", "etc", "--to", "/d", *words).code == 2
+    assert world.server.seen("POST /jobs") == []
+
+
+def a_database(**source: object) -> dict[str, object]:
+    fields = {"dsn": "host=a", "credentials_file": "", "dumps": [], "physical": True, **source}
+    return {"id": "0b6f-ab", "name": "db", "workload": "postgres", "source": fields}
+
+
+def test_a_field_of_a_source_is_changed_and_the_others_stay(world: World) -> None:
+    world.server.on("GET /items/db", Answer(body=a_database()))
+    world.server.on("PATCH /items/db", Answer(body=a_database()))
+    world.run("--json", "item", "set", "db", "--source", "dsn=host=b port=1", "--source", "physical=no")
+    assert world.server.seen("PATCH /items/db")[0].body == {
+        "source": {
+            "workload": "postgres", "dsn": "host=b port=1", "credentials_file": "", "dumps": [], "physical": False,
+        }
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--exclude", "*.x"), "which has no excludes"),
+        (("--path", "/x"), "which has no paths"),
+        (("--source", "nothing=1"), "the fields are credentials_file, dsn, physical"),
+        (("--source", "physical=perhaps"), "physical is yes or no"),
+    ],
+)
+def test_what_a_workload_does_not_have_cannot_be_set(world: World, words: tuple[str, ...], said: str) -> None:
+    world.server.on("GET /items/db", Answer(body=a_database()))
+    ran = world.run("item", "set", "db", *words)
+    assert (ran.code, said in ran.err) == (2, True)
+    assert world.server.seen("PATCH /items/db") == []
+
+
+def test_whoever_removes_a_postgres_item_is_told_of_its_slot(world: World) -> None:
+    world.server.on("GET /items/db", Answer(body=a_database()))
+    world.server.on("DELETE /items/db", Answer(204))
+    assert "pg_drop_replication_slot('skyharbor_0b6f_ab')" in world.run("item", "remove", "db").out

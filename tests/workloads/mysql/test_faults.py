@@ -222,7 +222,7 @@ def test_a_wrong_password_is_said(item: ServerRig) -> None:
     item.write_credentials("wrong")
     with pytest.raises(SkyharborError, match="does not let 'backup' in") as caught:
         item.backup()
-    assert caught.value.code == "source-failed"
+    assert caught.value.code == "source-denied"
     assert "credentials file" in str(caught.value.fields["hint"])
     assert "wrong" not in str(caught.value)
 

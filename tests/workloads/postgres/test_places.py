@@ -196,8 +196,10 @@ def test_dumps_alone_need_no_replication_and_leave_no_slot(cluster: Cluster, pla
     rig.backup()
     assert {entry.path for entry in rig.reader().entries()} == {b"dumps", b"dumps/globals.sql", b"dumps/postgres.dump"}
     assert cluster.sql("SELECT count(*) FROM pg_replication_slots") == [(0,)]
+    rig.restore(os.path.join(place, "dumps-only"))
+    assert sorted(os.listdir(os.path.join(place, "dumps-only", "dumps"))) == ["globals.sql", "postgres.dump"]
     with pytest.raises(SkyharborError, match="no physical backup"):
-        rig.restore(os.path.join(place, "nothing"))
+        rig.restore(os.path.join(place, "nothing"), until="latest")
 
 
 @pytest.mark.usefixtures("client_programs")

@@ -143,7 +143,7 @@ class Server:
         who, where = f"{self._endpoint.user!r}", self._endpoint.place
         if code in _DENIED:
             return SkyharborError(
-                "source-failed",
+                "source-denied",
                 f"the server at {where} does not let {who} in: {words}",
                 hint="Check user and password in the item's credentials file, and that the account may come from here.",
             )

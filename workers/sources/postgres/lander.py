@@ -52,9 +52,9 @@ def land_cluster(
 
     Options: ``until`` (``targets.choose``), ``owner`` (a user's name), ``tablespaces`` (lines ``number=place`` or
     ``old place=place``; the others go beside the data directory, to ``<target>.tablespaces``). Raises ``bad-request``
-    and ``target-invalid`` before anything is written.
+    and ``target-invalid`` before anything is written. A point of dumps alone gives these.
     """
-    if instruction.paths:
+    if instruction.paths or not (reader.body.state.get(window.STATE) or "until" in instruction.options):
         return restore_point(
             reader,
             target=instruction.target,

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
-from shared.contracts.sources import PostgresSource
+from shared.contracts.sources import PostgresSource, slot_of
 from shared.errors import SkyharborError
 from shared.model.backup import BackupType, Notice
 from shared.vault.point import MOMENTS_FROM, MOMENTS_UNTIL
@@ -44,7 +44,7 @@ class ClusterSession:
             raise TypeError("not a PostgreSQL item")
         self._order, self._spec = order, order.spec
         self._access = Access(self._spec.dsn, self._spec.credentials_file)
-        self._slot = slots.slot_name(order.item_id)
+        self._slot = slot_of(order.item_id)
         self._armed: int | None = None
         self._made = self._sealed = False
         self._notices: list[Notice] = []

@@ -8,8 +8,6 @@ Rule of the file: slots only; when one is needed is decided by the session.
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
@@ -23,7 +21,6 @@ from workers.sources.postgres.wal_stream import begin_streaming, confirm_flushed
 DEED: Final = "postgres-drop-slot"
 """The guard's deed: details are ``dsn``, ``credentials_file`` and ``slot``."""
 
-_WORD = re.compile(r"[a-z0-9_]{1,48}")
 _DEED_SECONDS = 60.0
 
 
@@ -31,12 +28,6 @@ class Slot(NamedTuple):
     """A slot that is there. ``kept`` is where the log begins that it keeps; None when it has lost its log."""
 
     kept: int | None
-
-
-def slot_name(item_id: str) -> str:
-    """Return the name of an item's slot."""
-    word = item_id.lower().replace("-", "_")
-    return "skyharbor_" + (word if _WORD.fullmatch(word) else hashlib.sha256(item_id.encode()).hexdigest()[:32])
 
 
 def look(connection: Replication, name: str) -> Slot | None:

@@ -50,13 +50,16 @@ _HINTS = (
     ("insufficient privilege", "Give the role the rights that the message names."),
     ("permission denied", "Give the role the rights that the message names."),
 )
+_DENIED = ("password authentication failed", "no password supplied", "no pg_hba.conf entry")
 _ANY = "The message is the server's; its log says more."
 
 
 def failed(what: str, message: str = "") -> SkyharborError:
-    """Return the ``source-failed`` for what was tried and what the server (or libpq) said."""
+    """Return ``source-failed``, or ``source-denied`` for whom the server does not let in, in its (or libpq's) words."""
     said = " ".join(message.split())
-    return SkyharborError("source-failed", f"{what}: {said}" if said else what, hint=hint_for(said))
+    # What a second try can only make worse: accounts get locked.
+    code = "source-denied" if any(words in said.lower() for words in _DENIED) else "source-failed"
+    return SkyharborError(code, f"{what}: {said}" if said else what, hint=hint_for(said))
 
 
 def hint_for(message: str) -> str:

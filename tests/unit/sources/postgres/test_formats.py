@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.contracts.sources import slot_of
 from shared.errors import SkyharborError
 from workers.sources.postgres.dumps import file_name
 from workers.sources.postgres.increments import BLOCK, apply
 from workers.sources.postgres.lsn import parse_lsn, segment_name, segment_of, show_lsn
 from workers.sources.postgres.recovery import label_of_combined
 from workers.sources.postgres.sizes import parse_size
-from workers.sources.postgres.slot import slot_name
 from workers.sources.postgres.tar_stream import Member, TarStream
 
 
@@ -168,10 +168,10 @@ def test_a_dump_has_a_name_that_a_file_can_have_and_no_other_database_has() -> N
 
 
 def test_a_slot_is_named_after_its_item_in_letters_that_slots_may_have() -> None:
-    assert slot_name("0b6f-AB") == "skyharbor_0b6f_ab"
+    assert slot_of("0b6f-AB") == "skyharbor_0b6f_ab"
     for odd in ("ü" * 10, "x" * 200):
-        assert slot_name(odd).removeprefix("skyharbor_").isalnum()
-        assert len(slot_name(odd)) <= 63
+        assert slot_of(odd).removeprefix("skyharbor_").isalnum()
+        assert len(slot_of(odd)) <= 63
 
 
 def test_sizes_are_read_as_postgresql_writes_them() -> None:
