@@ -112,6 +112,7 @@ def test_what_was_read_right_after_it_had_changed_is_looked_at(tree, offering, m
     assert not any(entry.ctime_ns for entry in _below(rig, tree).values())
     (tree / "a/b/file001").write_text("later")
     # The folders are not trusted either: what is offered is refused for as long as they are as young.
+    monkeypatch.setattr(reading, "_YOUNG_NS", 0)
     rig.backup(str(tree), source=offering("e"))
     assert _below(rig, tree)["a/b/file001"].size == len("later")
     assert all(entry.ctime_ns for entry in _below(rig, tree).values())
