@@ -91,7 +91,8 @@ def test_who_may_not_replicate_is_told_why(
 ) -> None:
     file = _credentials(tmp_path, f"user={user}\npassword={password}\n")
     error = _refusal(PgRig(_without_user(guarded), credentials_file=file))
-    assert error.code == "source-failed"
+    # Who is not let in is not tried again; a right that is missing may be given meanwhile.
+    assert error.code == ("source-failed" if "ALTER ROLE" in hint else "source-denied")
     assert any(part in error.detail for part in said.split("|"))
     assert hint in str(error.fields["hint"])
 
