@@ -101,18 +101,13 @@ def described(reading: Reading) -> bytes:
     return msgspec.msgpack.encode(reading)
 
 
-def _land_smb(reader: PointReader, instruction: RestoreInstruction, *, control: Control, folder: str) -> RestoreDone:
-    done: RestoreDone = adapter("workers.sources.smb.lander", "land", extra="shares")(
-        reader, instruction, control=control, folder=folder
-    )
-    return done
+def _share_lander(workload: str) -> Lander:
+    def land(reader: PointReader, instruction: RestoreInstruction, *, control: Control, folder: str) -> RestoreDone:
+        lander = adapter(f"workers.sources.{workload}.lander", "land", extra="shares")
+        done: RestoreDone = lander(reader, instruction, control=control, folder=folder)
+        return done
 
-
-def _land_sftp(reader: PointReader, instruction: RestoreInstruction, *, control: Control, folder: str) -> RestoreDone:
-    done: RestoreDone = adapter("workers.sources.sftp.lander", "land", extra="shares")(
-        reader, instruction, control=control, folder=folder
-    )
-    return done
+    return land
 
 
 LANDERS: dict[str, Lander] = {
@@ -120,7 +115,7 @@ LANDERS: dict[str, Lander] = {
     "postgres": land_cluster,
     "mysql": land_mysql,
     "sqlite": land_sqlite,
-    "smb": _land_smb,
-    "sftp": _land_sftp,
+    "smb": _share_lander("smb"),
+    "sftp": _share_lander("sftp"),
 }
 """What brings points of a workload back, by its name; the tree as it is where there is none."""
