@@ -185,6 +185,8 @@ def test_every_restore_point_is_found_wherever_in_the_log_it_lies_and_nothing_el
             cluster.sql(f"INSERT INTO pgbench_history (filler) VALUES (repeat('x', {number % 21}))")  # noqa: S608
             told[f"point {number}"] = cluster.sql(f"SELECT pg_create_restore_point('point {number}')::text")[0][0]
     last = cluster.sql("SELECT max(pg_xact_commit_timestamp(xmin)) FROM pgbench_history")[0][0]
+    # A restore point alone is not written out, a commit is with all that is before it: only then must a backup have it.
+    cluster.sql("INSERT INTO pgbench_history (filler) VALUES ('written out')")
     rig.backup()
     window = rig.window()
     found = {one.name: parse_lsn(one.position) for one in window.restore_points}

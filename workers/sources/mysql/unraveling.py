@@ -183,7 +183,8 @@ class Unraveled:
         if rewrites:
             self._called.pop(path, None)
         if path in self._called:
-            raise SkyharborError("source-failed", f"mariabackup sent {path!r} twice")
+            hint = "A table was replaced while it was read; the next attempt begins again."
+            raise SkyharborError("source-failed", f"mariabackup sent {path!r} twice", hint=hint)
         name, number = path, 1
         while name in self._passed:
             name, number = b"%s.again-%d" % (path, number), number + 1
