@@ -16,7 +16,7 @@ from shared.storage.s3 import Deadlines, S3Store
 from tests.support.fault_proxy import FaultProxy, LineFault, Trouble
 from tests.support.seaweed import SeaweedAccess
 
-SHORT = Deadlines(connect=1.0, silence=0.4, whole=2.0)
+SHORT = Deadlines(connect=2.0, silence=1.5, whole=6.0)
 """What takes 30 s and 300 s in earnest."""
 
 QUICK = RetryRule(attempts=12, first_pause=0.001, longest_pause=0.002)

@@ -64,15 +64,18 @@ def test_a_change_at_the_bottom_of_a_deep_tree_is_in_the_next_point(tmp_path):
     assert (done.stats.files_changed, differences(f"{tmp_path}/tree", f"{tmp_path}/out{tmp_path}/tree")) == (1, [])
 
 
-def test_a_tree_of_five_thousand_levels_is_backed_up_in_seconds(tmp_path):
-    """A walk from the top for every level took 36 s; anybody can make such a tree, and no backup may hang in it."""
+def test_no_backup_hangs_in_a_tree_of_five_thousand_levels(tmp_path):
+    """A walk from the top for every level took 36 s of the processor, this takes a few;
+
+    anybody can make such a tree, and no backup may hang in it.
+    """
     digger = Digger(f"{tmp_path}/tree")
     for _ in range(5_000):
         digger.down(b"d")
     digger.write(b"file", b"x")
-    begin = time.monotonic()
+    begin = time.process_time()
     done = Rig().backup(f"{tmp_path}/tree")
-    assert (done.warnings, done.stats.directories >= 5_000, time.monotonic() - begin < 10) == ((), True, True)
+    assert (done.warnings, done.stats.directories >= 5_000, time.process_time() - begin < 20) == ((), True, True)
 
 
 def test_deep_and_wide_at_once_needs_few_descriptors(tmp_path):

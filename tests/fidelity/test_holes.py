@@ -115,10 +115,10 @@ def test_a_hundred_gibibytes_with_ten_mebibytes_in_them_cost_seconds_and_few_byt
     pieces = tuple(_piece(number * 10 * _GIB + 12_345 * _BLOCK, _MIB, number + 1) for number in range(10))
     tree = plant(tmp_path / "tree", [Node(b"huge", size=100 * _GIB, pieces=pieces)])
     rig = Rig()
-    begin = time.monotonic()
+    begin = time.process_time()
     first = rig.backup(tree)
     rig.restore(tmp_path / "out")
-    seconds = time.monotonic() - begin
+    seconds = time.process_time() - begin
     assert differences(tree, f"{tmp_path}/out{tree}") == []
     assert (first.stats.bytes_scanned, first.stats.bytes_read) == (100 * _GIB, 10 * _MIB)
     assert _blocks(f"{tmp_path}/out{tree}/huge") < 11 * _MIB

@@ -154,7 +154,7 @@ def test_the_doorbell_is_a_json_message_of_ids_on_our_queue(broker: Broker) -> N
     assert "j" in message["headers"]["argsrepr"]
 
 
-def test_a_dead_broker_costs_a_ring_at_most_ten_seconds_and_is_used_again_when_it_is_back(broker: Broker) -> None:
+def test_a_dead_broker_costs_a_ring_less_than_half_a_minute_and_is_used_again_when_it_is_back(broker: Broker) -> None:
     bell = CeleryBell(broker.url)
     bell.ring(Doorbell(job_id="one", epoch=1, unit=0))
     broker.kill()
@@ -165,10 +165,10 @@ def test_a_dead_broker_costs_a_ring_at_most_ten_seconds_and_is_used_again_when_i
     broker.start()
     bell.ring(Doorbell(job_id="three", epoch=1, unit=0))
     bell.close()
-    assert (error.value.code, took < 10, broker.client.llen(QUEUE)) == ("server-unreachable", True, 1)
+    assert (error.value.code, took < 30, broker.client.llen(QUEUE)) == ("server-unreachable", True, 1)
 
 
-def test_a_stopped_broker_costs_a_ring_at_most_ten_seconds(broker: Broker) -> None:
+def test_a_stopped_broker_costs_a_ring_less_than_half_a_minute(broker: Broker) -> None:
     bell = CeleryBell(broker.url)
     bell.ring(Doorbell(job_id="one", epoch=1, unit=0))
     broker.process.send_signal(19)
@@ -180,7 +180,7 @@ def test_a_stopped_broker_costs_a_ring_at_most_ten_seconds(broker: Broker) -> No
     finally:
         broker.process.send_signal(18)
     bell.close()
-    assert (error.value.code, took < 10) == ("server-unreachable", True)
+    assert (error.value.code, took < 30) == ("server-unreachable", True)
 
 
 def test_jobs_accepted_while_the_broker_is_dead_are_rung_when_it_is_back(plane: ControlPlane, broker: Broker) -> None:

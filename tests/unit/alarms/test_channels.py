@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -98,10 +97,9 @@ def test_a_ping_is_not_sent_on_to_somebody_else(webhook: Sink) -> None:
 
 def test_a_ping_whose_answer_drips_is_given_up_and_not_piled_up(webhook: Sink) -> None:
     webhook.drip = threading.Event()
-    give_up = threading.Timer(5.0, webhook.drip.set)
+    give_up = threading.Timer(60.0, webhook.drip.set)
     give_up.start()
     dead_man = HttpDeadMan(webhook.url, seconds=0.3)
-    begun = time.monotonic()
     assert [dead_man.ping() for _ in range(3)] == [False] * 3
-    assert (len(webhook.requests), time.monotonic() - begun < 3) == (1, True)
+    assert (len(webhook.requests), webhook.drip.is_set()) == (1, False)
     give_up.cancel()
