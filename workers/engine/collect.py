@@ -20,8 +20,9 @@ from workers.engine.collecting.needs import Needs
 from workers.engine.collecting.round import Round
 from workers.engine.collecting.settling import settle
 from workers.engine.collecting.sweeping import sweep
+from workers.engine.desk import CollectionDesk
 from workers.engine.notices import Notices
-from workers.engine.ports import CollectionDesk, Control
+from workers.engine.ports import Control
 
 
 def run_collect(

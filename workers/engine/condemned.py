@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from shared.contracts.collect import CondemnedPack
 from shared.vault.index import ChunkIndex
-from workers.engine.ports import CondemnedList
+from workers.engine.desk import CondemnedList
 
 
 def condemned_packs(desk: CondemnedList) -> Iterator[CondemnedPack]:

@@ -46,10 +46,10 @@ from workers.engine.backup import BackupOptions, run_backup
 from workers.engine.collect import run_collect
 from workers.engine.condemned import forget_condemned
 from workers.engine.crew import ReadingCrew, WritingCrew
+from workers.engine.desk import CollectionDesk
 from workers.engine.doors import Doors
 from workers.engine.part import Gear, Muster
 from workers.engine.ports import (
-    CollectionDesk,
     Control,
     Formation,
     Guard,

@@ -35,7 +35,8 @@ from tests.support.uncontrolled import Uncontrolled
 from workers.engine.backup import BackupOptions, run_backup
 from workers.engine.collect import run_collect
 from workers.engine.condemned import forget_condemned
-from workers.engine.ports import CollectionDesk, Control, Source
+from workers.engine.desk import CollectionDesk
+from workers.engine.ports import Control, Source
 from workers.engine.restore import restore_point
 from workers.sources.files import FilesAdapter
 

@@ -45,7 +45,7 @@ from tests.support.held import NoGuard, reading_of
 from tests.support.uncontrolled import Uncontrolled
 from workers.crew.messages import BackupWork
 from workers.engine.crew import ReadingCrew, ReadingThreads
-from workers.engine.ports import CollectionDesk
+from workers.engine.desk import CollectionDesk
 from workers.engine.reading import FileReading
 from workers.engine.shard_messages import ShardOrder, open_report, seal_order
 from workers.engine.span import EVERYTHING

@@ -12,8 +12,9 @@ from shared.model.backup import CollectStats
 from shared.vault.pack_set import PackSet
 from shared.vault.vault import Vault
 from workers.engine.collecting.fleet import Fleet
+from workers.engine.desk import CollectionDesk
 from workers.engine.notices import Notices
-from workers.engine.ports import CollectionDesk, Control
+from workers.engine.ports import Control
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
