@@ -17,6 +17,8 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
+from shared.decoders import json_decoder
+
 if TYPE_CHECKING:
     from orchestrator.cli.ports import Endpoint, UpOptions
     from orchestrator.embedded.plan import Surroundings
@@ -226,14 +228,12 @@ def run_auditor(settings: Settings) -> None:
 
 def run_supervisor(settings: Settings, request: str, report_to: str) -> None:
     """Be the detached supervisor that ``up --detach`` starts. ``request`` is an ``UpRequest`` as JSON."""
-    import msgspec
-
     from orchestrator.embedded.plan import UpRequest
     from orchestrator.embedded.start import supervise_detached
     from shared.clock import SystemClock
 
     supervise_detached(
-        msgspec.json.decode(request, type=UpRequest),
+        json_decoder(UpRequest).decode(request),
         _surroundings(settings),
         clock=SystemClock(),
         report_to=int(report_to),

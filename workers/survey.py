@@ -13,6 +13,7 @@ import msgspec
 
 from shared.clock import Clock, SystemClock
 from shared.contracts.survey import SurveyAnswer, SurveyQuestion
+from shared.decoders import json_decoder
 from shared.errors import ExitCode, SkyharborError
 from shared.model.backup import Notice
 from workers.engine.footprint import Census, footprint_of
@@ -52,7 +53,7 @@ def look(question: SurveyQuestion, clock: Clock) -> SurveyAnswer:
 def main() -> int:
     """Answer the question on stdin and return the exit code."""
     try:
-        question = msgspec.json.decode(sys.stdin.buffer.read(), type=SurveyQuestion)
+        question = json_decoder(SurveyQuestion).decode(sys.stdin.buffer.read())
         answer: object = look(question, SystemClock())
         code: int = ExitCode.DONE
     except msgspec.MsgspecError as error:

@@ -24,6 +24,7 @@ from orchestrator.use_cases.offer import offer
 from orchestrator.use_cases.release import release
 from orchestrator.use_cases.renew import renew
 from shared.contracts.work import AskShards, Claim, Commit, Complete, Hello, Offer, Release, Renew
+from shared.decoders import json_decoder
 from shared.errors import SkyharborError
 
 Message = TypeVar("Message", bound=msgspec.Struct)
@@ -115,7 +116,7 @@ VERBS: Mapping[str, Verb] = {
 def decode(raw: bytes, kind: type[Message]) -> Message:
     """Return a message of the contract; ``bad-request`` for anything else."""
     try:
-        return msgspec.json.decode(raw, type=kind)
+        return json_decoder(kind).decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise SkyharborError("bad-request", f"not a {kind.__name__.lower()} message: {error}") from error
 

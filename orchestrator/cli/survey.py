@@ -10,10 +10,9 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 
-import msgspec
-
 from orchestrator.cli.settings import program_environment
 from shared.contracts.survey import SurveyAnswer
+from shared.decoders import converted
 from shared.errors import REGISTRY, SkyharborError
 
 _PROGRAM = (sys.executable, "-P", "-m", "workers.survey")
@@ -49,4 +48,4 @@ def survey(
     if "error" in answer:
         code = str(answer["error"]["code"])
         raise SkyharborError(code if code in REGISTRY else "internal", str(answer["error"]["message"]))
-    return msgspec.convert(answer, SurveyAnswer)
+    return converted(answer, SurveyAnswer)

@@ -22,6 +22,7 @@ from datetime import datetime
 
 import msgspec
 
+from shared.decoders import json_decoder
 from shared.errors import SkyharborError
 from shared.model.ids import new_id
 
@@ -211,7 +212,7 @@ def _create(path: str, now: datetime, version: str) -> Home:
 def _read(path: str) -> _HomeFile:
     try:
         with open(path, "rb") as handle:
-            facts = msgspec.json.decode(handle.read(), type=_HomeFile)
+            facts = json_decoder(_HomeFile).decode(handle.read())
     except (OSError, msgspec.MsgspecError) as error:
         raise SkyharborError("home-invalid", f"{path} cannot be read: {error}") from error
     if facts.format > FORMAT:

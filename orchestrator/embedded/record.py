@@ -12,6 +12,7 @@ import os
 import msgspec
 
 from orchestrator.embedded.home import write_whole
+from shared.decoders import json_decoder
 
 
 class ProcessRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +48,7 @@ def read_record(path: str) -> StackRecord | None:
     """Return the record, or None when there is none that can be read."""
     try:
         with open(path, "rb") as handle:
-            return msgspec.json.decode(handle.read(), type=StackRecord)
+            return json_decoder(StackRecord).decode(handle.read())
     except (OSError, msgspec.MsgspecError):
         return None
 

@@ -29,6 +29,7 @@ from orchestrator.embedded.report import Document, running_document
 from orchestrator.embedded.sockets import give_back
 from orchestrator.embedded.supervisor import Supervisor, stopped_while_starting
 from shared.clock import Clock
+from shared.decoders import json_decoder
 from shared.errors import SkyharborError
 from shared.telemetry.logging import configure_logging
 
@@ -106,7 +107,7 @@ def start_detached(request: UpRequest, surroundings: Surroundings, *, clock: Clo
         if status == -signal.SIGTERM:  # 'down' came before it listened to signals
             raise stopped_while_starting()
         raise SkyharborError("stack-start-failed", f"the supervisor ended with {status} ({log}):\n{tail(log)}")
-    told = msgspec.json.decode(said, type=_Told)
+    told = json_decoder(_Told).decode(said)
     if told.document is None:
         process.wait()
         raise SkyharborError(told.code or "internal", told.detail, **({"hint": told.hint} if told.hint else {}))

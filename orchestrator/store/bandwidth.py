@@ -8,12 +8,13 @@ from __future__ import annotations
 import msgspec
 
 from orchestrator.store.base import to_json
+from shared.decoders import converted
 from shared.model.bandwidth import UNLIMITED, BandwidthPlan
 
 
 def read_plan(column: object) -> BandwidthPlan:
     """Return the plan of a column."""
-    return UNLIMITED if column is None else msgspec.convert(column, BandwidthPlan)
+    return UNLIMITED if column is None else converted(column, BandwidthPlan)
 
 
 def write_plan(plan: BandwidthPlan) -> str | None:

@@ -16,6 +16,7 @@ from orchestrator.domain.policy import RetentionSpec
 from orchestrator.store.base import RowMapping, Rows, inline, statement, to_json
 from orchestrator.store.paging import cut
 from shared.contracts.sources import SourceSpec, spec_from, workload_of
+from shared.decoders import converted
 from shared.errors import SkyharborError
 from shared.model.backup import BackupType
 
@@ -158,7 +159,7 @@ def _item(row: RowMapping) -> Item:
         by_tags=row["chosen"] == "tags",
         tags=tuple(row["tags"]),
         rpo=row["rpo_seconds"],
-        retention=None if row["retention"] is None else msgspec.convert(row["retention"], RetentionSpec),
+        retention=None if row["retention"] is None else converted(row["retention"], RetentionSpec),
         hypervisor=row["hypervisor"],
         runs=tuple(row["recent_seconds"]),
         rates=tuple(row["recent_rates"]),

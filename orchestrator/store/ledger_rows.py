@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-import msgspec
-
 from orchestrator.domain.ledger import DueFire, ItemPlan, ItemSchedule, Settlement
 from orchestrator.domain.policy import PolicySpec
 from orchestrator.store.base import RowMapping, Rows, inline, statement
+from shared.decoders import converted
 
 
 class LedgerRows(Rows):
@@ -22,7 +21,7 @@ class LedgerRows(Rows):
         """Return items that need planning, locked; items in other hands are skipped."""
         rows = self._all(statement("items_to_plan"), before=before, limit=limit)
         return [
-            ItemSchedule(row["id"], row["planned_through"], row["version_id"], msgspec.convert(row["spec"], PolicySpec))
+            ItemSchedule(row["id"], row["planned_through"], row["version_id"], converted(row["spec"], PolicySpec))
             for row in rows
         ]
 
@@ -77,7 +76,7 @@ def _due(row: RowMapping, specs: dict[str, PolicySpec]) -> DueFire:
     """Return the fire of a row. A fleet shares a few policies: each version is read once (``specs``)."""
     version = row["version_id"]
     if version not in specs:
-        specs[version] = msgspec.convert(row["spec"], PolicySpec)
+        specs[version] = converted(row["spec"], PolicySpec)
     return DueFire(
         item_id=row["item_id"],
         schedule_no=row["schedule_no"],

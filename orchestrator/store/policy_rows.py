@@ -14,6 +14,7 @@ from orchestrator.domain.paging import Page, PageRequest, decode_cursor
 from orchestrator.domain.policy import PolicySpec
 from orchestrator.store.base import RowMapping, Rows, inline, statement, to_json
 from orchestrator.store.paging import cut
+from shared.decoders import converted
 from shared.model.ids import new_id
 
 _SELECT = """
@@ -120,7 +121,7 @@ class PolicyRows(Rows):
         rows = self._all(
             inline("SELECT id, spec FROM policy_version WHERE id = ANY (CAST(:ids AS text[]))"), ids=list(version_ids)
         )
-        return {row["id"]: msgspec.convert(row["spec"], PolicySpec) for row in rows}
+        return {row["id"]: converted(row["spec"], PolicySpec) for row in rows}
 
     def waiting(self) -> Mapping[str, PolicySpec]:
         """Return the newest specs, with a window or blackouts, of policies whose items have waiting, scheduled jobs."""
@@ -133,7 +134,7 @@ class PolicyRows(Rows):
                 " AND j.admitted_at IS NULL)"
             )
         )
-        return {row["name"]: msgspec.convert(row["spec"], PolicySpec) for row in rows}
+        return {row["name"]: converted(row["spec"], PolicySpec) for row in rows}
 
 
 def _record(row: RowMapping) -> PolicyRecord:

@@ -9,13 +9,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
-import msgspec
-
 from orchestrator.domain.collecting import Ruled
 from orchestrator.domain.policy import PolicySpec, RetentionSpec
 from orchestrator.domain.retention import Kept
 from orchestrator.store.base import RowMapping, Rows, inline, statement
 from orchestrator.store.newest_point import note_newest
+from shared.decoders import converted
 from shared.errors import SkyharborError
 
 
@@ -95,10 +94,10 @@ class RetentionRows(Rows):
 
 
 def _ruled(row: RowMapping) -> Ruled:
-    spec = None if row["spec"] is None else msgspec.convert(row["spec"], PolicySpec)
+    spec = None if row["spec"] is None else converted(row["spec"], PolicySpec)
     rule = RetentionSpec() if spec is None else spec.retention
     if row["own"] is not None:
-        rule = msgspec.convert(row["own"], RetentionSpec)
+        rule = converted(row["own"], RetentionSpec)
     zone = "UTC" if spec is None else spec.zone.key
     return Ruled(row["id"], rule, zone, held_back=row["held_back"], removed=row["removed_at"] is not None)
 

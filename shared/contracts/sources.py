@@ -16,6 +16,8 @@ from enum import StrEnum
 
 import msgspec
 
+from shared.decoders import converted
+
 _WORD = re.compile(r"[a-z0-9_]{1,48}")
 
 
@@ -149,7 +151,7 @@ SourceSpec = (
 
 def spec_from(written: Mapping[str, object]) -> SourceSpec:
     """Return the description that was written as a mapping with its ``workload``; ``msgspec.ValidationError``."""
-    spec: SourceSpec = msgspec.convert(written, SourceSpec)
+    spec: SourceSpec = converted(written, SourceSpec)
     return spec
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 import msgspec
 
 from shared.clock import since_boot
+from shared.decoders import json_decoder
 from shared.model.bandwidth import UNLIMITED, BandwidthPlan
 
 _LOOK_EVERY = 0.25
@@ -69,7 +70,7 @@ class FollowedPlan:
             seen = (there.st_ino, there.st_mtime_ns)
             if seen != self._seen:
                 with open(self._path, "rb") as file:
-                    self._plan = msgspec.json.decode(file.read(_LONGEST), type=BandwidthPlan)
+                    self._plan = json_decoder(BandwidthPlan).decode(file.read(_LONGEST))
                 self._seen = seen
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
             return

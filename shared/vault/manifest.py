@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import msgspec
 
 from shared.crypto.domain_keys import DomainKeys
+from shared.decoders import msgpack_decoder
 from shared.errors import SkyharborError
 from shared.vault import layout
 from shared.vault.binary import VERSION, blamed_on
@@ -58,7 +59,7 @@ def decode_manifest(data: bytes, *, vault_id: str, point: PointName, keys: Domai
     """Return the content of a manifest that must be this very point's; ``object-damaged`` otherwise."""
     with blamed_on(layout.point_name(point)):
         plain = _plain(data, vault_id=vault_id, point=point, keys=keys)
-        manifest = msgspec.msgpack.decode(plain, type=Manifest)
+        manifest = msgpack_decoder(Manifest).decode(plain)
         _check_pages(manifest.pages)
         _check_packs(manifest.packs)
         return manifest
@@ -107,6 +108,6 @@ def read_pack_list(vault: Vault, point: PointName, keys: DomainKeys) -> tuple[Pa
     data = vault.store.get(layout.point_name(point))
     with blamed_on(layout.point_name(point)):
         plain = _plain(data, vault_id=vault.id, point=point, keys=keys)
-        packs = msgspec.msgpack.decode(plain, type=_PacksOnly).packs
+        packs = msgpack_decoder(_PacksOnly).decode(plain).packs
         _check_packs(packs)
         return packs

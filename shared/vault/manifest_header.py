@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from shared.decoders import json_decoder
 from shared.errors import SkyharborError
 from shared.vault.binary import VERSION, blamed_on
 
@@ -48,7 +49,7 @@ def open_header(data: bytes) -> OpenedHeader:
     end = HEAD.size + length
     if length > _MAX_PLAIN or end > len(data):
         raise SkyharborError("object-damaged", "the manifest's header does not fit into it")
-    return OpenedHeader(msgspec.json.decode(data[HEAD.size : end], type=PointHeader), salt, end)
+    return OpenedHeader(json_decoder(PointHeader).decode(data[HEAD.size : end]), salt, end)
 
 
 def read_point_slots(data: bytes) -> PointHeader:

@@ -14,6 +14,7 @@ from zlib import crc32
 
 import msgspec
 
+from shared.decoders import msgpack_decoder
 from shared.errors import SkyharborError
 from shared.vault.binary import UNREADABLE
 from shared.vault.chunk_table import ID_SIZE
@@ -161,7 +162,7 @@ def encode_page(entries: Sequence[Entry]) -> bytes:
 def decode_columns(data: bytes) -> Columns:
     """Return the columns of a page; ``object-damaged`` unless they agree about the number of rows and chunks."""
     try:
-        page = msgspec.msgpack.decode(data, type=Columns)
+        page = msgpack_decoder(Columns).decode(data)
         if page.version != 1:
             raise SkyharborError("object-damaged", f"a page has version {page.version}, this reader knows 1")
         _check(page)

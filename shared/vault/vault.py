@@ -15,6 +15,7 @@ from itertools import count, islice
 import msgspec
 
 from shared.clock import Clock, SystemClock
+from shared.decoders import json_decoder
 from shared.errors import SkyharborError
 from shared.storage.object_store import ObjectStore
 from shared.vault import layout
@@ -196,7 +197,7 @@ def _newest_cards(store: ObjectStore, prefix: str) -> list[MachineCard]:
 def _read_card(store: ObjectStore, name: str) -> MachineCard | None:
     try:
         with blamed_on(name):
-            card = msgspec.json.decode(store.get(name, length=_MAX_JSON), type=MachineCard)
+            card = json_decoder(MachineCard).decode(store.get(name, length=_MAX_JSON))
     except SkyharborError as error:
         if error.code not in _USELESS:
             raise

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from shared.decoders import converted, json_decoder
 from shared.errors import SkyharborError
 from shared.vault import layout
 from shared.vault.binary import blamed_on
@@ -57,16 +58,16 @@ def decode_header(data: bytes) -> VaultHeader:
     that this version would not have written. A header without a check is believed: early vaults have none.
     """
     with blamed_on(layout.VAULT):
-        said = msgspec.json.decode(data, type=dict[str, object])
+        said = json_decoder(dict[str, object]).decode(data)
         if _CHECK in said and said.pop(_CHECK) != _check_of(said):
             raise SkyharborError("object-damaged", "its check does not fit the rest of it")
         # A newer format may have other fields: look at the version before anything else.
-        kind = msgspec.convert(said, type=_Format)
+        kind = converted(said, _Format)
         if kind.magic != _MAGIC:
             raise SkyharborError("object-damaged", "this is not a vault's header")
         if kind.format != FORMAT:
             raise SkyharborError("vault-unsupported", f"the vault has format {kind.format}, this reader knows {FORMAT}")
-        header = msgspec.convert(said, type=VaultHeader)
+        header = converted(said, VaultHeader)
         if header.mandatory_flags:
             raise SkyharborError("vault-unsupported", f"the vault needs {', '.join(header.mandatory_flags)}")
         if str(uuid.UUID(header.id)) != header.id:

@@ -13,6 +13,8 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from shared.decoders import msgpack_decoder
+
 _LENGTH = struct.Struct("<I")
 _DROPPED = 64 * 1024
 _In = TypeVar("_In")
@@ -23,7 +25,7 @@ class Line(Generic[_In]):
 
     def __init__(self, connection: socket.socket, incoming: object) -> None:
         self._socket = connection
-        self._decoder: msgspec.msgpack.Decoder[_In] = msgspec.msgpack.Decoder(incoming)
+        self._decoder = msgpack_decoder(incoming)
         self._encoder = msgspec.msgpack.Encoder()
         self._lock = threading.Lock()
 

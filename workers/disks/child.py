@@ -12,12 +12,13 @@ import sys
 
 import msgspec
 
+from shared.decoders import msgpack_decoder
 from workers.disks import sandbox
 from workers.disks.desk import Desk
 from workers.disks.far_disk import FarDisk
 from workers.disks.messages import Answer, Ask, Begin, Need, Trouble, receive_frame, send_frame
 
-_asks = msgspec.msgpack.Decoder(Ask)
+_asks = msgpack_decoder(Ask)
 _answers = msgspec.msgpack.Encoder()
 
 

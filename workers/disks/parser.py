@@ -22,6 +22,7 @@ from typing import NoReturn
 
 import msgspec
 
+from shared.decoders import msgpack_decoder
 from shared.errors import SkyharborError
 from workers.disks import sandbox
 from workers.disks.checks import Lie, check_areas, check_node
@@ -45,7 +46,7 @@ _HINT = "Restore the whole disk and repair it there (fsck, chkdsk), or take anot
 _WHOLE = "Restore the whole disk; its files are then read by the system that wrote them."
 _TICK = 1.0
 _asks = msgspec.msgpack.Encoder()
-_answers = msgspec.msgpack.Decoder(Answer)
+_answers = msgpack_decoder(Answer)
 
 
 @dataclass(frozen=True, slots=True)

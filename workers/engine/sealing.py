@@ -12,6 +12,7 @@ import msgspec
 from shared.clock import Clock
 from shared.contracts.sources import workload_of
 from shared.contracts.work import BackupDone, BackupInstruction, Fence, SealedPoint
+from shared.decoders import converted
 from shared.errors import SkyharborError
 from shared.model.backup import BackupStats, BackupType, Notice
 from shared.vault.point import MOMENTS_FROM, MOMENTS_UNTIL, PointBody, Sealed
@@ -124,7 +125,7 @@ def unusable(reference: str, problem: str) -> Notice:
 def outcome(point_id: str, sealed: Sealed) -> BackupDone:
     """Return what is told of a sealed point."""
     body = sealed.body
-    stats = msgspec.convert(body.stats, BackupStats)
+    stats = converted(body.stats, BackupStats)
     # A manifest cannot count itself; the outcome can.
     stats.bytes_transferred += sealed.manifest_size
     stats.bytes_stored += sealed.manifest_size

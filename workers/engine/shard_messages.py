@@ -14,6 +14,7 @@ import msgspec
 
 from shared.contracts.work import MOST_RESULT, BackupInstruction, Fence
 from shared.crypto.domain_keys import SALT_SIZE, DomainKeys
+from shared.decoders import msgpack_decoder
 from shared.errors import SkyharborError
 from shared.model.backup import Notice
 from shared.vault.binary import blamed_on
@@ -57,7 +58,7 @@ def seal_order(order: ShardOrder, *, keys: DomainKeys, fence: Fence) -> bytes:
 def open_order(data: bytes, *, keys: DomainKeys, fence: Fence) -> ShardOrder:
     """Return the order; ``object-damaged`` when it is not this unit's."""
     with blamed_on("the order of a shard"):
-        return msgspec.msgpack.decode(_open(data, keys, _binding("order", fence)), type=ShardOrder)
+        return msgpack_decoder(ShardOrder).decode(_open(data, keys, _binding("order", fence)))
 
 
 def seal_report(report: PartReport, *, keys: DomainKeys, fence: Fence) -> bytes:
@@ -71,7 +72,7 @@ def seal_report(report: PartReport, *, keys: DomainKeys, fence: Fence) -> bytes:
 def open_report(data: bytes, *, keys: DomainKeys, fence: Fence) -> PartReport:
     """Return the report; ``object-damaged`` when it is not this unit's."""
     with blamed_on("the report of a shard"):
-        return msgspec.msgpack.decode(_open(data, keys, _binding("report", fence)), type=PartReport)
+        return msgpack_decoder(PartReport).decode(_open(data, keys, _binding("report", fence)))
 
 
 def _binding(what: str, fence: Fence) -> bytes:

@@ -14,6 +14,7 @@ from contextlib import suppress
 
 import msgspec
 
+from shared.decoders import json_decoder
 from shared.errors import SkyharborError
 from workers.guarding.messages import Arm, Armed, Disarm
 
@@ -102,5 +103,5 @@ class GuardLine:
             if not got:
                 raise EOFError("the guard has ended")
             answer += got
-        if msgspec.json.decode(answer, type=Armed).number != order.number:
+        if json_decoder(Armed).decode(answer).number != order.number:
             raise EOFError("the guard answers something else")

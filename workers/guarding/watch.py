@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import msgspec
 import structlog
 
+from shared.decoders import json_decoder
 from workers.guarding.messages import Arm, Armed, Disarm, Order
 
 log = structlog.get_logger()
@@ -38,7 +39,7 @@ class Watch:
         self._line = line
         self._deeds = deeds
         self._pending: dict[int, _Pending] = {}
-        self._decoder = msgspec.json.Decoder(Order)
+        self._decoder = json_decoder(Order)
 
     def keep(self) -> None:
         """Serve until the line has ended and everything that was armed then is done."""

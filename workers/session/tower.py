@@ -40,6 +40,7 @@ from shared.contracts.work import (
     Shards,
     Welcome,
 )
+from shared.decoders import json_decoder
 from shared.errors import REGISTRY, SkyharborError
 from workers.session.calls import FAILURES, Caller
 
@@ -139,7 +140,7 @@ class TowerClient:
 def _decoded(verb: str, body: bytes, kind: type[_Reply]) -> _Reply:
     """A 200 that is not the tower's answer (a proxy's page, another version) is no answer."""
     try:
-        return msgspec.json.decode(body, type=kind)
+        return json_decoder(kind).decode(body)
     except msgspec.MsgspecError as error:
         raise SkyharborError("server-unreachable", f"{verb}: the answer is not the tower's: {error}") from error
 
@@ -148,9 +149,9 @@ def _refusal(verb: str, status: int, content: bytes) -> SkyharborError:
     if status >= 500:
         return SkyharborError("server-unreachable", f"{verb}: HTTP {status}")
     try:
-        problem = msgspec.json.decode(content)
+        problem = json_decoder(dict[str, object]).decode(content)
         code, detail = str(problem.get("code", "")), str(problem.get("detail", ""))
-    except (ValueError, AttributeError):
+    except ValueError:
         code, detail = "", ""
     if code not in REGISTRY:
         code = "unauthenticated" if status == 401 else "bad-request"

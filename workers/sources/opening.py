@@ -22,6 +22,7 @@ from shared.contracts.sources import (
     VmSource,
 )
 from shared.contracts.work import RestoreDone, RestoreInstruction
+from shared.decoders import msgpack_decoder
 from shared.vault.reader import PointReader
 from workers.engine.plain_session import PlainSession
 from workers.engine.ports import Control, Lander, Session, SessionOrder, Source
@@ -79,7 +80,7 @@ def open_session(order: SessionOrder, here: Here = NOTHING_HERE) -> Session:
 
 def open_source(reading: bytes) -> Source:
     """Open the source that a session of this machine holds."""
-    told: Reading = msgspec.msgpack.decode(reading, type=Reading)
+    told: Reading = msgpack_decoder(Reading).decode(reading)
     source: Source
     match told:
         case FilesReading():

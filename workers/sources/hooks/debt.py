@@ -15,6 +15,7 @@ from contextlib import suppress
 
 import msgspec
 
+from shared.decoders import json_decoder
 from workers.sources.hooks.permission import allowed
 from workers.sources.hooks.running import Ended, run
 
@@ -77,14 +78,14 @@ def left_behind(folder: str) -> Owed | None:
     """Return what an earlier backup of the item still owes; a note that cannot be read says nothing."""
     try:
         with open(note_in(folder), "rb") as file:
-            return msgspec.json.decode(file.read(), type=Owed)
+            return json_decoder(Owed).decode(file.read())
     except (OSError, msgspec.MsgspecError):
         return None
 
 
 def pay_for_the_dead(details: Mapping[str, str]) -> None:
     """Run what a dead worker owes: the guard's deed. Nothing when somebody has done so."""
-    owed = msgspec.json.decode(details["owed"], type=Owed)
+    owed = json_decoder(Owed).decode(details["owed"])
     there = left_behind(os.path.dirname(owed.note))
     if there is None or there.point_id != owed.point_id:
         return

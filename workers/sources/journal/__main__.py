@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import msgspec
 import structlog
 
+from shared.decoders import msgpack_decoder
 from shared.model.ids import new_id
 from shared.telemetry.logging import configure_logging
 from workers.sources.journal.fanotify import Watch
@@ -43,7 +44,7 @@ class Journal:
             self._record.take(self._watch.events())
             if self._line.fileno() in readable:
                 try:
-                    send(self._line, self._answer(msgspec.msgpack.decode(receive(self._line), type=Ask)))
+                    send(self._line, self._answer(msgpack_decoder(Ask).decode(receive(self._line))))
                 except (EOFError, ConnectionError):
                     return
 
@@ -105,7 +106,7 @@ def _refuse(line: socket.socket, why: str) -> None:
     """Tell whoever asks that there is no journal on this machine."""
     while True:
         try:
-            ask = msgspec.msgpack.decode(receive(line), type=Ask)
+            ask = msgpack_decoder(Ask).decode(receive(line))
             send(line, Marked(problem=why) if isinstance(ask, Mark) else Happened(gap=why))
         except (EOFError, ConnectionError):
             return

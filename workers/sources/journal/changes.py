@@ -16,6 +16,7 @@ from contextlib import ExitStack, suppress
 
 import msgspec
 
+from shared.decoders import msgpack_decoder
 from workers.sources.journal.fanotify import open_node
 from workers.sources.journal.messages import Happened
 from workers.sources.journal.mount_table import Layout, Mount
@@ -53,7 +54,7 @@ def write_changes(path: str, changes: Changes) -> None:
 def read_changes(path: str) -> Changes:
     """Read what ``write_changes`` wrote."""
     with open(path, "rb") as file:
-        return msgspec.msgpack.decode(file.read(), type=Changes)
+        return msgpack_decoder(Changes).decode(file.read())
 
 
 class Gap(Exception):

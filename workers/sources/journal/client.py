@@ -14,6 +14,7 @@ from contextlib import suppress
 
 import msgspec
 
+from shared.decoders import msgpack_decoder
 from workers.sources.journal.messages import Ask, Happened, Mark, Marked, Place, Since, receive, send
 
 _PATIENCE = 120.0  # seconds: after a storm of events it has to read them all first
@@ -37,7 +38,7 @@ class JournalLine:
         with self._lock:
             for _ in range(2):  # one that died is started again, once
                 try:
-                    return msgspec.msgpack.decode(self._asked(Mark(places=tuple(places))), type=Marked)
+                    return msgpack_decoder(Marked).decode(self._asked(Mark(places=tuple(places))))
                 except (OSError, EOFError, msgspec.MsgspecError) as error:
                     problem = str(error) or type(error).__name__
                     self._end()
@@ -48,7 +49,7 @@ class JournalLine:
         with self._lock:
             try:
                 asked = Since(journal=journal, mark=mark, places=tuple(places))
-                return msgspec.msgpack.decode(self._asked(asked), type=Happened)
+                return msgpack_decoder(Happened).decode(self._asked(asked))
             except (OSError, EOFError, msgspec.MsgspecError) as error:
                 self._end()
                 return Happened(gap=f"the journal does not answer: {error}")

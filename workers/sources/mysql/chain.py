@@ -16,6 +16,8 @@ from typing import Final
 
 import msgspec
 
+from shared.decoders import json_decoder
+
 FORMAT: Final = 1
 MOST_INCREMENTS: Final = 30
 """Each has to be applied in turn at a restore, so there is a new full after so many."""
@@ -153,7 +155,7 @@ def encoded(info: Info) -> bytes:
 def decoded(text: bytes | str) -> Info | None:
     """Return what such a text says, None when it is none of ours or of a newer format."""
     try:
-        info = msgspec.json.decode(text, type=Info)
+        info = json_decoder(Info).decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     return info if info.format == FORMAT and info.steps and info.steps[0].is_full else None

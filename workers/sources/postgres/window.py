@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from shared.decoders import json_decoder
 from shared.errors import SkyharborError
 from workers.sources.postgres.lsn import parse_lsn
 
@@ -115,7 +116,7 @@ def readable(window: Window) -> bytes:
 def decode(text: str | bytes) -> Window:
     """Return the window of a text. Raises ``object-damaged`` when it is none."""
     try:
-        return msgspec.json.decode(text, type=Window)
+        return json_decoder(Window).decode(text)
     except msgspec.MsgspecError as error:
         raise SkyharborError("object-damaged", f"the point's window cannot be read: {error}") from error
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from shared.decoders import json_decoder
 from shared.model.backup import Notice
 from shared.vault.point import PointBody
 from workers.sources.vm.description import LEAST_BLOCK
@@ -50,7 +51,7 @@ def state_of(reference: PointBody | None) -> VmState | None:
     """Return the state of the point to compare with, None when there is none that we understand."""
     text: Mapping[str, str] = reference.state if reference is not None and reference.workload == "vm" else {}
     try:
-        state = msgspec.json.decode(text.get("vm", ""), type=VmState)
+        state = json_decoder(VmState).decode(text.get("vm", ""))
     except msgspec.MsgspecError:
         return None
     sane = state.block >= LEAST_BLOCK and not state.block & (state.block - 1)
