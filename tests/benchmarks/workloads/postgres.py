@@ -6,6 +6,9 @@ The peer writes one compressed file; ours is a whole backup into a new vault: cu
 with its log and its manifest, by a worker that runs already: the start of Python (0.7 s) is not in its seconds, but in
 its CPU seconds, which are those of everybody but the server.
 
+Below stands what a point of the log alone costs, of which there may be one every minute: on a server where nothing
+happened, and after so many transactions of pgbench.
+
 Rule of the file: it measures and prints; nothing is judged here.
 """
 
@@ -34,6 +37,22 @@ begin = time.perf_counter()
 rig.backup()
 print(time.perf_counter() - begin)
 """
+
+_LOG = """
+import subprocess, sys, time
+from shared.storage.open import open_store
+from tests.workloads.postgres.rig import PgRig
+store = open_store("file://" + sys.argv[2])
+rig = PgRig(sys.argv[1], store=store)
+rig.backup()
+for transactions in map(int, sys.argv[3].split(",")):
+    if transactions:
+        subprocess.run([*sys.argv[4:], "-t", str(transactions)], check=True, capture_output=True)
+    begin = time.perf_counter()
+    stats = rig.backup().stats
+    print(transactions, time.perf_counter() - begin, stats.bytes_transferred)
+"""
+_TRANSACTIONS = (0, 100, 1000, 10000)
 
 
 @dataclass
@@ -82,6 +101,17 @@ def _compare(programs: str, top: str, *, scale: int, rounds: int) -> None:
             for name, run in contenders.items():
                 _timed(run, runs[name])
         _print(runs, int(size))
+        _print_log(cluster, os.path.join(top, "vault-of-log"))
+
+
+def _print_log(cluster: Cluster, vault: str) -> None:
+    os.mkdir(vault)
+    load = [cluster.program("pgbench"), "-n", "-h", cluster.sockets, "-p", str(cluster.port), "-U", "postgres"]
+    command = [sys.executable, "-c", _LOG, cluster.dsn, vault, ",".join(map(str, _TRANSACTIONS)), *load, "postgres"]
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    print(f"{'a point of the log, after':26}{'seconds':>9}{'transferred KiB':>17}")  # noqa: T201
+    for transactions, seconds, sent in map(str.split, told.splitlines()):
+        print(f"{transactions + ' transactions':26}{float(seconds):9.2f}{int(sent) / 1024:17.0f}")  # noqa: T201
 
 
 def _peer(cluster: Cluster, top: str) -> Callable[[], tuple[float, int]]:
