@@ -211,11 +211,11 @@ def test_a_flipped_bit_on_the_line_ends_it(any_samba, more):
     exactly = wire._exactly
     frames = []
 
-    def torn(size):
-        data = exactly(size)
-        if size > 4:
-            frames.append(size)
-            data[size - 1] ^= 1
+    def torn(room):
+        data = exactly(room)
+        if len(data) > 4:
+            frames.append(len(data))
+            data[-1] ^= 1
         return data
 
     wire._exactly = torn

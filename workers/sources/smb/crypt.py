@@ -21,6 +21,9 @@ SIGNATURE: Final = slice(48, 64)
 TRANSFORM: Final = b"\xfdSMB"
 """With what an encrypted message begins."""
 
+SPARE: Final = 16
+"""Bytes of room that an encrypted message wants behind it, for its signature: so it opens where it lies."""
+
 _TRANSFORM_SIZE = 52
 _HMAC_SHA256, _CMAC, _GMAC = 0, 1, 2
 _AES128_CCM, _AES128_GCM, _AES256_CCM, _AES256_GCM = 1, 2, 3, 4
@@ -89,15 +92,17 @@ class Cipher:
         sealed = self._out.encrypt(nonce, message, head)
         return b"".join((TRANSFORM, sealed[-16:], head, sealed[:-16]))
 
-    def open(self, sealed: memoryview) -> memoryview:
-        """Return the message in an encrypted one; ``Forged`` when it is not from the other side."""
-        head = bytes(sealed[:_TRANSFORM_SIZE])
-        if len(sealed) < _TRANSFORM_SIZE + 64 or head[:4] != TRANSFORM or head[44:] != self._session:
+    def open(self, room: memoryview) -> memoryview:
+        """Return the message in an encrypted one, behind which are ``SPARE`` bytes: they are overwritten.
+
+        Raises ``Forged`` when it is not from the other side.
+        """
+        head = bytes(room[:_TRANSFORM_SIZE])
+        if len(room) < _TRANSFORM_SIZE + 64 + SPARE or head[:4] != TRANSFORM or head[44:] != self._session:
             raise Forged("a reply of the server is not encrypted as it must be")
         nonce = head[20 : 20 + self._nonce_size]
-        text = bytearray(sealed[_TRANSFORM_SIZE:])
-        text += head[4:20]
+        room[-SPARE:] = head[4:20]
         try:
-            return memoryview(self._in.decrypt(nonce, text, head[20:]))
+            return memoryview(self._in.decrypt(nonce, room[_TRANSFORM_SIZE:], head[20:]))
         except InvalidTag as error:
             raise Forged("a reply of the server does not decrypt") from error

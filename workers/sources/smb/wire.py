@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from workers.sources.smb import status as statuses
-from workers.sources.smb.crypt import TRANSFORM, Cipher, Forged, SessionKeys, Signer
+from workers.sources.smb.crypt import SPARE, TRANSFORM, Cipher, Forged, SessionKeys, Signer
 from workers.sources.smb.messages import CREDIT, HEADER_SIZE, Request
 from workers.sources.smb.status import LineLost
 
@@ -77,6 +77,7 @@ class Wire:
         self._forgotten: set[int] = set()
         self._slow: set[int] = set()
         self._replies: dict[int, Reply] = {}
+        self._room = memoryview(b"")
         # A server that grants few credits is asked for less at once, or it could never be asked.
         room = max(1, terms.credits // 2) * CREDIT
         self.most_read = min(terms.most_read, 1 << 20, room)
@@ -168,19 +169,26 @@ class Wire:
         """Read one frame and keep the replies in it."""
         try:
             self._await_frame()
-            size = int.from_bytes(self._exactly(4), "big")
+            size = int.from_bytes(self._exactly(memoryview(bytearray(4))), "big")
             if not HEADER_SIZE <= size <= _MOST:
                 raise Forged(f"a reply of {size} bytes")
-            frame = self._exactly(size)
-            if self._cipher is not None:
-                frame = self._cipher.open(frame)
-            elif bytes(frame[:4]) == TRANSFORM:
-                raise Forged("an encrypted reply, and encryption was not agreed on")
-            self._split(frame)
+            self._split(self._plain(size) if self._cipher is None else self._opened(self._cipher, size))
         except OSError as error:
             raise self._lose(_why(error, self._patience)) from error
         except (Forged, struct.error) as error:
             raise self._lose(str(error)) from error
+
+    def _plain(self, size: int) -> memoryview:
+        frame = self._exactly(memoryview(bytearray(size)))
+        if bytes(frame[:4]) == TRANSFORM:
+            raise Forged("an encrypted reply, and encryption was not agreed on")
+        return frame
+
+    def _opened(self, cipher: Cipher, size: int) -> memoryview:
+        if len(self._room) < size + SPARE:
+            self._room = memoryview(bytearray(size + SPARE))  # one for all frames: what they say is copied anyway
+        self._exactly(self._room[:size])
+        return cipher.open(self._room[: size + SPARE])
 
     def _await_frame(self) -> None:
         """Wait for the next frame: longer where the server has said that something takes its time (a recall)."""
@@ -223,10 +231,9 @@ class Wire:
         else:
             self._replies[number] = Reply(status, message)
 
-    def _exactly(self, size: int) -> memoryview:
-        buffer = memoryview(bytearray(size))
+    def _exactly(self, buffer: memoryview) -> memoryview:
         done = 0
-        while done < size:
+        while done < len(buffer):
             got = self._socket.recv_into(buffer[done:])
             if not got:
                 raise ConnectionResetError("the server hung up")
