@@ -34,10 +34,11 @@ from workers.disks.messages import (
     Steps,
 )
 from workers.disks.parser import UNREADABLE, Parser, Patience
-from workers.disks.point_file import PointFile
 from workers.engine.notices import shown
+from workers.images.chunk_cache import ChunkCache
+from workers.images.image import CUT_INTO_BLOCKS, open_image
 
-MACHINE = "vm"
+MACHINE = CUT_INTO_BLOCKS
 """The workload whose points have disks."""
 
 _DISK = re.compile(rb"disk(\d{1,4})\.raw")
@@ -48,7 +49,6 @@ _MOST_BYTES = 1 << 30  # of xattrs in one directory
 _MOST_PIECES = 16_000_000
 _DEEPEST = 2000
 _STEP = 1024 * 1024
-_KEPT, _LEAST_KEPT = 64 * 1024 * 1024, 8 * 1024 * 1024  # of chunks, of all disks and of each one
 _ZEROS = bytes(64 * 1024)
 
 
@@ -112,8 +112,8 @@ class Browser:
     ) -> None:
         self._disks = disks_of(reader)
         self._numbers = sorted(self._disks)
-        keep = max(_LEAST_KEPT, _KEPT // max(1, len(self._numbers)))
-        self._files = [PointFile(reader, self._disks[number], keep=keep) for number in self._numbers]
+        cache = ChunkCache(reader.chunks)
+        self._files = [open_image(self._disks[number], cache, workload=MACHINE) for number in self._numbers]
         self._sizes = [file.size for file in self._files]
         self._parser = Parser(self._files, check=check, patience=patience)
         self._areas: list[Area] | None = None
@@ -290,7 +290,8 @@ class Browser:
         file = self._files[piece.disk]
         for done in range(0, piece.length, MOST_NEEDED):
             length, offset = min(MOST_NEEDED, piece.length - done), piece.offset + done
-            data = None if file.is_hole(offset, length) else file.read(offset, length)
+            is_hole = all(hole for _, _, hole in file.extents(offset, length))
+            data = None if is_hole else file.read(offset, length)
             yield Stretch(at + done, length, data)
 
     def _read(self, node: Found, size: int) -> Iterator[Stretch]:

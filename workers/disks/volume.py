@@ -28,7 +28,8 @@ class Volume(Protocol):
 class Bytes(Protocol):
     """What the other side of the line needs of a disk."""
 
-    size: int
+    @property
+    def size(self) -> int: ...  # noqa: D102
 
     def read(self, offset: int, length: int) -> bytes:
         """See ``Volume``."""

@@ -13,9 +13,9 @@ from shared.errors import SkyharborError
 from shared.vault.entry import Entry, EntryKind
 from shared.vault.reader import PointReader
 from workers.engine.notices import shown
-from workers.serving.chunk_cache import ChunkCache
+from workers.images.chunk_cache import ChunkCache
+from workers.images.image import Image, open_image
 from workers.serving.complaints import Complaints
-from workers.serving.image import Image, open_image
 from workers.serving.tree import Tree
 
 _DISK = b".raw"
@@ -61,7 +61,8 @@ def choose_exports(reader: PointReader, paths: Sequence[bytes], complaints: Comp
         )
     cache, body = ChunkCache(reader.chunks), reader.body
     told = f"{body.item_name} of {body.machine_name}, point {reader.point.point_id} of {body.sealed_at[:19]} UTC"
-    return Exports([Export(name, open_image(entry, cache, complaints), told) for name, entry in found.items()])
+    images = {name: open_image(entry, cache, complaints.about, workload=body.workload) for name, entry in found.items()}
+    return Exports([Export(name, image, told) for name, image in images.items()])
 
 
 def _disks(tree: Tree) -> dict[str, Entry]:

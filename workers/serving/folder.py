@@ -18,9 +18,9 @@ from typing import NamedTuple
 from shared.errors import SkyharborError
 from shared.vault.entry import Entry, EntryKind
 from shared.vault.reader import PointReader
-from workers.serving.chunk_cache import ChunkCache
+from workers.images.chunk_cache import ChunkCache
+from workers.images.image import Image, open_image
 from workers.serving.complaints import Complaints
-from workers.serving.image import Image, open_image
 from workers.serving.link_counts import LinkCounts, node_number
 from workers.serving.listing import Listing
 from workers.serving.tree import Tree
@@ -116,7 +116,7 @@ class Folder:
         if entry.kind != EntryKind.FILE:
             raise OSError(errno.EISDIR if entry.kind == EntryKind.DIRECTORY else errno.EINVAL, "no regular file")
         with self._told(path[1:]):
-            image = open_image(entry, self._cache, self._complaints)
+            image = open_image(entry, self._cache, self._complaints.about, workload=self._reader.body.workload)
         with self._lock:
             number = next(self._numbers)
             self._images[number] = image

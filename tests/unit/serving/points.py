@@ -19,9 +19,9 @@ from shared.vault.index import ChunkIndex
 from shared.vault.reader import PointReader
 from shared.vault.vault import create_vault, open_vault
 from shared.vault.writer import PointBody, PointWriter
-from workers.serving.chunk_cache import ChunkCache
+from workers.images.chunk_cache import ChunkCache
+from workers.images.image import Image, open_image
 from workers.serving.complaints import Complaints
-from workers.serving.image import Image, open_image
 
 DEK = b"k" * 32
 SLOTS = ({"slot_id": "s", "kind": "passphrase"},)
@@ -143,4 +143,4 @@ class Told:
 def image_of(reader: PointReader, path: bytes, told: Told | None = None) -> Image:
     """Open a file of a point."""
     entry = next(reader.entries(path))
-    return open_image(entry, ChunkCache(reader.chunks), (told or Told()).complaints())
+    return open_image(entry, ChunkCache(reader.chunks), (told or Told()).complaints().about)

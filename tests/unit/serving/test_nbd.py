@@ -15,11 +15,11 @@ from shared.vault.chunk_table import ID_SIZE
 from tests.unit.serving import nbd_peer as peer
 from tests.unit.serving.nbd_peer import Chunk, Peer, Reply, meta, wish
 from tests.unit.serving.points import Bench, File, Told, random_file
+from workers.images.chunk_cache import ChunkCache
+from workers.images.image import open_image
 from workers.serving import nbd_negotiation
 from workers.serving.addresses import UnixAddress
-from workers.serving.chunk_cache import ChunkCache
 from workers.serving.exports import Export, Exports, choose_exports
-from workers.serving.image import open_image
 from workers.serving.nbd_server import NbdServer
 
 SIZE = 3_000_000
@@ -252,7 +252,7 @@ def test_lost_bytes_are_an_error_at_their_place_behind_bytes_that_are_right(star
     whole = entry.chunks
     entry.chunks = whole[: 3 * ID_SIZE] + b"\1" * ID_SIZE + whole[4 * ID_SIZE :]
     told = Told()
-    image = open_image(entry, ChunkCache(reader.chunks), told.complaints())
+    image = open_image(entry, ChunkCache(reader.chunks), told.complaints().about)
     _, connect = start(Exports([Export("disk0", image, "")]))
     one, plain = connect(), connect()
     one.go()

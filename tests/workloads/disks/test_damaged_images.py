@@ -41,8 +41,8 @@ class Image:
                 part[at - offset] = byte
         return bytes(part)
 
-    def is_hole(self, offset: int, length: int) -> bool:
-        return False
+    def extents(self, offset: int, length: int) -> list[tuple[int, int, bool]]:
+        return [(offset, length, False)]
 
 
 def small_tree(folder: Path) -> Path:
@@ -174,7 +174,7 @@ def fly(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch, seeds: range, 
     reader = point_of({"disk0.raw": folder / "stand-in"})
     for seed in seeds:
         image = Image(whole, damage(whole, places, seed))
-        monkeypatch.setattr(browsers, "PointFile", lambda *_, image=image, **__: image)
+        monkeypatch.setattr(browsers, "open_image", lambda *_, image=image, **__: image)
         words: Counter[str] = Counter()
         tally.add("images")
         with tally.cell(f"{kind}, seed {seed}") as found:

@@ -11,8 +11,8 @@ from shared.errors import SkyharborError
 from shared.storage.memory import MemoryStore
 from shared.vault.chunk_table import ID_SIZE
 from tests.unit.serving.points import Bench, File, Told, image_of, node, random_file
-from workers.serving.chunk_cache import ChunkCache
-from workers.serving.image import open_image
+from workers.images.chunk_cache import ChunkCache
+from workers.images.image import open_image
 
 SIZE = 300_000
 
@@ -61,7 +61,7 @@ def test_an_empty_file_and_a_file_of_one_hole_have_no_bytes_to_read() -> None:
 def test_many_readers_at_once_get_the_right_bytes_with_a_cache_of_one_chunk() -> None:
     file = random_file(1, size=SIZE, holes=10, smallest=3000, largest=9000)
     reader = Bench().seal([], {b"f": file})
-    image = open_image(next(reader.entries(b"f")), ChunkCache(reader.chunks, keep=1), Told().complaints())
+    image = open_image(next(reader.entries(b"f")), ChunkCache(reader.chunks, keep=1), Told().complaints().about)
     rng = random.Random(3)
     places = [(rng.randrange(SIZE), rng.randint(1, 30_000)) for _ in range(400)]
     with ThreadPoolExecutor(8) as threads:
@@ -129,7 +129,7 @@ def test_a_lost_chunk_is_an_error_about_its_bytes_and_the_rest_is_right() -> Non
     swapped = entry.chunks[: bad * ID_SIZE] + b"\0" * ID_SIZE + entry.chunks[(bad + 1) * ID_SIZE :]
     told = Told()
     entry.chunks = swapped
-    image = open_image(entry, ChunkCache(lost.chunks), told.complaints())
+    image = open_image(entry, ChunkCache(lost.chunks), told.complaints().about)
     begin = sum(map(len, file.data()[:bad]))
     data = [at for at in range(50_000) if not any(o <= at < o + n for o, n in file.holes)]
     inside = set(data[begin : begin + len(file.data()[bad])])
@@ -157,7 +157,7 @@ def test_what_is_between_two_chunks_of_unknown_length_is_never_guessed() -> None
         + unknown
         + (entry.chunks[4 * ID_SIZE :])
     )
-    image = open_image(entry, ChunkCache(reader.chunks), Told().complaints())
+    image = open_image(entry, ChunkCache(reader.chunks), Told().complaints().about)
     assert (image.read(0, 1000), image.read(5000, 5000)) == (file.content[:1000], file.content[5000:])
     for at in (1000, 2999, 3000, 4499, 4500, 4999):
         with pytest.raises(SkyharborError):
@@ -170,7 +170,7 @@ def test_damage_is_told_once_for_each_place() -> None:
     entry = next(reader.entries(b"f"))
     entry.chunks = entry.chunks[:ID_SIZE] + b"\1" * ID_SIZE
     told = Told()
-    image = open_image(entry, ChunkCache(reader.chunks), told.complaints())
+    image = open_image(entry, ChunkCache(reader.chunks), told.complaints().about)
     for _ in range(5):
         with pytest.raises(SkyharborError):
             image.read(60, 5)
@@ -183,7 +183,7 @@ def test_holes_that_make_no_sense_are_damage(holes: tuple[tuple[int, int], ...])
     entry = next(reader.entries(b"f"))
     entry.holes = holes
     with pytest.raises(SkyharborError, match="holes"):
-        open_image(entry, ChunkCache(reader.chunks), Told().complaints())
+        open_image(entry, ChunkCache(reader.chunks), Told().complaints().about)
 
 
 @pytest.mark.parametrize("size", [99, 101, 49])
@@ -191,7 +191,7 @@ def test_a_size_that_its_chunks_do_not_have_is_damage(size: int) -> None:
     reader = Bench().seal([], {b"f": File(b"a" * 50 + b"b" * 50, cuts=[50]), b"g": File(b"c" * 50)})
     entry = node(b"f", size=size, chunks=next(reader.entries(b"f")).chunks)
     with pytest.raises(SkyharborError, match="chunks have 100 bytes"):
-        open_image(entry, ChunkCache(reader.chunks), Told().complaints())
+        open_image(entry, ChunkCache(reader.chunks), Told().complaints().about)
     small = node(b"g", size=size, chunks=next(reader.entries(b"g")).chunks)
     with pytest.raises(SkyharborError, match="chunk has 50 bytes"):
-        open_image(small, ChunkCache(reader.chunks), Told().complaints()).read(0, 1)
+        open_image(small, ChunkCache(reader.chunks), Told().complaints().about).read(0, 1)
