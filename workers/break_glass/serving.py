@@ -18,6 +18,7 @@ import typer
 
 from shared.clock import SystemClock
 from shared.errors import ExitCode, SkyharborError
+from shared.lending_options import AllowOther, For, Insecure, Iscsi, Nbd, ServedPaths, TlsCa, TlsFile
 from shared.model.lease import DEFAULT_LEASE, Lease, parse_lease
 from shared.vault.reader import PointReader
 from workers.break_glass.output import Output
@@ -36,15 +37,11 @@ from workers.break_glass.program import (
     proof_of,
     unlocked_with,
 )
-from workers.serving.addresses import UnixAddress, check_exposure, parse_address
+from workers.break_glass.ways import Disks, way_of
 from workers.serving.complaints import Complaints
 from workers.serving.exports import choose_exports
 from workers.serving.folder import Folder
-from workers.serving.nbd_server import NbdServer, tls_context
-from workers.serving.settings import choose_fuse_3
-
-For = Annotated[str, typer.Option("--for", metavar="TIME", help="When it ends by itself: 90s, 30m, 8h or 2d.")]
-File = Annotated[str | None, typer.Option(metavar="FILE")]
+from workers.serving.mounting import mounting
 
 
 def register(app: typer.Typer) -> None:
@@ -57,52 +54,46 @@ def serve_command(
     ctx: typer.Context,
     store: Store,
     machine: Machine,
-    nbd: Annotated[str, typer.Option(metavar="ADDR", help="Where to listen: unix:PATH or HOST:PORT.")],
+    nbd: Nbd = None,
+    iscsi: Iscsi = None,
     passphrase_file: PassphraseFile = None,
     key_file: KeyFilePath = None,
     item: Item = None,
     point: Point = LATEST,
-    path: Annotated[
-        list[str] | None, typer.Option(metavar="PATH", help="Serve this file of the point; may be repeated.")
-    ] = None,
+    path: ServedPaths = None,
     lease: For = DEFAULT_LEASE,
-    tls_cert: File = None,
-    tls_key: File = None,
-    tls_ca: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Clients need a certificate that this authority has signed.")
-    ] = None,
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="Let other machines connect without a certificate.")
-    ] = False,
+    tls_cert: TlsFile = None,
+    tls_key: TlsFile = None,
+    tls_ca: TlsCa = None,
+    insecure: Insecure = False,
     json: Json = False,  # noqa: ARG001 - read by main, before anything can fail
 ) -> int:
-    """Serve the disks of a recovery point, read-only, by NBD; without --path those at its top (/disk0.raw is disk0)."""
+    """Serve the disks of a recovery point, by NBD or iSCSI, read-only: those at its top (disk0.raw) or PATHs."""
     out = output_of(ctx)
-    term, address = parse_lease(lease), parse_address(nbd)
-    tls = tls_context(cert=tls_cert, key=tls_key, ca=tls_ca)
-    check_exposure(address, client_certificates=tls_ca is not None, insecure=insecure)
+    term = parse_lease(lease)
+    way = way_of(nbd=nbd, iscsi=iscsi, cert=tls_cert, key=tls_key, ca=tls_ca, insecure=insecure)
     wanted = [point_path(one) for one in path or []]
     unlocked = unlocked_with(store, machine, proof_of(passphrase_file, key_file), out)
     reader = open_point(unlocked, item=item, point=point, index=load_index(unlocked, out))
-    exports = choose_exports(reader, wanted, Complaints(out.say))
-    server = NbdServer(exports, address, tls=tls)
+    complaints = Complaints(out.say)
+    exports = choose_exports(reader, wanted, complaints)
     with _until_stopped() as stopped:
-        server.start()
         try:
-            uris = server.uris()
+            uris = way.start(Disks(reader, exports, complaints), stopped.set)
             disks = [
                 {"name": export.name, "size": export.image.size, "data": export.image.data, "uri": uris[export.name]}
                 for export in exports
             ]
-            _announce(reader, term, {"disks": disks}, out)
+            _announce(reader, term, {"disks": disks, **way.told()}, out)
             for export in exports:
                 out.text(f"{export.name}  {export.image.size:,} bytes  {uris[export.name]}")
-            for line in _how_to(server, next(iter(uris.items())), encrypted=tls is not None):
+            for line in way.lines(*next(iter(uris.items()))):
                 out.text(line)
             sys.stdout.flush()
             ended = not stopped.wait(term.seconds)
         finally:
-            server.stop()
+            way.stop()
+    way.check()
     return _farewell(term, out, by_lease=ended, what="the disks are not served any more")
 
 
@@ -116,23 +107,12 @@ def mount_command(
     item: Item = None,
     point: Point = LATEST,
     lease: For = DEFAULT_LEASE,
-    allow_other: Annotated[
-        bool, typer.Option("--allow-other", help="Let other users in, as far as the modes of the files allow it.")
-    ] = False,
+    allow_other: AllowOther = False,
     json: Json = False,  # noqa: ARG001 - read by main, before anything can fail
 ) -> int:
     """Mount the tree of a recovery point, read-only, at DIR. Ctrl-C or 'fusermount3 -u DIR' ends it."""
     out = output_of(ctx)
-    term, target = parse_lease(lease), os.path.abspath(folder)
-    choose_fuse_3()
-    try:
-        from workers.serving.fuse_mount import mount_folder
-    except (ImportError, OSError) as error:
-        raise SkyharborError(
-            "target-invalid",
-            f"this machine cannot mount: {error}",
-            hint="Install 'skyharbor[mount]' with pip, and the packages fuse3 and libfuse3-3 of the system.",
-        ) from error
+    term, target, mount = parse_lease(lease), os.path.abspath(folder), mounting()
     _prepare(target)
     unlocked = unlocked_with(store, machine, proof_of(passphrase_file, key_file), out)
     reader = open_point(unlocked, item=item, point=point, index=load_index(unlocked, out))
@@ -152,7 +132,7 @@ def mount_command(
         sys.stdout.flush()
 
     try:
-        mount_folder(
+        mount(
             Folder(reader, Complaints(out.say)),
             target,
             name=f"skyharbor:{reader.point.point_id}",
@@ -187,20 +167,6 @@ def _farewell(term: Lease, out: Output, *, by_lease: bool, what: str) -> int:
     return ExitCode.DONE
 
 
-def _how_to(server: NbdServer, first: tuple[str, str], *, encrypted: bool) -> Iterator[str]:
-    """Yield lines that can be copied. With TLS every program wants its certificates in a way of its own."""
-    name, uri = first
-    if encrypted:
-        yield f"  look:        nbdinfo '{uri}{'&' if '?' in uri else '?'}tls-certificates=FOLDER'"
-        return
-    yield f"  look:        nbdinfo '{uri}'"
-    yield f"  copy:        qemu-img convert -p -O qcow2 -f raw '{uri}' {name.rpartition('/')[2]}.qcow2"
-    yield f"  run from it: qemu-img create -f qcow2 -F raw -b '{uri}' {name.rpartition('/')[2]}.qcow2"
-    address = server.address
-    where = f"-unix {address.path}" if isinstance(address, UnixAddress) else f"{address.host} {address.port}"
-    yield f"  as a device: nbd-client {where} /dev/nbd0 -N {name} -readonly"
-
-
 def _prepare(target: str) -> None:
     try:
         os.makedirs(target, exist_ok=True)
@@ -212,13 +178,16 @@ def _prepare(target: str) -> None:
 
 @contextmanager
 def _until_stopped() -> Iterator[threading.Event]:
-    """Give an event that SIGINT and SIGTERM set; the handlers before it are put back."""
+    """Give an event that SIGINT, SIGTERM and SIGHUP set; the handlers before it are put back."""
     stopped = threading.Event()
 
     def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a handler
         stopped.set()
 
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # and not when this was started by nohup
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, on_signal) for number in numbers}
     try:
         yield stopped
     finally:

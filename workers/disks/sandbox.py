@@ -29,7 +29,7 @@ _FILES = 16
 
 def die_with(parent: int) -> None:
     """End this process when its parent ends, which must still be this one."""
-    _prctl(_PDEATHSIG, signal.SIGKILL)
+    prctl(_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(0)
 
@@ -46,8 +46,8 @@ def shut(*, memory: int = MEMORY) -> None:
         (resource.RLIMIT_NPROC, 0),
     ):
         resource.setrlimit(what, (most, most))
-    _prctl(_NO_NEW_PRIVS, 1)
-    _prctl(_DUMPABLE, 0)
+    prctl(_NO_NEW_PRIVS, 1)
+    prctl(_DUMPABLE, 0)
 
 
 def _leave() -> None:
@@ -59,10 +59,10 @@ def _leave() -> None:
     empty = _empty_folder()
     if was_root:
         with suppress(OSError):
-            _unshare(_NEWUTS | _NEWIPC | _NEWNET)
+            unshare(_NEWUTS | _NEWIPC | _NEWNET)
     else:
         with suppress(OSError):
-            _unshare(_NEWUSER | _NEWUTS | _NEWIPC | _NEWNET)
+            unshare(_NEWUSER | _NEWUTS | _NEWIPC | _NEWNET)
     if empty is not None:
         with suppress(OSError):
             os.fchdir(empty)
@@ -96,11 +96,13 @@ def _drop_capabilities() -> None:
         raise OSError(ctypes.get_errno(), "capset")
 
 
-def _prctl(what: int, value: int) -> None:
+def prctl(what: int, value: int) -> None:
+    """Set something about this process (prctl(2)). Raises ``OSError``."""
     if ctypes.CDLL(None, use_errno=True).prctl(what, value, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl")
 
 
-def _unshare(what: int) -> None:
+def unshare(what: int) -> None:
+    """Leave namespaces that are shared with others (unshare(2)). Raises ``OSError``."""
     if ctypes.CDLL(None, use_errno=True).unshare(what) != 0:
         raise OSError(ctypes.get_errno(), "unshare")

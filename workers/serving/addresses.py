@@ -78,8 +78,20 @@ class TcpAddress:
 
     def uri(self, export: str, *, tls: bool) -> str:
         """Return the address of an export as the tools of NBD want it."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'nbds' if tls else 'nbd'}://{host}:{self.port}/{quote(export, safe='')}"
+        return f"{'nbds' if tls else 'nbd'}://{self.authority}/{quote(export, safe='')}"
+
+    @property
+    def authority(self) -> str:
+        """Host and port as they are written in URLs."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def resolved(self) -> TcpAddress:
+        """Return the same address by number. Raises ``target-invalid``."""
+        try:
+            found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        except OSError as error:
+            raise SkyharborError("target-invalid", f"{self.host}:{self.port}: {error.strerror or error}") from error
+        return TcpAddress(str(found[4][0]), self.port)
 
     @property
     def is_loopback(self) -> bool:
@@ -127,6 +139,14 @@ def parse_address(text: str) -> Address:
     if not colon or not bare or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise SkyharborError("bad-request", f"{text!r} is no address: write HOST:PORT or unix:PATH")
     return TcpAddress(host.strip("[]") or "127.0.0.1", int(port))
+
+
+def parse_tcp(text: str) -> TcpAddress:
+    """Return the address of ``HOST:PORT``, for what has no socket files. Raises ``bad-request``."""
+    address = parse_address(text)
+    if isinstance(address, UnixAddress):
+        raise SkyharborError("bad-request", f"{text!r} is no address for iSCSI: write HOST:PORT")
+    return address
 
 
 def check_exposure(address: Address, *, client_certificates: bool, insecure: bool) -> None:

@@ -27,6 +27,7 @@ class Export:
     """One disk."""
 
     name: str
+    path: bytes
     image: Image
     description: str
 
@@ -61,8 +62,13 @@ def choose_exports(reader: PointReader, paths: Sequence[bytes], complaints: Comp
         )
     cache, body = ChunkCache(reader.chunks), reader.body
     told = f"{body.item_name} of {body.machine_name}, point {reader.point.point_id} of {body.sealed_at[:19]} UTC"
-    images = {name: open_image(entry, cache, complaints.about, workload=body.workload) for name, entry in found.items()}
-    return Exports([Export(name, image, told) for name, image in images.items()])
+    tell, workload = complaints.about, body.workload
+    return Exports(
+        [
+            Export(name, entry.path, open_image(entry, cache, tell, workload=workload), told)
+            for name, entry in found.items()
+        ]
+    )
 
 
 def _disks(tree: Tree) -> dict[str, Entry]:

@@ -15,19 +15,16 @@ from orchestrator.cli.commands.points import ItemOption, PassphraseFile, PointId
 from orchestrator.cli.lending import held, run_reader
 from orchestrator.cli.session import Session
 from shared.errors import ExitCode
+from shared.lending_options import AllowOther, For, Insecure, Iscsi, Nbd, ServedPaths, TlsCa, TlsFile
 from shared.model.lease import DEFAULT_LEASE, parse_lease
-
-For = Annotated[str, typer.Option("--for", metavar="TIME", help="When it ends by itself: 90s, 30m, 8h or 2d.")]
-File = Annotated[str | None, typer.Option(metavar="FILE")]
 
 
 class ServeGroup(TyperGroup):
-    """The ``serve`` group, in which ``serve POINT --nbd ADDR`` is short for ``serve point POINT --nbd ADDR``."""
+    """The ``serve`` group: ``serve POINT --nbd ADDR`` is short for ``serve point POINT --nbd ADDR``, and so --iscsi."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put in the word that was left out: only a point is served by NBD."""
-        by_nbd = any(arg == "--nbd" or arg.startswith("--nbd=") for arg in args)
-        if by_nbd and args[0] not in self.commands:
+        """Put in the word that was left out: only a point is served in these ways."""
+        if any(arg.partition("=")[0] in ("--nbd", "--iscsi") for arg in args) and args[0] not in self.commands:
             args = ["point", *args]
         return super().parse_args(ctx, args)
 
@@ -35,32 +32,26 @@ class ServeGroup(TyperGroup):
 def serve_point(
     ctx: typer.Context,
     point: PointId,
-    nbd: Annotated[str, typer.Option(metavar="ADDR", help="Where to listen: unix:PATH or HOST:PORT.")],
+    nbd: Nbd = None,
+    iscsi: Iscsi = None,
     item: ItemOption = None,
-    path: Annotated[
-        list[str] | None, typer.Option(metavar="PATH", help="Serve this file of the point; may be repeated.")
-    ] = None,
+    path: ServedPaths = None,
     lease: For = DEFAULT_LEASE,
-    tls_cert: File = None,
-    tls_key: File = None,
-    tls_ca: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Clients need a certificate that this authority has signed.")
-    ] = None,
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="Let other machines connect without a certificate.")
-    ] = False,
+    tls_cert: TlsFile = None,
+    tls_key: TlsFile = None,
+    tls_ca: TlsCa = None,
+    insecure: Insecure = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Serve the disks of a recovery point, read-only, by NBD: 'serve POINT --nbd unix:PATH' (docs/guides/serving.md).
+    """Serve the disks of a recovery point, read-only: 'serve POINT --nbd unix:PATH' (docs/guides/serving.md).
 
     Whoever reaches the address reads the disks: a socket file is for this user only, a port of 127.0.0.1 for everybody
-    on this machine, and any other one needs certificates of its clients.
+    on this machine, and any other one needs certificates of its clients. With --iscsi HOST:PORT whoever knows the
+    secret of this time reads them; it is in a file that is named, for this user only.
     """
-    options = ["--nbd", nbd]
-    for name, value in (("--tls-cert", tls_cert), ("--tls-key", tls_key), ("--tls-ca", tls_ca)):
-        options += [name, value] if value is not None else []
-    for one in path or ():
-        options += ["--path", one]
+    given = [("--nbd", nbd), ("--iscsi", iscsi), ("--tls-cert", tls_cert), ("--tls-key", tls_key), ("--tls-ca", tls_ca)]
+    given += [("--path", one) for one in path or ()]
+    options = [word for name, value in given if value is not None for word in (name, value)]
     options += ["--insecure"] if insecure else []
     _lend(ctx, "serve", point, item, lease=lease, passphrase_file=passphrase_file, options=options)
 
@@ -71,9 +62,7 @@ def mount(
     folder: Annotated[str, typer.Argument(metavar="DIR", help="An empty folder; made if it is missing.")],
     item: ItemOption = None,
     lease: For = DEFAULT_LEASE,
-    allow_other: Annotated[
-        bool, typer.Option("--allow-other", help="Let other users in, as far as the modes of the files allow it.")
-    ] = False,
+    allow_other: AllowOther = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
     """Mount the tree of a recovery point, read-only, at DIR. Ctrl-C or 'fusermount3 -u DIR' ends it."""

@@ -253,7 +253,7 @@ def test_lost_bytes_are_an_error_at_their_place_behind_bytes_that_are_right(star
     entry.chunks = whole[: 3 * ID_SIZE] + b"\1" * ID_SIZE + whole[4 * ID_SIZE :]
     told = Told()
     image = open_image(entry, ChunkCache(reader.chunks), told.complaints().about)
-    _, connect = start(Exports([Export("disk0", image, "")]))
+    _, connect = start(Exports([Export("disk0", b"disk0.raw", image, "")]))
     one, plain = connect(), connect()
     one.go()
     one.request(peer.READ, 2 << 20, 3 << 20)

@@ -99,10 +99,10 @@ class GlassOnDisk:
         return [sys.executable, "-m", "workers.break_glass", name, "--json", *proof, *arguments]
 
     @contextmanager
-    def running(self, name: str, *arguments: str) -> Iterator[Serving]:
-        """Have a command running until the block ends."""
+    def running(self, name: str, *arguments: str, before: Sequence[str] = ()) -> Iterator[Serving]:
+        """Have a command running until the block ends, by way of the program ``before`` it."""
         process = subprocess.Popen(
-            self.command(name, *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            [*before, *self.command(name, *arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             preexec_fn=_die_with_the_test,
         )  # fmt: skip
         try:
@@ -119,6 +119,18 @@ class GlassOnDisk:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.communicate()
+
+    @contextmanager
+    def speaking(self, command: Sequence[str]) -> Iterator[tuple[subprocess.Popen[str], Iterator[str]]]:
+        """Have a command running until the block ends, and give the lines that it writes for people."""
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=_die_with_the_test)
+        try:
+            assert process.stdout is not None
+            yield process, process.stdout
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
 
     def serve(self, *arguments: str) -> Any:
         """Serve disks on a socket of this folder."""

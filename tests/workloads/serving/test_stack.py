@@ -18,7 +18,8 @@ from tests.support.compare import differences
 from tests.support.fleet import Fleet, make_tree
 from tests.support.stack import Stack, without_root_sight
 from tests.unit.serving.points import random_file
-from tests.workloads.serving.glass import WAIT, need, need_fuse, run
+from tests.workloads.serving.glass import WAIT, Serving, need, need_fuse, run
+from tests.workloads.serving.initiators import compared, need_iscsi
 
 pytestmark = pytest.mark.stack
 
@@ -88,6 +89,20 @@ def test_a_file_of_a_point_is_served_as_a_disk_and_held_meanwhile(fleet: Fleet, 
         assert process.returncode == 0
     assert Path(f"{tmp_path}/copy").read_bytes() == DISK
     assert not held(fleet)
+
+
+def test_a_file_of_a_point_is_served_by_iscsi_and_held_meanwhile(fleet: Fleet, tmp_path: Path) -> None:
+    need_iscsi("qemu-img")
+    image, original = str(fleet.folder.parent / "src" / "vm.img"), tmp_path / "original"
+    original.write_bytes(DISK)
+    options = ["--iscsi", "127.0.0.1:0", "--path", image]
+    with running(fleet, "serve", "latest", "--item", "tree", *options) as (said, process):
+        assert held(fleet)
+        assert "identical" in compared(Serving(process, said), str(original))
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=WAIT)
+        assert process.returncode == 0
+    assert (held(fleet), os.path.exists(said["secret_file"])) == (False, False)
 
 
 def test_without_the_stack_the_passphrase_serves_it_as_well(fleet: Fleet, tmp_path: Path) -> None:
