@@ -108,7 +108,8 @@ def explain(out: Output, job: Mapping[str, Any], *, about: str = "") -> int:
     error = job.get("error")
     if error:
         out.say(f"error: {about}{error['title']}: {error['message']} ({error['code']})")
-        out.say(f"hint: {error['hint']}")
+        if error["hint"]:
+            out.say(f"hint: {error['hint']}")
     elif job["state"] != "completed":
         out.say(f"error: {about}the job ended {job['state']}")
     return job_exit_code(job)

@@ -73,7 +73,10 @@ def show(ctx: typer.Context, job: JobId) -> None:
     tell(session.out, document)
     error = document.get("error")
     if error:
-        session.out.text(f"error      {error['title']}: {error['message']} ({error['code']})")
+        of_attempt = "" if is_terminal(document) else f"(of attempt {error['attempt']}) "
+        session.out.text(f"error      {of_attempt}{error['title']}: {error['message']} ({error['code']})")
+        if error["hint"]:
+            session.out.text(f"hint       {error['hint']}")
     for warning in document.get("warnings") or []:
         session.out.text(f"warning    {where(warning)}{warning['message']} ({warning['code']})")
 
