@@ -185,7 +185,7 @@ def list_all(application: Use, page: Paging, removed: bool = False, name: RefQue
 
 @routes.get("/items/{ref}")
 def show(application: Use, ref: Ref) -> ItemOut:
-    """Show one item."""
+    """Show one item; by its id also one that was removed."""
     with application.unit_of_work() as uow:
         return _shown(application, uow, get_item(uow, ref=ref))
 

@@ -78,7 +78,7 @@ def _of_item(item: Mapping[str, Any]) -> Finding:
         return Finding(
             f"item {name}",
             ok=True,
-            detail=f"{has}: it was never backed up",
+            detail=f"{has}: no backup of it has ended yet",
             hint=f"Make its first point: skyharbor backup {name} --wait",
         )
     return Finding(

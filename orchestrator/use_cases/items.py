@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from orchestrator.domain.inventory import Care, Item, ItemAtRisk, NewItem
-from orchestrator.domain.names import check_name, check_tag, no_such
+from orchestrator.domain.names import check_name, check_tag, is_id, no_such
 from orchestrator.domain.paging import Page, PageRequest
 from orchestrator.domain.policy import PolicySpec
 from orchestrator.domain.retry import after_cancel
@@ -129,7 +129,7 @@ def with_next_fires(uow: UnitOfWork, items: Sequence[Item], *, now: datetime) ->
 
 
 def _with_next_fire(item: Item, specs: Mapping[str, PolicySpec], now: datetime) -> Item:
-    if item.policy is None or item.next_fire_at is not None or item.paused_at is not None:
+    if item.policy is None or item.next_fire_at is not None or item.paused_at or item.removed_at:
         return item
     spec = specs[item.policy]
     due = next_fire(spec.schedules, item_id=item.id, jitter=spec.jitter, now=now)
@@ -137,8 +137,8 @@ def _with_next_fire(item: Item, specs: Mapping[str, PolicySpec], now: datetime) 
 
 
 def get_item(uow: UnitOfWork, *, ref: str) -> Item:
-    """Return a living item by name or id; ``not-found``."""
-    return uow.items.get(ref)
+    """Return a living item by name or id, or by its id one that was removed; ``not-found``."""
+    return uow.items.get(ref, removed=is_id(ref))
 
 
 def list_items(uow: UnitOfWork, *, request: PageRequest, removed: bool = False, name: str | None = None) -> Page[Item]:

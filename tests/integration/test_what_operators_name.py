@@ -121,6 +121,8 @@ def test_points_of_a_removed_item_are_found_beside_those_of_a_new_one_of_its_nam
         (removed,) = ok(api.get("/items", params=query))["items"]
         assert (removed["id"], removed["name"], removed["removed_at"] is not None) == (item, "i1", True)
     assert ok(api.get("/items", params={"removed": "true", "name": "i2"}))["items"] == []
+    assert ok(api.get(f"/items/{item}"))["removed_at"] == removed["removed_at"]
+    assert ok(api.get("/items/i1"))["removed_at"] is None
     assert [one["id"] for one in ok(api.get("/points", params={"item": item}))["items"]] == [point]
     assert ok(api.get("/points/latest", params={"item": item}))["id"] == point
     assert refusal(api.get("/points/latest", params={"item": "i1"})) == (
@@ -129,15 +131,20 @@ def test_points_of_a_removed_item_are_found_beside_those_of_a_new_one_of_its_nam
     )
 
 
-def test_removed_items_are_paged(api: httpx.Client, plane: ControlPlane) -> None:
+def test_removed_items_are_paged_and_gone_when_their_last_point_is(api: httpx.Client, plane: ControlPlane) -> None:
     ids = []
     for _ in range(3):
         ids.append(ok(api.get("/items/i1"))["id"])
         make_point(plane)
         api.delete("/items/i1").raise_for_status()
         plane.item("i1")
-    first = ok(api.get("/items", params={"removed": "true", "limit": 2}))
-    rest = ok(api.get("/items", params={"removed": "true", "limit": 2, "cursor": first["next"]}))
+    plane.sql(
+        "UPDATE recovery_point SET state = 'expired', expiring_at = now(), expiring_generation = 1, expiry_reason = '',"
+        " doomed_at = now(), expired_at = now() WHERE item_id = :id",
+        id=ids.pop(1),
+    )
+    first = ok(api.get("/items", params={"removed": "true", "limit": 1}))
+    rest = ok(api.get("/items", params={"removed": "true", "limit": 1, "cursor": first["next"]}))
     assert [one["id"] for one in first["items"] + rest["items"]] == ids
     assert rest["next"] is None
 

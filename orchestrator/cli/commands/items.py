@@ -105,7 +105,12 @@ def _field(item: Mapping[str, Any], given: str) -> tuple[str, Any]:
     now = item["source"].get(name)
     if not equals or not isinstance(now, str | bool):
         known = ", ".join(sorted(key for key, one in item["source"].items() if isinstance(one, str | bool))) or "none"
-        raise SkyharborError("bad-request", f"--source {given!r}: write FIELD=VALUE; the fields are {known}")
+        own = {"paths": "--path", "excludes": "--exclude"}.get(name)
+        raise SkyharborError(
+            "bad-request",
+            f"--source {given!r}: write FIELD=VALUE; the fields are {known}",
+            **({"hint": f"What is in {name} is changed with {own}."} if own and isinstance(now, list) else {}),
+        )
     if isinstance(now, str):
         return name, value
     if value not in ("yes", "no"):
@@ -205,6 +210,7 @@ def _show(session: Session, item: Mapping[str, Any]) -> None:
             *moments(last),
             ("next fire", "paused" if item.get("paused_at") else formats.moment(item.get("next_fire_at"))),
             ("created", formats.moment(item["created_at"])),
+            *([("removed", formats.moment(item["removed_at"]))] if item.get("removed_at") else []),
         ]
     )
 

@@ -126,7 +126,7 @@ def test_items_that_could_not_be_restored_are_named_with_what_to_do(healthy: Wor
     assert "0194-job" in checks["item failing"]["hint"]
     assert "nothing of it could be restored" in checks["item hopeless"]["detail"]
     assert "--type full" in checks["item unsound"]["hint"]
-    assert (checks["item young"]["ok"], "never backed up" in checks["item young"]["detail"]) == (True, True)
+    assert (checks["item young"]["ok"], "no backup of it has ended" in checks["item young"]["detail"]) == (True, True)
 
 
 def test_of_very_many_items_the_first_are_named(healthy: World) -> None:

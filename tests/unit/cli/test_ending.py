@@ -78,10 +78,11 @@ def test_an_error_is_of_an_earlier_attempt_while_another_runs_or_waits(
     world.server.on("GET /jobs", Answer(body={"items": [job], "next": None}))
     world.server.on(f"GET /jobs/{job['id']}", Answer(body=job))
     assert said in world.run("job", "list").out
-    assert "error      (of attempt 1) T: M (source-failed)\nhint       H\n" in world.run("job", "show", job["id"]).out
+    shown = world.run("job", "show", job["id"]).out
+    assert "error    (of attempt 1) T: M (source-failed)\nhint     H\n" in shown
     ended = {**job, "state": "discarded", "wait_reason": None}
     world.server.on(f"GET /jobs/{job['id']}", Answer(body=ended))
-    assert "error      T: M (source-failed)\n" in world.run("job", "show", job["id"]).out
+    assert "error    T: M (source-failed)\n" in world.run("job", "show", job["id"]).out
 
 
 @pytest.mark.parametrize(
