@@ -76,10 +76,9 @@ def run_role(role: str, arguments: Sequence[str]) -> int:
             case _:
                 run_supervisor(settings, *arguments)
     except SkyharborError as error:
-        hint = error.fields.get("hint") or error.kind.hint
         if settings is not None and settings.log_file is not None:
-            structlog.get_logger().error("refused", code=error.code, detail=error.detail, hint=hint)
-        sys.stderr.write(f"error: {error} ({error.code})\nhint: {hint}\n")
+            structlog.get_logger().error("refused", code=error.code, detail=error.detail, hint=error.hint)
+        sys.stderr.write(f"error: {error} ({error.code})\n" + (f"hint: {error.hint}\n" if error.hint else ""))
         return error.kind.exit_code
     return 0
 

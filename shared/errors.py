@@ -37,7 +37,7 @@ class ExitCode:
 
 @dataclass(frozen=True, slots=True)
 class ErrorKind:
-    """One line of the registry."""
+    """One line of the registry. ``hint`` is what helps whatever the detail is; empty where nothing does."""
 
     code: str
     title: str
@@ -62,15 +62,18 @@ def _kinds(*rows: tuple[str, str, ErrorClass, int, int, str]) -> dict[str, Error
 _C = ErrorClass
 _X = ExitCode
 
+_SAID = ""
+"""The hint of codes that are raised for many reasons: no one sentence helps with all, so the error itself says what to do."""
+
 # fmt: off
 REGISTRY: dict[str, ErrorKind] = _kinds(
     # asking
-    ("bad-request", "The request cannot be understood", _C.CONFIG, 422, _X.USAGE, "Compare the request with the command's --help."),
+    ("bad-request", "The request is not right", _C.CONFIG, 422, _X.USAGE, _SAID),
     ("unauthenticated", "The credential is missing or wrong", _C.CONFIG, 401, _X.REFUSED,
      "Pass --token or SKYHARBOR_TOKEN, or --home of a stack that this user may read."),
-    ("not-found", "There is no such thing", _C.CONFIG, 404, _X.NOT_FOUND, "List what exists with the 'list' command of the same noun."),
+    ("not-found", "There is no such thing", _C.CONFIG, 404, _X.NOT_FOUND, _SAID),
     ("already-exists", "The name is taken", _C.REFUSED, 409, _X.REFUSED, "Choose another name, or use the existing one."),
-    ("conflict", "The state does not allow this", _C.REFUSED, 409, _X.REFUSED, "Look at the current state with 'show', then decide."),
+    ("conflict", "The state does not allow this", _C.REFUSED, 409, _X.REFUSED, _SAID),
     ("idempotency-mismatch", "This Idempotency-Key was used for a different request", _C.REFUSED, 409, _X.REFUSED,
      "Use a new key for a new request."),
     ("policy-invalid", "The policy is not valid", _C.CONFIG, 422, _X.USAGE, "Correct the line that the message names and apply again."),
@@ -137,10 +140,9 @@ REGISTRY: dict[str, ErrorKind] = _kinds(
     ("finish-missed", "The job was not done in its time", _C.REFUSED, 409, _X.REFUSED,
      "Allow the policy a longer finish_within; what was uploaded is found again by the next backup."),
     ("source-missing", "A path to protect does not exist", _C.SOURCE, 404, _X.FAILED, "Check the item's paths with 'skyharbor item show'."),
-    ("source-failed", "The source could not be read", _C.SOURCE, 500, _X.FAILED, "The message names the path and the operating system's reason."),
-    ("source-denied", "The source refused us, or is not the one that we know", _C.CONFIG, 403, _X.REFUSED,
-     "Correct the credentials file on the worker's machine; nothing is retried, so that no account is locked."),
-    ("target-invalid", "The restore target cannot be used", _C.CONFIG, 409, _X.FAILED, "Give a folder that can be made or written."),
+    ("source-failed", "The source could not be read", _C.SOURCE, 500, _X.FAILED, _SAID),
+    ("source-denied", "The source refused us, or is not the one that we know", _C.CONFIG, 403, _X.REFUSED, _SAID),
+    ("target-invalid", "The restore target cannot be used", _C.CONFIG, 409, _X.FAILED, _SAID),
     ("target-full", "The disk of the restore target is full", _C.CONFIG, 507, _X.FAILED, "Free space and run the same restore again; it resumes."),
     ("path-not-in-point", "The recovery point has no such path", _C.CONFIG, 404, _X.NOT_FOUND, "List the point with 'skyharbor point ls'."),
     ("disk-unreadable", "What is in the disk cannot be read file by file", _C.CONFIG, 409, _X.FAILED,
@@ -154,7 +156,8 @@ class SkyharborError(Exception):
     """A failure with a registered code.
 
     ``detail`` says what happened to which thing, without secrets. Extra keyword fields travel into problem
-    details and logs. Unknown codes are a programming error and raise ``KeyError`` at once.
+    details and logs; ``hint`` is the next step in this very case, before the registry's. Unknown codes are a
+    programming error and raise ``KeyError`` at once.
     """
 
     def __init__(self, code: str, detail: str = "", **fields: object) -> None:
@@ -167,3 +170,9 @@ class SkyharborError(Exception):
     def code(self) -> str:
         """The registry's code, such as ``vault-missing``."""
         return self.kind.code
+
+    @property
+    def hint(self) -> str:
+        """The next step: this error's own, else what the registry says of its code; empty when the detail says all."""
+        own = self.fields.get("hint")
+        return own if isinstance(own, str) and own else self.kind.hint

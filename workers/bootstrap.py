@@ -268,6 +268,5 @@ def main() -> int:
     try:
         return run(WorkerSettings.from_environment())
     except SkyharborError as error:
-        hint = error.fields.get("hint") or error.kind.hint
-        print(f"error: {error} ({error.code})\nhint: {hint}", file=sys.stderr)  # noqa: T201
+        print(f"error: {error} ({error.code})" + (f"\nhint: {error.hint}" if error.hint else ""), file=sys.stderr)  # noqa: T201
         return error.kind.exit_code

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 
 from orchestrator.api import (
     alarms,
+    at_risk,
     audit,
     collections,
     compliance,
@@ -30,6 +31,7 @@ from orchestrator.api import (
     vaults,
 )
 from orchestrator.api.auth import bearer
+from orchestrator.api.cut_short import CutShort
 from orchestrator.api.work_door import WorkDoor
 from orchestrator.use_cases.application import Application
 
@@ -48,7 +50,8 @@ class Api(FastAPI):
     def build_middleware_stack(self) -> ASGIApp:
         """Return the stack with the workers' door before the framework's.
 
-        Our refusal of long bodies is outside of both: the framework's answers in plain text.
+        Our refusal of long bodies is outside of both: the framework's answers in plain text. Outermost is what ends
+        requests in peace when the server does.
         """
         door = WorkDoor(
             super().build_middleware_stack(),
@@ -56,7 +59,7 @@ class Api(FastAPI):
             token=self.state.worker_token,
             longest=MAX_BODY_BYTES,
         )
-        return problems.RefuseLongBodies(door, longest=MAX_BODY_BYTES)
+        return CutShort(problems.RefuseLongBodies(door, longest=MAX_BODY_BYTES))
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document; made once."""
@@ -96,6 +99,6 @@ def create_app(application: Application, *, token: str, worker_token: str) -> Fa
 def _operators() -> APIRouter:
     router = APIRouter()
     catalog = (vaults, collections, machines, items, policies, points, retention)
-    for noun in (system, *catalog, jobs, events, slots, compliance, alarms, audit):
+    for noun in (system, *catalog, jobs, events, slots, compliance, at_risk, alarms, audit):
         router.include_router(noun.routes)
     return router

@@ -9,7 +9,19 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field, model_validator
 
 from orchestrator.api.auth import OPERATOR
-from orchestrator.api.edge import Listing, Moment, NamedOut, OptionalText, Paging, Received, Ref, Text, Use, named
+from orchestrator.api.edge import (
+    Listing,
+    Moment,
+    NamedOut,
+    OptionalText,
+    Paging,
+    Received,
+    Ref,
+    RefQuery,
+    Text,
+    Use,
+    named,
+)
 from orchestrator.api.sources import SourceIn, source_out, spec_of, with_workload
 from orchestrator.domain.inventory import Care, Item, LastPoint
 from orchestrator.domain.policy import RetentionSpec
@@ -100,7 +112,7 @@ class LastPointOut(BaseModel):
 
 
 class ItemOut(BaseModel):
-    """A protected item."""
+    """A protected item, or one that was until it was removed."""
 
     id: str
     name: str
@@ -116,6 +128,7 @@ class ItemOut(BaseModel):
     source: dict[str, Any]
     paused_at: Moment | None
     created_at: Moment
+    removed_at: Moment | None
     last_point: LastPointOut | None
     next_fire_at: Moment | None
 
@@ -162,17 +175,17 @@ def change(application: Use, ref: Ref, body: ChangedItem) -> ItemOut:
 
 
 @routes.get("/items")
-def list_all(application: Use, page: Paging) -> Listing[ItemOut]:
-    """List items by name."""
+def list_all(application: Use, page: Paging, removed: bool = False, name: RefQuery = None) -> Listing[ItemOut]:
+    """List items by name; or those that were removed and still have points, of one name if any is given."""
     with application.unit_of_work() as uow:
-        found = list_items(uow, request=page)
+        found = list_items(uow, request=page, removed=removed, name=name)
         items = with_next_fires(uow, found.items, now=application.clock.now())
         return Listing(items=[_out(item) for item in items], next=found.next)
 
 
 @routes.get("/items/{ref}")
 def show(application: Use, ref: Ref) -> ItemOut:
-    """Show one item."""
+    """Show one item; by its id also one that was removed."""
     with application.unit_of_work() as uow:
         return _shown(application, uow, get_item(uow, ref=ref))
 
@@ -221,6 +234,7 @@ def _out(item: Item) -> ItemOut:
         source=source_out(item.source),
         paused_at=item.paused_at,
         created_at=item.created_at,
+        removed_at=item.removed_at,
         last_point=None if last is None else _last(last),
         next_fire_at=item.next_fire_at,
     )

@@ -78,8 +78,9 @@ class WarningOut(BaseModel):
 
 
 class ErrorOut(BaseModel):
-    """Why the last attempt failed."""
+    """Why the last attempt that has ended failed. ``attempt`` is its number: while another runs, not the job's."""
 
+    attempt: int
     code: str
     title: str
     message: str
@@ -176,7 +177,6 @@ def retry(application: Use, ref: Ref, response: Response, key: Key = None) -> Jo
 
 def job_out(job: Job) -> JobOut:
     """Return a job as it goes out."""
-    error = job.error
     return JobOut(
         id=job.id,
         kind=job.kind,
@@ -202,7 +202,7 @@ def job_out(job: Job) -> JobOut:
         tenant=job.tenant,
         cancel_requested_at=job.cancel_requested_at,
         progress=dict(job.progress) if job.progress is not None else None,
-        error=ErrorOut(code=error.code, title=error.title, message=error.message, hint=error.hint) if error else None,
+        error=_error(job),
         stats=_stats(job),
         warnings=[WarningOut(**warning) for warning in job.warnings],
         policy_version=job.policy_version,
@@ -213,6 +213,15 @@ def job_out(job: Job) -> JobOut:
         conflict=job.conflict,
         options=dict(job.options),
         full=job.full,
+    )
+
+
+def _error(job: Job) -> ErrorOut | None:
+    error = job.error
+    if error is None:
+        return None
+    return ErrorOut(
+        attempt=job.failed_attempt, code=error.code, title=error.title, message=error.message, hint=error.hint
     )
 
 

@@ -21,11 +21,14 @@ from shared.errors import SkyharborError
 
 MEDIA_TYPE = "application/problem+json"
 
-_TAKEN = frozenset({"type", "title", "status", "detail", "code"})
+_TAKEN = frozenset({"type", "title", "status", "detail", "code", "hint"})
 
 
 class Problem(BaseModel):
-    """The document; further fields depend on the code, such as ``errors`` of ``policy-invalid``."""
+    """The document; further fields depend on the code, such as ``errors`` of ``policy-invalid``.
+
+    ``hint`` is the next step; it is empty where ``detail`` says it.
+    """
 
     model_config = ConfigDict(extra="allow")
 
@@ -43,7 +46,7 @@ PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
         "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
     },
     422: {
-        "description": "The request cannot be understood",
+        "description": "The request is not right",
         "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
     },
 }
@@ -66,7 +69,7 @@ def problem(error: SkyharborError, *, status: int | None = None) -> JSONResponse
         "status": status or error.kind.status,
         "detail": error.detail,
         "code": error.code,
-        "hint": error.kind.hint,
+        "hint": error.hint,
     }
     document.update({key: value for key, value in error.fields.items() if key not in _TAKEN})
     headers = {"WWW-Authenticate": "Bearer"} if document["status"] == 401 else None

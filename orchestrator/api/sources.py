@@ -99,7 +99,7 @@ class PostgresSource(Received):
     """A PostgreSQL cluster: a DSN without a password, and databases that are dumped besides; ``*`` for all."""
 
     workload: Literal["postgres"]
-    dsn: Text
+    dsn: OptionalText
     credentials_file: OptionalText = ""
     dumps: Annotated[list[Text], Field(default_factory=list)]
     physical: bool = True
@@ -109,7 +109,7 @@ class MysqlSource(Received):
     """A MariaDB or MySQL server: a DSN without a password. ``dump``: a logical dump instead of a physical backup."""
 
     workload: Literal["mysql"]
-    dsn: Text
+    dsn: OptionalText
     credentials_file: OptionalText = ""
     dump: bool = False
 
@@ -125,7 +125,7 @@ class SmbSource(Received):
     """A share of an SMB server, or a folder of one; the file with user and password is on the worker's machine."""
 
     workload: Literal["smb"]
-    url: Text
+    url: OptionalText
     credentials_file: OptionalText = ""
     excludes: Annotated[list[Glob], Field(default_factory=list)]
     previous_versions: Literal["auto", "newest", "none"] = "auto"
@@ -135,7 +135,7 @@ class SftpSource(Received):
     """A folder of an SSH server; the files with credentials and known keys are on the worker's machine."""
 
     workload: Literal["sftp"]
-    url: Text
+    url: OptionalText
     credentials_file: OptionalText = ""
     known_hosts: OptionalText = ""
     excludes: Annotated[list[Glob], Field(default_factory=list)]

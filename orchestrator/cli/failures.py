@@ -18,16 +18,10 @@ def error_document(error: SkyharborError) -> dict[str, Any]:
         "code": error.code,
         "title": error.kind.title,
         "message": error.detail,
-        "hint": hint_of(error),
+        "hint": error.hint,
     }
     inner.update({key: value for key, value in error.fields.items() if key not in inner})
     return {"error": inner}
-
-
-def hint_of(error: SkyharborError) -> str:
-    """Return the next step: the error's own when it has one, else the registry's."""
-    own = error.fields.get("hint")
-    return own if isinstance(own, str) and own else error.kind.hint
 
 
 def report(error: SkyharborError, out: Output) -> int:
@@ -38,9 +32,11 @@ def report(error: SkyharborError, out: Output) -> int:
     out.say(f"error: {title}: {detail} ({error.code})" if detail != title else f"error: {title} ({error.code})")
     problems = error.fields.get("errors")
     if isinstance(problems, list):
-        for problem in problems:
-            out.say(f"  {_problem_line(problem)}")
-    out.say(f"hint: {hint_of(error)}")
+        for line in map(_problem_line, problems):
+            if line not in detail:
+                out.say(f"  {line}")
+    if error.hint:
+        out.say(f"hint: {error.hint}")
     return error.kind.exit_code
 
 

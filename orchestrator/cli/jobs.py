@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import typer
@@ -70,8 +70,8 @@ def follow(session: Session, job: Job, *, stream: bool = False) -> None:
     raise typer.Exit(explain(out, latest))
 
 
-def tell(out: Output, job: Job) -> None:
-    """Show one job to a person."""
+def tell(out: Output, job: Job, more: Iterable[tuple[str, str]] = ()) -> None:
+    """Show one job to a person, and at its end what else there is to say of it."""
     pairs = [
         ("job", str(job["id"])),
         ("kind", " ".join(str(part) for part in (job["kind"], job.get("type")) if part)),
@@ -90,7 +90,7 @@ def tell(out: Output, job: Job) -> None:
     if job.get("target"):
         pairs.append(("target", str(job["target"])))
     pairs += [(name.replace("_", " "), _stat(name, value)) for name, value in (job.get("stats") or {}).items()]
-    out.fields(pairs)
+    out.fields([*pairs, *more])
 
 
 def _stat(name: str, value: object) -> str:
@@ -108,7 +108,8 @@ def explain(out: Output, job: Mapping[str, Any], *, about: str = "") -> int:
     error = job.get("error")
     if error:
         out.say(f"error: {about}{error['title']}: {error['message']} ({error['code']})")
-        out.say(f"hint: {error['hint']}")
+        if error["hint"]:
+            out.say(f"hint: {error['hint']}")
     elif job["state"] != "completed":
         out.say(f"error: {about}the job ended {job['state']}")
     return job_exit_code(job)

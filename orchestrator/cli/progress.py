@@ -38,7 +38,14 @@ def view_for_terminal() -> View:
 
 
 def situation(job: Job) -> str:
-    """Return in a few words where the job is: its phase, or what it waits for, its place and the forecast."""
+    """Return in a few words where the job is: its phase or what it waits for, and which attempt failed before."""
+    error = job.get("error")
+    failed = f"; attempt {error['attempt']} failed: {error['code']}" if error and "attempt" in error else ""
+    return _now(job) + failed
+
+
+def _now(job: Job) -> str:
+    """Return the phase of a job, or what it waits for, its place and the forecast."""
     reason = job.get("wait_reason")
     if reason:
         place, start = job.get("queue_position"), job.get("expected_start_at")

@@ -143,6 +143,23 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ItemAtRisk:
+    """A living item that has no sound point, or whose last backup failed; it may be both.
+
+    ``newest`` is when its newest sealed point was made. ``job_id`` is its last backup that has ended, None when there
+    never was one; ``failed`` is why it failed, as (code, message), None when it was completed.
+    """
+
+    item_id: str
+    name: str
+    workload: str
+    newest: datetime | None
+    job_id: str | None
+    ended_at: datetime | None
+    failed: tuple[str, str] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecoveryPoint:
     """A point of the catalog. ``machine_key_slots`` are those the machine has now.
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from orchestrator.domain.job_states import TERMINAL, JobState
+from orchestrator.domain.job_states import OWNED, TERMINAL, JobState
 from shared.errors import REGISTRY
 from shared.model.backup import BackupType, ConflictRule, JobKind
 
@@ -52,10 +52,14 @@ class WaitReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class JobError:
-    """Why the last attempt, or the job, failed. ``code`` is of the error registry."""
+    """Why the last attempt, or the job, failed. ``code`` is of the error registry.
+
+    ``advice`` is what its worker knew to do about it; empty when that is no more than the registry says.
+    """
 
     code: str
     message: str
+    advice: str = ""
 
     @property
     def title(self) -> str:
@@ -64,8 +68,8 @@ class JobError:
 
     @property
     def hint(self) -> str:
-        """The registry's next step."""
-        return REGISTRY[self.code].hint
+        """The next step: the worker's, else the registry's; empty when the message says it."""
+        return self.advice or REGISTRY[self.code].hint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +136,11 @@ class Job:
     reference: str | None = None
     hurried: bool = False
     options: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def failed_attempt(self) -> int:
+        """The number of the attempt that the error is of: one that runs now has not failed yet."""
+        return self.attempt - 1 if self.state in OWNED else self.attempt
 
     @property
     def terminal(self) -> bool:

@@ -15,7 +15,12 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,99}")
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:=/-]{0,99}")
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://")
 _OPTION = re.compile(r"[a-z][a-z0-9_]{0,31}")
-_ID_PREFIX = re.compile(r"[0-9a-f]{8}[0-9a-f-]{0,28}")
+SHORTEST_PREFIX = 8
+"""Characters; the clock is in them, so that fewer would be shared by all that was made in a quarter of an hour."""
+
+_ID_PREFIX = re.compile(rf"[0-9a-f]{{{SHORTEST_PREFIX}}}[0-9a-f-]{{0,28}}")
+_ID_STUMP = re.compile(rf"[0-9a-f]{{1,{SHORTEST_PREFIX - 1}}}")
+_LISTED_BY = {"recovery point": "point"}
 
 
 def check_name(name: str, *, noun: str) -> str:
@@ -23,14 +28,18 @@ def check_name(name: str, *, noun: str) -> str:
     if not _NAME.fullmatch(name):
         raise SkyharborError(
             "bad-request",
-            f"a {noun}'s name is 1 to 100 of letters, digits and . _ @ -, beginning with a letter or digit",
+            f"a name of {_a(noun)} is 1 to 100 of letters, digits and . _ @ -, beginning with a letter or digit",
             field="name",
         )
     if name == "latest" or is_id(name):
         raise SkyharborError(
-            "bad-request", f"{name!r} cannot be a {noun}'s name: it means something else", field="name"
+            "bad-request", f"{name!r} cannot be the name of {_a(noun)}: it means something else", field="name"
         )
     return name
+
+
+def _a(noun: str) -> str:
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
 
 
 def check_tag(tag: str) -> str:
@@ -53,6 +62,16 @@ def is_id(text: str) -> bool:
 def is_id_prefix(text: str) -> bool:
     """Tell whether this may be the beginning of an id (at least 8 characters)."""
     return _ID_PREFIX.fullmatch(text) is not None
+
+
+def no_such(noun: str, ref: str) -> SkyharborError:
+    """Return the ``not-found`` of what was named ``ref``, with how to see what there is; of an id, what is wrong."""
+    if _LISTED_BY.get(noun, noun) in ("point", "job") and _ID_STUMP.fullmatch(ref):
+        detail = f"{ref!r} is too short for the beginning of a {noun}'s id: give {SHORTEST_PREFIX} characters or more"
+    else:
+        detail = f"there is no {noun} {ref!r}"
+    listing = f"skyharbor {_LISTED_BY.get(noun, noun)} list"
+    return SkyharborError("not-found", detail, hint=f"Those that there are: {listing}")
 
 
 def check_id(value: str, *, noun: str) -> str:

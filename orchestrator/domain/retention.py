@@ -68,7 +68,7 @@ def plan_retention(
     """
     newest_first = sorted(points, key=lambda point: (point.sealed_at, point.id), reverse=True)
     if removed or rule == RetentionSpec():
-        why = "the item was removed: its points stay" if removed else "the policy has no retention"
+        why = "the item was removed: its points stay" if removed else "no retention is set"
         return [Verdict(point.id, True, (why,)) for point in newest_first]
     sound = [point for point in newest_first if not point.damaged]
     if not sound:

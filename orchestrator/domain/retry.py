@@ -34,7 +34,7 @@ def next_backoff(previous: float, chance: float, *, longest: float = LONGEST_PAU
     return min(longest, SHORTEST_BACKOFF + chance * (highest - SHORTEST_BACKOFF))
 
 
-def after_failure(job: Job, *, code: str, message: str, chance: float) -> Ending:
+def after_failure(job: Job, *, code: str, message: str, chance: float, hint: str = "") -> Ending:
     """Decide about a job whose attempt reported a failure. An unknown code counts as ``internal``."""
     kind = REGISTRY.get(code)
     if kind is None:
@@ -44,7 +44,7 @@ def after_failure(job: Job, *, code: str, message: str, chance: float) -> Ending
     if code == "cancelled" or (job.cancel_requested_at is not None and not unsure):
         return after_cancel(job)
     if kind.retryable and job.attempt < _most_attempts(job, kind):
-        error = JobError(kind.code, printable(message))
+        error = JobError(kind.code, printable(message), printable(hint))
         delay = next_backoff(job.backoff_seconds, chance, longest=job.longest_pause)
         return Ending(
             state=JobState.RETRYABLE,
@@ -54,7 +54,7 @@ def after_failure(job: Job, *, code: str, message: str, chance: float) -> Ending
             attempt=job.attempt,
             error=error,
         )
-    error = JobError(kind.code, printable(message) + (_UNKNOWN if unsure else ""))
+    error = JobError(kind.code, printable(message) + (_UNKNOWN if unsure else ""), printable(hint))
     return Ending(state=JobState.DISCARDED, losses=job.losses, attempt=job.attempt, error=error)
 
 

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from sqlalchemy.exc import IntegrityError
 
-from orchestrator.domain.inventory import Care, Item, LastPoint, Named, NewItem
+from orchestrator.domain.inventory import Care, Item, ItemAtRisk, LastPoint, Named, NewItem
+from orchestrator.domain.names import no_such
 from orchestrator.domain.paging import Page, PageRequest, decode_cursor
 from orchestrator.domain.policy import RetentionSpec
 from orchestrator.store.base import RowMapping, Rows, inline, statement, to_json
@@ -91,7 +92,7 @@ class ItemRows(Rows):
         clause = "WHERE (i.id = :ref OR i.name = :ref)" + ("" if removed else " AND i.removed_at IS NULL")
         row = self._one(inline(_SELECT + clause + " ORDER BY i.removed_at DESC NULLS FIRST LIMIT 1"), ref=ref)
         if row is None:
-            raise SkyharborError("not-found", f"there is no item {ref!r}")
+            raise no_such("item", ref)
         return _item(row)
 
     def page(self, request: PageRequest) -> Page[Item]:
@@ -102,6 +103,25 @@ class ItemRows(Rows):
             limit=request.limit + 1,
         )
         return cut([_item(row) for row in rows], request.limit, lambda item: item.name)
+
+    def page_of_removed(self, request: PageRequest, *, name: str | None) -> Page[Item]:
+        """Return removed items that still have points, in the order in which they were added."""
+        named = "" if name is None else " AND i.name = :name"
+        rows = self._all(
+            inline(
+                f"{_SELECT}WHERE i.removed_at IS NOT NULL{named} AND i.id > :after AND EXISTS (SELECT FROM"
+                " recovery_point r WHERE r.item_id = i.id AND r.state <> 'expired') ORDER BY i.id LIMIT :limit"
+            ),
+            after=decode_cursor(request.cursor) or "",
+            limit=request.limit + 1,
+            **({} if name is None else {"name": name}),
+        )
+        return cut([_item(row) for row in rows], request.limit, lambda item: item.id)
+
+    def page_at_risk(self, request: PageRequest) -> Page[ItemAtRisk]:
+        """Return living items without a sound point, and those whose last backup failed, by name."""
+        rows = self._all(statement("items_at_risk"), after=decode_cursor(request.cursor) or "", limit=request.limit + 1)
+        return cut([_at_risk(row) for row in rows], request.limit, lambda item: item.name)
 
     def pause(self, item_id: str) -> None:
         """Set ``paused_at`` and take planned fires back."""
@@ -163,6 +183,19 @@ def _item(row: RowMapping) -> Item:
         hypervisor=row["hypervisor"],
         runs=tuple(row["recent_seconds"]),
         rates=tuple(row["recent_rates"]),
+    )
+
+
+def _at_risk(row: RowMapping) -> ItemAtRisk:
+    has_failed = row["job_state"] not in (None, "completed")
+    return ItemAtRisk(
+        item_id=row["id"],
+        name=row["name"],
+        workload=row["workload"],
+        newest=row["sealed_at"],
+        job_id=row["job_id"],
+        ended_at=row["finished_at"],
+        failed=(row["error_code"] or row["job_state"], row["error_message"] or "") if has_failed else None,
     )
 
 

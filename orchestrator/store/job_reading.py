@@ -33,7 +33,7 @@ def read_job(row: RowMapping) -> Job:
     """Return the job of a row of ``SELECT_JOB``."""
     error = None
     if row["error_code"] is not None:
-        error = JobError(row["error_code"], row["error_message"] or "")
+        error = JobError(row["error_code"], row["error_message"] or "", row["error_hint"] or "")
     return Job(
         id=row["id"],
         kind=JobKind(row["kind"]),

@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from orchestrator.domain.inventory import DEFAULT_TENANT, AuditLine
 from orchestrator.domain.job_states import TERMINAL, JobState
 from orchestrator.domain.jobs import Ending, Job, JobFilter, NewJob, WaitReason
+from orchestrator.domain.names import no_such
 from orchestrator.domain.paging import Page, PageRequest, decode_cursor
 from orchestrator.domain.urgency import AGEING, FIRST_RANK
 from orchestrator.store.base import Rows, inline, statement, to_json
@@ -49,7 +50,7 @@ class JobRows(Rows):
         job_id = full_id(self._db, "job", ref)
         row = self._one(inline(SELECT_JOB + "WHERE j.id = :id"), id=job_id)
         if row is None:
-            raise SkyharborError("not-found", f"there is no job {ref}")
+            raise no_such("job", ref)
         return read_job(row)
 
     def lock(self, ref: str) -> Job:
@@ -93,6 +94,7 @@ class JobRows(Rows):
             wait_reason=_WAIT_AFTER.get(ending.state),
             error_code=None if ending.error is None else ending.error.code,
             error_message=None if ending.error is None else ending.error.message,
+            error_hint=None if ending.error is None else ending.error.advice,
             stats=None if ending.stats is None else to_json(dict(ending.stats)),
             warnings=None if ending.warnings is None else to_json([dict(warning) for warning in ending.warnings]),
             type=ending.type,

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy.exc import IntegrityError
 
 from orchestrator.domain.inventory import DEFAULT_TENANT, Machine
+from orchestrator.domain.names import no_such
 from orchestrator.domain.paging import Page, PageRequest, decode_cursor
 from orchestrator.domain.slots import MACHINE_CAPACITY
 from orchestrator.store.base import RowMapping, Rows, inline, to_json
@@ -63,7 +64,7 @@ class MachineRows(Rows):
         """Return a machine by id or name."""
         row = self._one(inline(_SELECT + "WHERE m.id = :ref OR m.name = :ref"), ref=ref)
         if row is None:
-            raise SkyharborError("not-found", f"there is no machine {ref!r}")
+            raise no_such("machine", ref)
         return _machine(row)
 
     def page(self, request: PageRequest) -> Page[Machine]:

@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from orchestrator.domain.inventory import Named, NewPoint, RecoveryPoint
 from orchestrator.domain.job_states import PointState
+from orchestrator.domain.names import no_such
 from orchestrator.domain.paging import Page, PageRequest, decode_cursor
 from orchestrator.store.bandwidth import read_plan
 from orchestrator.store.base import RowMapping, Rows, inline
@@ -57,7 +58,7 @@ class PointRows(Rows):
         """Return a point by id or a beginning of one."""
         row = self._one(inline(_SELECT + "WHERE r.id = :id"), id=full_id(self._db, "recovery point", ref))
         if row is None:
-            raise SkyharborError("not-found", f"there is no recovery point {ref}")
+            raise no_such("recovery point", ref)
         return _point(row)
 
     def share(self, point_id: str) -> RecoveryPoint:

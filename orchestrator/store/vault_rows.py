@@ -9,6 +9,7 @@ from __future__ import annotations
 from sqlalchemy.exc import IntegrityError
 
 from orchestrator.domain.inventory import StoredVault, Vault
+from orchestrator.domain.names import no_such
 from orchestrator.domain.paging import Page, PageRequest, decode_cursor
 from orchestrator.domain.slots import VAULT_CAPACITY, VAULT_RESTORE_FLOOR
 from orchestrator.store.bandwidth import read_plan, write_plan
@@ -60,7 +61,7 @@ class VaultRows(Rows):
         """Return a vault by id or name."""
         row = self._one(inline(_SELECT + "WHERE v.id = :ref OR v.name = :ref"), ref=ref)
         if row is None:
-            raise SkyharborError("not-found", f"there is no vault {ref!r}")
+            raise no_such("vault", ref)
         return _vault(row)
 
     def limit(self, vault_id: str, plan: BandwidthPlan) -> None:

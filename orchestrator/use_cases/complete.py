@@ -74,7 +74,7 @@ def complete(uow: UnitOfWork, *, message: Complete, chance: float) -> None:
 
 def _ending(job: Job, outcome: Outcome, chance: float) -> Ending:
     if isinstance(outcome, Failed):
-        return after_failure(job, code=outcome.code, message=outcome.message, chance=chance)
+        return after_failure(job, code=outcome.code, message=outcome.message, hint=outcome.hint, chance=chance)
     if isinstance(outcome, Cancelled):
         return after_cancel(job)
     if isinstance(outcome, ShardDone) or _KIND_OF[type(outcome)] is not job.kind:

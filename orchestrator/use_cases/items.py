@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from orchestrator.domain.inventory import Care, Item, NewItem
-from orchestrator.domain.names import check_name, check_tag
+from orchestrator.domain.inventory import Care, Item, ItemAtRisk, NewItem
+from orchestrator.domain.names import check_name, check_tag, is_id, no_such
 from orchestrator.domain.paging import Page, PageRequest
 from orchestrator.domain.policy import PolicySpec
 from orchestrator.domain.retry import after_cancel
@@ -101,7 +101,7 @@ def _told(source: SourceSpec) -> dict[str, object]:
 
 def _checked_care(uow: UnitOfWork, care: Care) -> Care:
     if care.policy is not None and uow.policies.newest(care.policy) is None:
-        raise SkyharborError("not-found", f"there is no policy {care.policy!r}")
+        raise no_such("policy", care.policy)
     if len(care.tags) > MOST_TAGS:
         raise SkyharborError("bad-request", f"an item has at most {MOST_TAGS} tags", field="tags")
     if care.rpo is not None and not 60 <= care.rpo <= LONGEST_RPO:
@@ -129,7 +129,7 @@ def with_next_fires(uow: UnitOfWork, items: Sequence[Item], *, now: datetime) ->
 
 
 def _with_next_fire(item: Item, specs: Mapping[str, PolicySpec], now: datetime) -> Item:
-    if item.policy is None or item.next_fire_at is not None or item.paused_at is not None:
+    if item.policy is None or item.next_fire_at is not None or item.paused_at or item.removed_at:
         return item
     spec = specs[item.policy]
     due = next_fire(spec.schedules, item_id=item.id, jitter=spec.jitter, now=now)
@@ -137,13 +137,22 @@ def _with_next_fire(item: Item, specs: Mapping[str, PolicySpec], now: datetime) 
 
 
 def get_item(uow: UnitOfWork, *, ref: str) -> Item:
-    """Return a living item by name or id; ``not-found``."""
-    return uow.items.get(ref)
+    """Return a living item by name or id, or by its id one that was removed; ``not-found``."""
+    return uow.items.get(ref, removed=is_id(ref))
 
 
-def list_items(uow: UnitOfWork, *, request: PageRequest) -> Page[Item]:
-    """Return living items by name."""
+def list_items(uow: UnitOfWork, *, request: PageRequest, removed: bool = False, name: str | None = None) -> Page[Item]:
+    """Return living items by name; or removed ones that still have points, all or those that had a name."""
+    if removed:
+        return uow.items.page_of_removed(request, name=name)
+    if name is not None:
+        raise SkyharborError("bad-request", "only removed items are asked for by name", field="name")
     return uow.items.page(request)
+
+
+def list_at_risk(uow: UnitOfWork, *, request: PageRequest) -> Page[ItemAtRisk]:
+    """Return living items that could not be restored as they should be: no sound point, or the last backup failed."""
+    return uow.items.page_at_risk(request)
 
 
 def pause_item(uow: UnitOfWork, *, actor: str, ref: str) -> Item:

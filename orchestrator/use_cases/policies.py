@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from orchestrator.domain.inventory import PolicyRecord, PolicyVersion
 from orchestrator.domain.ledger import MOST_AT_ONCE
-from orchestrator.domain.names import check_text
+from orchestrator.domain.names import check_text, no_such
 from orchestrator.domain.paging import Page, PageRequest
 from orchestrator.domain.policy import PolicySpec
 from orchestrator.domain.policy_text import parse_policy
@@ -71,7 +71,7 @@ def get_policy(uow: UnitOfWork, *, name: str) -> tuple[PolicyRecord, PolicySpec]
     """Return a policy's newest version and its meaning; ``not-found``."""
     record = uow.policies.newest(name)
     if record is None:
-        raise SkyharborError("not-found", f"there is no policy {name!r}")
+        raise no_such("policy", name)
     return record, uow.policies.specs([record.version.id])[record.version.id]
 
 

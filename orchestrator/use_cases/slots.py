@@ -28,7 +28,7 @@ def get_slots(uow: UnitOfWork, *, ref: str) -> SlotScope:
     scope, key = parse_scope(ref)
     found = uow.slots.get(scope, key)
     if found is None:
-        raise SkyharborError("not-found", f"nothing limits {ref}: set it with 'skyharbor slot set {ref} N'")
+        raise SkyharborError("not-found", f"nothing limits {ref}", hint=f"Set a limit: skyharbor slot set {ref} N")
     return found
 
 
@@ -41,7 +41,9 @@ def set_slots(uow: UnitOfWork, *, actor: str, ref: str, capacity: int, floor: in
     scope, key = parse_scope(ref)
     found = uow.slots.get(scope, key)
     if found is None and scope in OWNED:
-        raise SkyharborError("not-found", f"there is no {scope} {key!r}")
+        raise SkyharborError(
+            "not-found", f"there is no {scope} {key!r}", hint="Those that have a limit: skyharbor slot list"
+        )
     if found is None and scope is not Scope.CLASS:
         check_name(key, noun=str(scope))
     least = floor if floor is not None else min(found.floor, max(0, capacity - 1)) if found is not None else 0

@@ -201,10 +201,14 @@ class VerifyDone(msgspec.Struct, frozen=True, kw_only=True, tag="verify-done", t
 
 
 class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed", tag_field="outcome"):
-    """The attempt ended without its result. ``code`` is of the error registry and decides about a retry."""
+    """The attempt ended without its result. ``code`` is of the error registry and decides about a retry.
+
+    ``hint`` is what to do about this very failure; empty where the worker knows no more than the registry.
+    """
 
     code: str
     message: str
+    hint: str = ""
 
 
 class Cancelled(msgspec.Struct, frozen=True, kw_only=True, tag="cancelled", tag_field="outcome"):

@@ -39,9 +39,11 @@ def test_an_unregistered_code_is_a_defect_at_once() -> None:
         SkyharborError("no-such-code")
 
 
-def test_every_error_has_a_hint_that_is_a_sentence() -> None:
-    bad = [kind.code for kind in REGISTRY.values() if not re.fullmatch(r"[A-Z].*\.", kind.hint, re.DOTALL)]
+def test_every_hint_is_a_sentence_and_only_codes_of_many_reasons_have_none() -> None:
+    bad = [kind.code for kind in REGISTRY.values() if not re.fullmatch(r"[A-Z].*\.|", kind.hint, re.DOTALL)]
     assert bad == []
+    without = {kind.code for kind in REGISTRY.values() if not kind.hint}
+    assert without == {"bad-request", "not-found", "conflict", "source-failed", "source-denied", "target-invalid"}
 
 
 def test_what_somebody_must_change_first_is_never_retried() -> None:

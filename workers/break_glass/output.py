@@ -37,10 +37,10 @@ class Output:
 
     def fail(self, error: SkyharborError) -> int:
         """Tell a failure both ways and return its exit code."""
-        hint = str(error.fields.get("hint") or error.kind.hint)
-        inner = {"code": error.code, "title": error.kind.title, "message": error.detail, "hint": hint}
+        inner = {"code": error.code, "title": error.kind.title, "message": error.detail, "hint": error.hint}
         self.document({"error": inner})
         what = error.kind.title if error.detail == error.kind.title else f"{error.kind.title}: {error.detail}"
         self.say(f"error: {what} ({error.code})")
-        self.say(f"hint: {hint}")
+        if error.hint:
+            self.say(f"hint: {error.hint}")
         return error.kind.exit_code

@@ -130,9 +130,8 @@ def _told(error: SkyharborError) -> Outcome | None:
         return None
     if error.code == "cancelled":
         return Cancelled()
-    # What to do about this very failure would be lost otherwise: the tower knows only what the code means.
-    advice = error.fields.get("hint")
-    return Failed(code=error.code, message=f"{error.detail}. {advice}" if advice else error.detail)
+    # What to do about this very failure is known here only: the tower knows what the code means.
+    return Failed(code=error.code, message=error.detail, hint="" if error.hint == error.kind.hint else error.hint)
 
 
 def _run(granted: Granted, control: Control, hangar: Hangar, ties: Ties) -> Outcome:
@@ -158,11 +157,13 @@ def _run(granted: Granted, control: Control, hangar: Hangar, ties: Ties) -> Outc
 
 def _backup(granted: Granted, instruction: BackupInstruction, control: Control, hangar: Hangar, ties: Ties) -> Outcome:
     keys = DomainKeys.derive(hangar.keyring.get(instruction.machine.id))
-    with _opened(instruction.vault, control, hangar) as vault:
+    with _opened(instruction.vault, control, hangar) as vault, _kept_folder(instruction, hangar) as folder:
         index = ChunkIndex.load(vault, instruction.machine.id, keys, cache_dir=_cache(hangar, vault))
         _forget_condemned(granted, index, ties.desk)
         return run_backup(
-            doors=Doors(lambda reference: _session(instruction, reference, control, hangar), hangar.open_source),
+            doors=Doors(
+                lambda reference: _session(instruction, reference, folder, control, hangar), hangar.open_source
+            ),
             vault=vault,
             keys=keys,
             index=index,
@@ -195,9 +196,21 @@ def _shard(granted: Granted, instruction: ShardInstruction, control: Control, ha
         return ShardDone(result=run_shard(gear, order, granted.fence, control=control))
 
 
-def _session(instruction: BackupInstruction, reference: PointBody | None, control: Control, hangar: Hangar) -> Session:
+@contextlib.contextmanager
+def _kept_folder(instruction: BackupInstruction, hangar: Hangar) -> Iterator[str]:
+    """Lend the folder for what has to be kept between an item's backups; gone again when its session kept nothing."""
     folder = os.path.join(hangar.folder, layout.check_id(instruction.item.id))
     os.makedirs(folder, mode=0o700, exist_ok=True)
+    try:
+        yield folder
+    finally:
+        with contextlib.suppress(OSError):  # most items keep nothing; what is not empty stays
+            os.rmdir(folder)
+
+
+def _session(
+    instruction: BackupInstruction, reference: PointBody | None, folder: str, control: Control, hangar: Hangar
+) -> Session:
     return hangar.open_session(
         SessionOrder(
             spec=instruction.source,

@@ -19,9 +19,9 @@ import msgspec
 import typer
 
 from orchestrator.cli import formats
-from orchestrator.cli.failures import hint_of
 from orchestrator.cli.findings import Finding, room_under
 from orchestrator.cli.forecast import Forecast
+from orchestrator.cli.restorable import at_risk, slots
 from orchestrator.cli.session import Session
 from shared.errors import ExitCode, SkyharborError
 
@@ -50,10 +50,11 @@ def doctor(
     more: Annotated[list[str] | None, typer.Argument(metavar="MORE", help="Further paths.")] = None,
     seconds: Annotated[float, typer.Option(min=0, help="How long files are counted, in all.")] = 30.0,
 ) -> None:
-    """Check the installation, the home, the stack, the keys and the vaults, and predict what first backups will add.
+    """Check the installation, the home, the stack, the keys, the vaults and the items; predict what first backups add.
 
-    For every item without a recovery point, or for --path, files are counted and the room is predicted that the vault's
-    metadata and the worker's cache will take. Exit code 1 when something is wrong, or the cache has not enough room.
+    Items are named that could not be restored today, or whose last backup failed. For every item of files without a
+    recovery point, or for --path, files are counted and the room is predicted that the vault's metadata and the
+    worker's cache will take. Exit code 1 when something is wrong, or the cache has not enough room.
     """
     session = Session.of(ctx)
     if more and not path:
@@ -97,6 +98,8 @@ def _findings(session: Session, paths: Sequence[str], seconds: float) -> Iterato
     yield _guarded("alarms", lambda: _alarms(session))
     yield from _vaults(session)
     if not paths:
+        yield from at_risk(session)
+        yield from slots(session)
         yield from _items(session, forecast)
 
 
@@ -122,7 +125,7 @@ def _guarded(check: str, look: Callable[[], Finding]) -> Finding:
     try:
         return look()
     except SkyharborError as error:
-        return Finding(check, ok=False, detail=f"{error.kind.title}: {error.detail}", hint=hint_of(error))
+        return Finding(check, ok=False, detail=f"{error.kind.title}: {error.detail}", hint=error.hint)
 
 
 def _python() -> Finding:

@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
 
 from orchestrator.cli import formats
 from orchestrator.cli.client import at
-from orchestrator.cli.commands.points import moments
+from orchestrator.cli.commands.points import moments, removed_items
 from orchestrator.cli.commands.protecting.group import protecting
-from orchestrator.cli.commands.protecting.places import absolute, warn_of_missing
+from orchestrator.cli.commands.protecting.places import absolute, warn_of
 from orchestrator.cli.commands.protecting.request import Tags, retention_of, rpo_of
 from orchestrator.cli.session import Session
 from shared.contracts.sources import slot_of
 from shared.errors import SkyharborError
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The item's name or id.")]
+OtherPolicy = Annotated[str | None, typer.Option(help="The policy that schedules it; '' for none of its own.")]
+NoTags = Annotated[bool, typer.Option("--no-tags", help="Take all tags away.")]
+OtherRpo = Annotated[
+    str | None, typer.Option(metavar="TIME", help="How old its newest point may be; '' for what the policy says.")
+]
+OtherKeep = Annotated[str | None, typer.Option(metavar="RULE", help="Its own retention; '' for what the policy says.")]
+OtherPaths = Annotated[
+    list[str] | None, typer.Option(metavar="PATH", help="Protect these instead of the present paths.")
+]
+OtherExcludes = Annotated[
+    list[str] | None, typer.Option(metavar="GLOB", help="Leave out these instead of the present patterns.")
+]
+NoExcludes = Annotated[bool, typer.Option("--no-excludes", help="Leave out no patterns any more.")]
+Fields = Annotated[
+    list[str] | None,
+    typer.Option(metavar="FIELD=VALUE", help="Anything else of what 'item show' says of its source, such as dsn=."),
+]
 
 
 def commands() -> typer.Typer:
@@ -37,26 +54,15 @@ def commands() -> typer.Typer:
 def set_item(
     ctx: typer.Context,
     name: Name,
-    policy: Annotated[str | None, typer.Option(help="The policy that schedules it; '' for none of its own.")] = None,
+    policy: OtherPolicy = None,
     tag: Tags = None,
-    no_tags: Annotated[bool, typer.Option("--no-tags", help="Take all tags away.")] = False,
-    rpo: Annotated[
-        str | None, typer.Option(metavar="TIME", help="How old its newest point may be; '' for what the policy says.")
-    ] = None,
-    keep: Annotated[
-        str | None, typer.Option(metavar="RULE", help="Its own retention; '' for what the policy says.")
-    ] = None,
-    path: Annotated[
-        list[str] | None, typer.Option(metavar="PATH", help="Protect these instead of the present paths.")
-    ] = None,
-    exclude: Annotated[
-        list[str] | None, typer.Option(metavar="GLOB", help="Leave out these instead of the present patterns.")
-    ] = None,
-    no_excludes: Annotated[bool, typer.Option("--no-excludes", help="Leave out no patterns any more.")] = False,
-    source: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FIELD=VALUE", help="Anything else of what 'item show' says of its source, such as dsn=."),
-    ] = None,
+    no_tags: NoTags = False,
+    rpo: OtherRpo = None,
+    keep: OtherKeep = None,
+    path: OtherPaths = None,
+    exclude: OtherExcludes = None,
+    no_excludes: NoExcludes = False,
+    source: Fields = None,
 ) -> None:
     """Change how an item is looked after, or what it protects. What is not given stays as it is.
 
@@ -76,19 +82,21 @@ def set_item(
         item = session.tower().get(at("items", name))
         changes: dict[str, Any] = dict(_field(item, given) for given in source or ())
         if path is not None:
-            changes["paths"] = [absolute(given) for given in path]
+            changes["paths"] = [absolute(session, given) for given in path]
         if exclude is not None or no_excludes:
             changes["excludes"] = exclude or []
         body["source"] = _changed(item, changes)
-        if path is not None:
-            warn_of_missing(session, changes["paths"])
     if not body:
-        raise SkyharborError("bad-request", "nothing is to be changed: give an option, see --help")
+        raise SkyharborError(
+            "bad-request", "nothing is to be changed", hint="Say what: see 'skyharbor item set --help'."
+        )
     item = session.tower().patch(at("items", name), body)
     if session.out.json:
         session.out.document(item)
     else:
         _show(session, item)
+    if "source" in body:
+        warn_of(session, body["source"]["workload"], body["source"])
 
 
 def _field(item: Mapping[str, Any], given: str) -> tuple[str, Any]:
@@ -97,7 +105,12 @@ def _field(item: Mapping[str, Any], given: str) -> tuple[str, Any]:
     now = item["source"].get(name)
     if not equals or not isinstance(now, str | bool):
         known = ", ".join(sorted(key for key, one in item["source"].items() if isinstance(one, str | bool))) or "none"
-        raise SkyharborError("bad-request", f"--source {given!r}: write FIELD=VALUE; the fields are {known}")
+        own = {"paths": "--path", "excludes": "--exclude"}.get(name)
+        raise SkyharborError(
+            "bad-request",
+            f"--source {given!r}: write FIELD=VALUE; the fields are {known}",
+            **({"hint": f"What is in {name} is changed with {own}."} if own and isinstance(now, list) else {}),
+        )
     if isinstance(now, str):
         return name, value
     if value not in ("yes", "no"):
@@ -115,12 +128,20 @@ def _changed(item: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
     return {"workload": item["workload"], **item["source"], **changes}
 
 
-def list_items(ctx: typer.Context) -> None:
+def list_items(
+    ctx: typer.Context,
+    removed: Annotated[
+        bool, typer.Option("--removed", help="Those that were removed and whose recovery points are still there.")
+    ] = False,
+) -> None:
     """List the items with their newest recovery point and next fire."""
     session = Session.of(ctx)
-    items = list(session.tower().items("/items"))
+    items = removed_items(session.tower(), None) if removed else list(session.tower().items("/items"))
     if session.out.json:
         session.out.document({"items": items})
+        return
+    if removed:
+        _list_removed(session, items)
         return
     session.out.table(
         ("name", "workload", "machine", "vault", "policy", "last point", "next"),
@@ -137,6 +158,25 @@ def list_items(ctx: typer.Context) -> None:
             for item in items
         ),
         empty="no items yet: skyharbor item add files NAME --machine M --vault V --path P",
+    )
+
+
+def _list_removed(session: Session, items: Sequence[Mapping[str, Any]]) -> None:
+    session.out.table(
+        ("id", "name", "workload", "machine", "vault", "removed", "last point"),
+        (
+            (
+                item["id"],
+                item["name"],
+                item["workload"],
+                item["machine"]["name"],
+                item["vault"]["name"],
+                formats.moment(item["removed_at"]),
+                formats.moment((item.get("last_point") or {}).get("sealed_at")),
+            )
+            for item in items
+        ),
+        empty="no removed item has recovery points",
     )
 
 
@@ -170,6 +210,7 @@ def _show(session: Session, item: Mapping[str, Any]) -> None:
             *moments(last),
             ("next fire", "paused" if item.get("paused_at") else formats.moment(item.get("next_fire_at"))),
             ("created", formats.moment(item["created_at"])),
+            *([("removed", formats.moment(item["removed_at"]))] if item.get("removed_at") else []),
         ]
     )
 
@@ -213,6 +254,7 @@ def remove(ctx: typer.Context, name: Name) -> None:
         session.out.document(removed or {"removed": name})
     else:
         session.out.text(f"item {name} is no longer protected; its recovery points stay")
+        session.out.text(f"they are listed by its id: skyharbor point list {item['id']}")
         if item["workload"] == "postgres":
             # Kept, it keeps the server's log as well, until the disk is full.
             slot = slot_of(item["id"])

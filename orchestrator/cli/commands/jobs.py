@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import islice
 from typing import Annotated
 from uuid import uuid4
@@ -13,7 +14,7 @@ from orchestrator.cli.client import at
 from orchestrator.cli.jobs import follow, tell, where
 from orchestrator.cli.progress import situation
 from orchestrator.cli.session import Session
-from orchestrator.cli.waiting import is_terminal
+from orchestrator.cli.waiting import Job, is_terminal
 
 JobId = Annotated[
     str, typer.Argument(metavar="JOB", help="The job's id, or its unique beginning of 8 or more characters.")
@@ -70,12 +71,19 @@ def show(ctx: typer.Context, job: JobId) -> None:
     if session.out.json:
         session.out.document(document)
         return
-    tell(session.out, document)
-    error = document.get("error")
+    tell(session.out, document, _what_went_wrong(document))
+
+
+def _what_went_wrong(job: Job) -> Iterator[tuple[str, str]]:
+    """Return the error with the attempt that it is of, what to do about it, and the warnings."""
+    error = job.get("error")
     if error:
-        session.out.text(f"error      {error['title']}: {error['message']} ({error['code']})")
-    for warning in document.get("warnings") or []:
-        session.out.text(f"warning    {where(warning)}{warning['message']} ({warning['code']})")
+        of_attempt = "" if is_terminal(job) else f"(of attempt {error['attempt']}) "
+        yield "error", f"{of_attempt}{error['title']}: {error['message']} ({error['code']})"
+        if error["hint"]:
+            yield "hint", str(error["hint"])
+    for warning in job.get("warnings") or []:
+        yield "warning", f"{where(warning)}{warning['message']} ({warning['code']})"
 
 
 def watch(ctx: typer.Context, job: JobId) -> None:

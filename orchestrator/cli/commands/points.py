@@ -6,7 +6,7 @@ passphrase.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -43,15 +43,28 @@ def commands() -> typer.Typer:
 def list_points(
     ctx: typer.Context,
     item: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="The item's name or id; all items without one.")
+        str | None, typer.Argument(metavar="ITEM", help="The item's name or id; all items without one.")
     ] = None,
+    item_option: Annotated[str | None, typer.Option("--item", metavar="ITEM", help="The same as ITEM.")] = None,
+    removed: Annotated[
+        bool, typer.Option("--removed", help="Of items that were removed: all, or those that had the name ITEM.")
+    ] = False,
 ) -> None:
-    """List recovery points, newest first."""
+    """List recovery points, newest first. Those of a removed item are found by its id, or with --removed."""
     session = Session.of(ctx)
-    points = list(session.tower().items("/points", item=item))
+    if item is not None and item_option is not None:
+        raise SkyharborError("bad-request", "the item is given twice: once is enough")
+    item = item_option if item is None else item
+    tower = session.tower()
+    if removed:
+        points = [point for one in removed_items(tower, item) for point in tower.items("/points", item=one["id"])]
+    else:
+        points = list(tower.items("/points", item=item))
     if session.out.json:
         session.out.document({"items": points})
         return
+    if item is not None and not removed:
+        tell_of_namesakes(session, item, but={point["item"]["id"] for point in points})
     session.out.table(
         ("point", "item", "sealed", "type", "files", "size", "transferred", "state", "verified"),
         (
@@ -70,6 +83,29 @@ def list_points(
         ),
         empty="no recovery points yet",
     )
+
+
+def removed_items(tower: Tower, name: str | None) -> list[dict[str, Any]]:
+    """Return removed items that still have points: all, or those that had a name."""
+    return list(tower.items("/items", removed="true", name=name))
+
+
+def tell_of_namesakes(session: Session, name: str, *, but: Collection[str] = ()) -> None:
+    """Say when removed items of this name still have points, ``but`` those of these ids: the name shows others.
+
+    It is a courtesy: where it cannot be found out, nothing is said.
+    """
+    try:
+        removed_ones = removed_items(session.tower(), name)
+    except SkyharborError:
+        return
+    for removed in removed_ones:
+        if removed["id"] in but:
+            continue
+        session.out.say(
+            f"note: an item of this name was removed on {formats.moment(removed['removed_at'])}, and its points stay: "
+            f"skyharbor point list {removed['id']}"
+        )
 
 
 def show(ctx: typer.Context, point: PointId, item: ItemOption = None) -> None:
@@ -122,7 +158,7 @@ def hold(
 ) -> None:
     """Hold a recovery point: no rule lets it go. One that is expiring comes back, unless it is doomed already."""
     session = Session.of(ctx)
-    _need_item(point, item)
+    check_point(point, item)
     asked = {"until": None if until is None else formats.instant(until)}
     _told(session, session.tower().post(_at(point, "hold", item), asked))
 
@@ -130,7 +166,7 @@ def hold(
 def release(ctx: typer.Context, point: PointId, item: ItemOption = None) -> None:
     """End the hold of a recovery point. Of a damaged one it says that you have looked: retention may let it go."""
     session = Session.of(ctx)
-    _need_item(point, item)
+    check_point(point, item)
     _told(session, session.tower().post(_at(point, "release", item)))
 
 
@@ -167,9 +203,16 @@ def _held(document: Mapping[str, Any]) -> str:
     return "held" if document.get("held_at") else ""
 
 
-def _need_item(point: str, item: str | None) -> None:
+def check_point(point: str, item: str | None) -> None:
+    """Refuse what names no point, with what to write instead; ``bad-request``."""
     if point == "latest" and item is None:
         raise SkyharborError("bad-request", "'latest' of what? Give --item NAME")
+    if "/" in point:
+        raise SkyharborError(
+            "bad-request",
+            f"{point!r} is a path, and where it stands a recovery point is named",
+            hint=f"Write the point before it: latest {point} --item {item or 'NAME'}",
+        )
 
 
 def ls(
@@ -196,7 +239,7 @@ def ls(
 
 def find_point(tower: Tower, point: str, item: str | None) -> dict[str, Any]:
     """Return the point's document; ``latest`` needs the item. Raises ``bad-request`` and ``not-found``."""
-    _need_item(point, item)
+    check_point(point, item)
     return tower.get(at("points", point), item=item)
 
 

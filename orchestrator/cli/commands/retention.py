@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -58,8 +58,21 @@ def apply(
         return
     for one in done["items"]:
         session.out.text(f"{one['item']}: points that expire: {formats.count(len(one['points']))}")
-    if not done["items"]:
+    missed = {line["point"] for line in going} - {point for one in done["items"] for point in one["points"]}
+    if missed:
+        _tell_of_missed(session, missed, item, policy)
+    elif not done["items"]:
         session.out.text("every point is kept")
+
+
+def _tell_of_missed(session: Session, missed: Collection[str], item: str | None, policy: str | None) -> None:
+    """Say what became of points that would have gone and have not by this word: the tower applies the rules, too."""
+    kept = {line["point"] for line in _plan(session, item, policy)["items"] if line["keep"]} & set(missed)
+    if len(kept) < len(missed):
+        gone = formats.count(len(missed) - len(kept))
+        session.out.text(f"points that were expiring already, for the tower applies retention by itself: {gone}")
+    if kept:
+        session.out.text(f"points that are kept after all: {formats.count(len(kept))}; see 'skyharbor retention plan'")
 
 
 def _plan(session: Session, item: str | None, policy: str | None) -> dict[str, Any]:

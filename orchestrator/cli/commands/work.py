@@ -14,6 +14,7 @@ from orchestrator.cli.commands.points import (
     ItemOption,
     PassphraseFile,
     PointId,
+    check_point,
     find_point,
     listing_of,
 )
@@ -41,6 +42,33 @@ class Conflict(StrEnum):
     SKIP = "skip"
     OVERWRITE = "overwrite"
     RENAME = "rename"
+
+
+OnlyPaths = Annotated[
+    list[str] | None, typer.Argument(metavar="PATH", help="Only these paths, as they were on the machine.")
+]
+Target = Annotated[
+    str, typer.Option("--to", metavar="DIR", help="The folder to restore into; of a share also a URL like the share's.")
+]
+OnConflict = Annotated[Conflict, typer.Option(help="What to do with what is there already.")]
+DiskFormat = Annotated[
+    str | None, typer.Option("--format", metavar="FORMAT", help="Of a machine's disks: raw (the default) or qcow2.")
+]
+Until = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="Of a database: the moment to come back to, a restore point's name, latest."),
+]
+Tablespaces = Annotated[
+    list[str] | None,
+    typer.Option(metavar="OLD=NEW", help="Of a PostgreSQL cluster: where a tablespace goes; may be repeated."),
+]
+Owner = Annotated[
+    str | None, typer.Option(metavar="USER", help="Of a PostgreSQL cluster: whom its files are to belong to.")
+]
+OtherCredentials = Annotated[
+    str | None, typer.Option(metavar="FILE", help="Of a share: a file on the worker's machine, for another server.")
+]
+OnlyPlan = Annotated[bool, typer.Option("--plan", help="Only say what would be restored; write nothing.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -72,36 +100,18 @@ def backup(
 def restore(
     ctx: typer.Context,
     point: PointId,
-    path: Annotated[
-        list[str] | None, typer.Argument(metavar="PATH", help="Only these paths, as they were on the machine.")
-    ] = None,
+    path: OnlyPaths = None,
     *,
-    to: Annotated[
-        str,
-        typer.Option("--to", metavar="DIR", help="The folder to restore into; of a share also a URL like the share's."),
-    ],
+    to: Target,
     item: ItemOption = None,
-    conflict: Annotated[Conflict, typer.Option(help="What to do with what is there already.")] = Conflict.SKIP,
-    disk_format: Annotated[
-        str | None, typer.Option("--format", metavar="FORMAT", help="Of a machine's disks: raw (the default) or qcow2.")
-    ] = None,
-    until: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="Of a database: the moment to come back to, a restore point's name, latest."),
-    ] = None,
-    tablespace: Annotated[
-        list[str] | None,
-        typer.Option(metavar="OLD=NEW", help="Of a PostgreSQL cluster: where a tablespace goes; may be repeated."),
-    ] = None,
-    owner: Annotated[
-        str | None, typer.Option(metavar="USER", help="Of a PostgreSQL cluster: whom its files are to belong to.")
-    ] = None,
-    credentials_file: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="Of a share: a file on the worker's machine, for another server."),
-    ] = None,
+    conflict: OnConflict = Conflict.SKIP,
+    disk_format: DiskFormat = None,
+    until: Until = None,
+    tablespace: Tablespaces = None,
+    owner: Owner = None,
+    credentials_file: OtherCredentials = None,
     wait: Wait = False,
-    plan: Annotated[bool, typer.Option("--plan", help="Only say what would be restored; write nothing.")] = False,
+    plan: OnlyPlan = False,
     passphrase_file: PassphraseFile = None,
     idempotency_key: Key = None,
 ) -> None:
@@ -121,7 +131,7 @@ def restore(
     if plan:
         _plan(session, point, item, paths, to=to, conflict=conflict, passphrase_file=passphrase_file)
         return
-    _need_item(point, item)
+    check_point(point, item)
     request = {
         "kind": "restore",
         "point": point,
@@ -164,7 +174,7 @@ def verify(
     idempotency_key: Key = None,
 ) -> None:
     """Prove that a recovery point can be restored."""
-    _need_item(point, item)
+    check_point(point, item)
     request = {"kind": "verify", "point": point, "item": item, "full": full}
     start(Session.of(ctx), request, wait=wait, key=idempotency_key)
 
@@ -178,11 +188,6 @@ def break_glass(ctx: typer.Context) -> None:
 
 def _given(**options: str | None) -> dict[str, str]:
     return {name: value for name, value in options.items() if value is not None}
-
-
-def _need_item(point: str, item: str | None) -> None:
-    if point == "latest" and item is None:
-        raise SkyharborError("bad-request", "'latest' of what? Give --item NAME")
 
 
 def _from_root(path: str) -> str:

@@ -24,6 +24,18 @@ def checked_file(path: str) -> str:
     return check_path(path, field="source") if path else ""
 
 
+def needed_file(path: str, *, what: str, lines: str) -> str:
+    """Return the path of a file with credentials where nothing works without one."""
+    if not path:
+        raise SkyharborError(
+            "bad-request",
+            f"{what} needs a file with credentials: nobody is let in without",
+            field="source",
+            hint=f"Write {lines} into a file of the worker's machine, mode 0600; name that with --credentials-file.",
+        )
+    return checked_file(path)
+
+
 def checked_excludes(patterns: Sequence[str]) -> tuple[str, ...]:
     """Return patterns of what is left out."""
     if len(patterns) > MOST_PATHS:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from urllib.parse import unquote, urlsplit
 
 from orchestrator.domain.names import check_text
-from orchestrator.domain.sources.places import checked_excludes, checked_file
+from orchestrator.domain.sources.places import checked_excludes, checked_file, needed_file
 from shared.contracts.sources import SftpSource, SmbSource
 from shared.errors import SkyharborError
 
@@ -23,7 +23,7 @@ def checked_smb(spec: SmbSource) -> SmbSource:
         )
     return SmbSource(
         url=_url(spec.url, scheme="smb", example="smb://host/share/folder", least=1),
-        credentials_file=checked_file(spec.credentials_file),
+        credentials_file=needed_file(spec.credentials_file, what="a share", lines="user=... and password=..."),
         excludes=checked_excludes(spec.excludes),
         previous_versions=spec.previous_versions,
     )
@@ -33,7 +33,9 @@ def checked_sftp(spec: SftpSource) -> SftpSource:
     """Return the description of a folder of an SSH server."""
     return SftpSource(
         url=_url(spec.url, scheme="sftp", example="sftp://user@host/folder", least=0),
-        credentials_file=checked_file(spec.credentials_file),
+        credentials_file=needed_file(
+            spec.credentials_file, what="an SSH server", lines="password=..., or key=... (a private key)"
+        ),
         known_hosts=checked_file(spec.known_hosts),
         excludes=checked_excludes(spec.excludes),
     )

@@ -21,6 +21,7 @@ WITH ended AS (
         failed_at = CASE WHEN :failed THEN clock_timestamp() ELSE failed_at END,
         error_code = :error_code,
         error_message = :error_message,
+        error_hint = :error_hint,
         stats = coalesce(CAST(:stats AS jsonb), stats),
         warnings = coalesce(CAST(:warnings AS jsonb), warnings),
         type = coalesce(:type, type)

@@ -14,6 +14,7 @@ from orchestrator.domain.inventory import (
     DEFAULT_TENANT,
     Care,
     Item,
+    ItemAtRisk,
     Machine,
     NewItem,
     NewPoint,
@@ -106,6 +107,14 @@ class Items(Protocol):
 
     def page(self, request: PageRequest) -> Page[Item]:
         """Return living items."""
+        ...
+
+    def page_of_removed(self, request: PageRequest, *, name: str | None) -> Page[Item]:
+        """Return removed items that still have points, in the order in which they were added."""
+        ...
+
+    def page_at_risk(self, request: PageRequest) -> Page[ItemAtRisk]:
+        """Return living items without a sound point, and those whose last backup failed."""
         ...
 
     def pause(self, item_id: str) -> None:

@@ -90,7 +90,7 @@ class PostgresSeat:
         return [
             (PostgresSource(dsn="host=/nowhere port=1"), "Check that the server runs"),
             (PostgresSource(dsn=self._cluster.dsn.replace("user=postgres", "user=stranger")), "Correct the user"),
-            (PostgresSource(dsn=self._cluster.dsn, credentials_file="/nowhere"), "must be readable for the worker"),
+            (PostgresSource(dsn=self._cluster.dsn, credentials_file="/nowhere"), "on the worker's machine"),
         ]
 
     def write_on(self) -> None:

@@ -29,6 +29,6 @@ def a_done_job(**changes: Any) -> dict[str, Any]:
     return a_job(**{**done, **changes})
 
 
-def an_error(code: str) -> dict[str, str]:
+def an_error(code: str, *, attempt: int = 1, hint: str = "H") -> dict[str, Any]:
     """The error of a job that failed."""
-    return {"code": code, "title": "T", "message": "M", "hint": "H"}
+    return {"attempt": attempt, "code": code, "title": "T", "message": "M", "hint": hint}

@@ -99,6 +99,55 @@ def test_a_tower_without_workers_is_found(healthy: World) -> None:
     assert bad_checks(healthy) == (1, ["workers"])
 
 
+# ── what could not be restored today ─────────────────────────────────────────────────────────────────
+
+
+def at_risk(name: str, **changes: Any) -> dict[str, Any]:
+    """An item of a database that has a point and whose last backup failed."""
+    risk = {
+        "id": "i", "name": name, "workload": "mysql", "last_point_at": "2026-11-01T10:00:00Z", "job": "0194-job",
+        "ended_at": "2026-11-02T10:00:00Z", "failed": {"code": "source-denied", "message": "who are you"},
+    }  # fmt: skip
+    return {**risk, **changes}
+
+
+def test_items_that_could_not_be_restored_are_named_with_what_to_do(healthy: World) -> None:
+    items = [
+        at_risk("failing"),
+        at_risk("hopeless", last_point_at=None),
+        at_risk("unsound", last_point_at=None, failed=None),
+        at_risk("young", last_point_at=None, failed=None, job=None, ended_at=None),
+    ]
+    healthy.server.on("GET /at-risk", Answer(body={"items": items, "next": None}))
+    assert bad_checks(healthy) == (1, ["item failing", "item hopeless", "item unsound"])
+    checks = {check["check"]: check for check in healthy.run("--json", "doctor").json["checks"]}
+    assert "the newest point is of" in checks["item failing"]["detail"]
+    assert "who are you" in checks["item failing"]["detail"]
+    assert "0194-job" in checks["item failing"]["hint"]
+    assert "nothing of it could be restored" in checks["item hopeless"]["detail"]
+    assert "--type full" in checks["item unsound"]["hint"]
+    assert (checks["item young"]["ok"], "no backup of it has ended" in checks["item young"]["detail"]) == (True, True)
+
+
+def test_of_very_many_items_the_first_are_named(healthy: World) -> None:
+    items = [at_risk(f"i{number:03}") for number in range(60)]
+    healthy.server.on("GET /at-risk", Answer(body={"items": items, "next": None}))
+    code, wrong = bad_checks(healthy)
+    assert (code, wrong) == (1, [*(f"item i{number:03}" for number in range(50)), "items"])
+
+
+@pytest.mark.parametrize(("code", "wrong"), [("slot-lag", ["item shop"]), ("slot-unbounded", [])])
+def test_what_a_replication_slot_costs_or_may_cost_is_said(healthy: World, code: str, wrong: list[str]) -> None:
+    item = {"id": "i", "name": "shop", "workload": "postgres", "last_point": {"id": "p"}}
+    warning = {"path": "/wal", "code": code, "message": "the slot keeps so much"}
+    healthy.server.on("GET /items", Answer(body={"items": [item], "next": None}))
+    job = {"warnings": [{"path": "", "code": "other", "message": "x"}, warning]}
+    healthy.server.on("GET /jobs", Answer(body={"items": [job], "next": None}))
+    assert bad_checks(healthy) == (int(bool(wrong)), wrong)
+    assert "the slot keeps so much" in healthy.run("doctor").out
+    assert healthy.server.seen("GET /jobs")[0].query == "item=i&kind=backup&state=completed&limit=1"
+
+
 # ── what a first backup will add ─────────────────────────────────────────────────────────────────────
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -33,14 +34,55 @@ def test_json_after_two_dashes_is_somebody_elses_word() -> None:
 
 
 def test_a_failure_with_json_is_one_document_on_stdout_and_a_line_for_people_on_stderr(world: World) -> None:
-    world.server.on("GET /vaults/v", problem("not-found", "there is no vault 'v'"))
+    world.server.on("GET /vaults/v", problem("not-found", "there is no vault 'v'", hint="Look again."))
     ran = world.run("--json", "vault", "show", "v")
     kind = REGISTRY["not-found"]
     assert (ran.code, ran.json) == (
         4,
-        {"error": {"code": "not-found", "title": kind.title, "message": "there is no vault 'v'", "hint": kind.hint}},
+        {
+            "error": {
+                "code": "not-found",
+                "title": kind.title,
+                "message": "there is no vault 'v'",
+                "hint": "Look again.",
+            }
+        },
     )
-    assert ran.err == f"error: {kind.title}: there is no vault 'v' (not-found)\nhint: {kind.hint}\n"
+    assert ran.err == f"error: {kind.title}: there is no vault 'v' (not-found)\nhint: Look again.\n"
+
+
+def test_a_failure_that_says_all_has_no_hint_beside_it(world: World) -> None:
+    world.server.on("GET /vaults/v", problem("bad-request", "write it so"))
+    ran = world.run("vault", "show", "v")
+    assert ran.err == f"error: {REGISTRY['bad-request'].title}: write it so (bad-request)\n"
+
+
+def test_fields_that_the_message_names_already_are_not_said_twice(world: World) -> None:
+    fields = [{"field": "source.excludes.0", "message": "no set"}, {"field": "name", "message": "too long"}]
+    world.server.on("GET /vaults/v", problem("bad-request", "source.excludes.0: no set", errors=fields))
+    lines = world.run("vault", "show", "v").err.splitlines()
+    assert lines[1:] == ["  name: too long"]
+
+
+@pytest.mark.parametrize(
+    ("job", "said"),
+    [
+        (a_job(state="running", attempt=2, progress={"phase": "reading"}), "reading; attempt 1 failed: source-failed"),
+        (a_job(state="retryable", attempt=1, wait_reason="backoff"), "for the next attempt; attempt 1 failed"),
+    ],
+)
+def test_an_error_is_of_an_earlier_attempt_while_another_runs_or_waits(
+    world: World, job: dict[str, Any], said: str
+) -> None:
+    job = {**job, "error": an_error("source-failed")}
+    world.server.on("GET /jobs", Answer(body={"items": [job], "next": None}))
+    world.server.on(f"GET /jobs/{job['id']}", Answer(body=job))
+    assert said in world.run("job", "list").out
+    shown = world.run("job", "show", job["id"]).out
+    assert "error    (of attempt 1) T: M (source-failed)\nhint     H\n" in shown
+    ended = {**job, "state": "discarded", "wait_reason": None}
+    world.server.on(f"GET /jobs/{job['id']}", Answer(body=ended))
+    assert "error    T: M (source-failed)\n" in world.run("job", "show", job["id"]).out
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,24 @@ def test_nothing_expires_unasked(planned: World, monkeypatch: pytest.MonkeyPatch
     assert [request.body for request in planned.server.seen("POST /retention/apply")] == [{"item": "etc"}]
 
 
+def test_what_the_tower_itself_has_let_go_meanwhile_is_said_and_not_that_all_is_kept(planned: World) -> None:
+    planned.server.on("GET /retention", Answer(body={"items": LINES}), Answer(body={"items": LINES[:1]}))
+    planned.server.on("POST /retention/apply", Answer(body={"items": []}))
+    ran = planned.run("retention", "apply", "--item", "etc", "--yes")
+    assert "expiring already" in ran.out
+    assert ran.out.rstrip().endswith(": 1")
+    assert "every point is kept" not in ran.out
+
+
+def test_what_was_held_meanwhile_is_said_to_be_kept(planned: World) -> None:
+    held = {**LINES[1], "keep": True, "reasons": ["held"]}
+    planned.server.on("GET /retention", Answer(body={"items": LINES}), Answer(body={"items": [LINES[0], held]}))
+    planned.server.on("POST /retention/apply", Answer(body={"items": []}))
+    ran = planned.run("retention", "apply", "--item", "etc", "--yes")
+    assert "kept after all: 1" in ran.out
+    assert "expiring already" not in ran.out
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True

@@ -38,6 +38,8 @@ def test_a_server_is_kept_as_it_is_described(dsn: str) -> None:
         "mysql://me@db?ssl=1",
         "mysql://me@[db",
         "mysql:///path",
+        "mysql://me@",
+        "mysql://db.example",
     ],
 )
 def test_what_names_no_server_or_a_password_is_refused_without_repeating_it(dsn: str) -> None:

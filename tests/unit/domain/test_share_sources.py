@@ -12,10 +12,10 @@ from shared.errors import SkyharborError
 @pytest.mark.parametrize(
     "spec",
     [
-        SmbSource(url="smb://host/share"),
+        SmbSource(url="smb://host/share", credentials_file="/c"),
         SmbSource(url="smb://host:4450/share/a%20b/c", credentials_file="/etc/creds", excludes=("*.tmp",)),
         SftpSource(url="sftp://user@host/srv/data", credentials_file="/etc/creds", known_hosts="/etc/known"),
-        SftpSource(url="sftp://host"),
+        SftpSource(url="sftp://host", credentials_file="/c"),
     ],
 )
 def test_a_description_that_makes_sense_is_kept_as_it_is(spec: SourceSpec) -> None:
@@ -36,11 +36,13 @@ def test_a_description_that_makes_sense_is_kept_as_it_is(spec: SourceSpec) -> No
         (SmbSource(url="smb://user:secret@host/share"), "credentials file"),
         (SmbSource(url="smb://user@host/share"), "credentials file"),
         (SmbSource(url="smb://host/share", credentials_file="relative"), "absolute"),
+        (SmbSource(url="smb://host/share"), "needs a file with credentials"),
+        (SftpSource(url="sftp://user@host/folder"), "needs a file with credentials"),
         (SmbSource(url="smb://host/share", previous_versions="sometimes"), "auto, newest, none"),
-        (SmbSource(url="smb://host/share", excludes=("x",) * 1001), "excludes"),
+        (SmbSource(url="smb://host/share", credentials_file="/c", excludes=("x",) * 1001), "excludes"),
         (SftpSource(url="sftp:///folder"), "sftp://user@host"),
         (SftpSource(url="sftp://u:secret@host/folder"), "credentials file"),
-        (SftpSource(url="sftp://host/folder", known_hosts="known"), "absolute"),
+        (SftpSource(url="sftp://host/folder", credentials_file="/c", known_hosts="known"), "absolute"),
     ],
 )
 def test_one_that_makes_none_says_what_to_write(spec: SourceSpec, word: str) -> None:

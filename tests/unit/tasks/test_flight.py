@@ -6,6 +6,7 @@ The whole way of a worker, with a vault in a folder, a keyring and the tower in 
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -46,6 +47,7 @@ from tests.support.uncontrolled import Uncontrolled
 from workers.crew.messages import BackupWork
 from workers.engine.crew import ReadingCrew, ReadingThreads
 from workers.engine.desk import CollectionDesk
+from workers.engine.ports import Session, SessionOrder
 from workers.engine.reading import FileReading
 from workers.engine.shard_messages import ShardOrder, open_report, seal_order
 from workers.engine.span import EVERYTHING
@@ -136,6 +138,20 @@ def worker(tmp_path: Path) -> Worker:
     return worker
 
 
+def test_an_item_that_keeps_nothing_between_its_backups_leaves_no_folder(worker: Worker) -> None:
+    assert os.listdir(worker.hangar.folder) == []
+
+
+def test_what_an_item_keeps_between_its_backups_stays(worker: Worker) -> None:
+    def open_keeping(order: SessionOrder) -> Session:
+        Path(order.folder, "changes").write_text("noted", encoding="utf-8")
+        return open_session(order)
+
+    worker.hangar = replace(worker.hangar, open_session=open_keeping)
+    assert isinstance(worker.fly(worker.instruction("point-2")), BackupDone)
+    assert os.listdir(f"{worker.hangar.folder}/item") == ["changes"]
+
+
 def test_a_backup_that_is_told_of_condemned_packs_does_not_rely_on_them(worker: Worker) -> None:
     condemned = worker.packs_of("point-1")
     worker.condemn(condemned)
@@ -199,7 +215,8 @@ def test_a_source_that_knows_what_to_do_says_so_in_the_outcome(worker: Worker) -
     done = worker.fly(msgspec.structs.replace(worker.instruction("p"), source=away))
     assert isinstance(done, Failed)
     assert done.code == "source-failed"
-    assert done.message.endswith("Check that the server runs, and the socket's folder in the item's DSN.")
+    assert done.hint == "Check that the server runs, and the socket's folder in the item's DSN."
+    assert done.hint not in done.message
 
 
 def test_a_collection_in_another_vault_than_was_meant_fails(worker: Worker) -> None:

@@ -100,8 +100,8 @@ def test_who_may_not_replicate_is_told_why(
 @pytest.mark.parametrize(
     ("text", "mode", "said"),
     [
-        ("user=keeper\n", 0o644, "open to others"),
-        (f"user=keeper\n{SECRET}\n", 0o600, "line 2 is not understood"),
+        ("user=keeper\n", 0o644, "open to other users"),
+        (f"user=keeper\n{SECRET}\n", 0o600, "line 2 of the credentials file"),
         (None, 0o600, "No such file"),
     ],
 )

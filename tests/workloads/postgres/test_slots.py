@@ -192,12 +192,17 @@ def test_a_cluster_on_another_timeline_begins_a_new_window_with_its_history(
     assert again.start().sums() == sums
 
 
-def test_a_slot_without_a_limit_is_said_when_it_is_made(make: Make) -> None:
+def test_a_slot_without_a_limit_is_said_by_every_backup_until_it_has_one(make: Make) -> None:
     cluster = make(15, "unlimited", max_slot_wal_keep_size="-1").create().start()
     rig = PgRig(cluster.dsn)
     rig.backup()
     assert rig.codes() == ["slot-unbounded"]
     assert "max_slot_wal_keep_size" in rig.notices[0].message
+    rig.backup()
+    assert rig.codes() == ["slot-unbounded"]
+    cluster.stop()
+    limited = make(15, "unlimited", max_slot_wal_keep_size="1GB").start()
+    rig.spec = PgRig(limited.dsn).spec
     rig.backup()
     assert rig.codes() == []
 

@@ -148,6 +148,9 @@ def test_an_image_that_is_missing_or_none_is_said(folder):
     with pytest.raises(SkyharborError) as raised:
         Field(VmSource(disks=(f"{folder}/nothing.qcow2",))).backup()
     assert raised.value.code == "source-missing"
+    with pytest.raises(SkyharborError, match="is no file and no disk") as raised:
+        Field(VmSource(disks=(str(folder),))).backup()
+    assert raised.value.code == "source-missing"
     with open(f"{folder}/broken.qcow2", "wb") as made:
         made.write(b"QFI\xfb" + b"\xff" * 600)
     with pytest.raises(SkyharborError) as raised:

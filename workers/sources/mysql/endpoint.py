@@ -5,20 +5,18 @@ Rule of the file: a password comes from the credentials file only, and goes nowh
 
 from __future__ import annotations
 
-import os
-import stat
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from shared.contracts.sources import MysqlSource
 from shared.errors import SkyharborError
-from workers.engine.notices import reason
+from workers.sources.credentials import read_credentials
 from workers.sources.mysql.child import OptionFile
 
 _LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _PORT: Final = 3306
-_LARGEST: Final = 64 * 1024
+_KNOWN: Final = frozenset({"user", "password"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +47,7 @@ class Endpoint:
 
 
 def endpoint_of(source: MysqlSource) -> Endpoint:
-    """Read DSN and credentials. Raises ``bad-request`` for a DSN that is none, ``source-failed`` for the file."""
+    """Read DSN and credentials. Raises ``bad-request`` for a DSN that is none, ``source-denied`` for the file."""
     url = urlsplit(source.dsn)
     query = parse_qs(url.query, keep_blank_values=True)
     try:
@@ -62,7 +60,7 @@ def endpoint_of(source: MysqlSource) -> Endpoint:
         raise _no_dsn("a password belongs into the credentials file")
     if url.path not in ("", "/") or set(query) - {"socket"}:
         raise _no_dsn("behind the host there may only be ?socket=/path")
-    told = _credentials(source.credentials_file) if source.credentials_file else {}
+    told = read_credentials(source.credentials_file, known=_KNOWN)
     user = told.get("user") or unquote(url.username or "")
     if not user:
         raise _no_dsn("neither the DSN nor the credentials file names a user")
@@ -70,28 +68,6 @@ def endpoint_of(source: MysqlSource) -> Endpoint:
     if socket and not socket.startswith("/"):
         raise _no_dsn("the socket is an absolute path")
     return Endpoint(user, told.get("password", ""), url.hostname or "localhost", port, socket)
-
-
-def _credentials(path: str) -> dict[str, str]:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        try:
-            info, text = os.fstat(fd), os.read(fd, _LARGEST).decode("utf-8")
-        finally:
-            os.close(fd)
-    except OSError as error:
-        raise SkyharborError("source-failed", f"the credentials file {path}: {reason(error)}") from error
-    except UnicodeDecodeError as error:
-        raise SkyharborError("source-failed", f"the credentials file {path} is no text") from error
-    if stat.S_IMODE(info.st_mode) & 0o077:
-        raise SkyharborError(
-            "source-failed", f"others may read the credentials file {path}", hint=f"Run 'chmod 600 {path}'."
-        )
-    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
-    pairs = [line.partition("=") for line in lines]
-    if not all(middle and key.strip() in ("user", "password") for key, middle, _ in pairs):
-        raise SkyharborError("source-failed", f"{path} has lines other than user=... and password=...")
-    return {key.strip(): value for key, _, value in pairs}
 
 
 def _no_dsn(why: str) -> SkyharborError:

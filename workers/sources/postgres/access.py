@@ -7,14 +7,13 @@ Rule of the file: reading descriptions and files; nothing connects here.
 
 from __future__ import annotations
 
-import os
-import stat
 from typing import Final
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from shared.errors import SkyharborError
+from workers.sources.credentials import read_credentials
 
 CONNECT_SECONDS: Final = 15
 
@@ -35,9 +34,9 @@ class Access:
     """The way to one server. ``repr`` hides everything."""
 
     def __init__(self, dsn: str, credentials_file: str = "") -> None:
-        """Raises ``bad-request`` for a DSN that is none, and for a credentials file that cannot be used."""
+        """Raises ``bad-request`` for a DSN that is none, ``source-denied`` for a file that cannot be used."""
         self._told = parse_dsn(dsn)
-        self._secret = read_credentials(credentials_file) if credentials_file else {}
+        self._secret = read_credentials(credentials_file, known=_KNOWN)
 
     def __repr__(self) -> str:
         return "Access(…)"
@@ -77,31 +76,3 @@ def parse_dsn(dsn: str) -> dict[str, str]:
         )
         raise SkyharborError("bad-request", "a DSN must not have a password in it", hint=hint)
     return told
-
-
-def read_credentials(path: str) -> dict[str, str]:
-    """Return ``user`` and ``password`` of a file of ``key=value`` lines; ``#`` begins a line that is no line.
-
-    Raises ``source-failed`` when it cannot be read, is open to others or has a line that is not understood: by number,
-    never with its text.
-    """
-    try:
-        with open(path, encoding="utf-8") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            lines = file.read().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        hint = "The credentials file lies on the worker's machine and must be readable for the worker."
-        raise SkyharborError("source-failed", f"{path}: {reason}", hint=hint) from error
-    if stat.S_IMODE(mode) & 0o077:
-        raise SkyharborError("source-failed", f"{path} is open to others", hint=f"Run: chmod 600 {path}")
-    found: dict[str, str] = {}
-    for number, line in enumerate(lines, 1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        key, equals, value = line.partition("=")
-        if not equals or key.strip() not in _KNOWN:
-            hint = "Lines are user=… and password=…"
-            raise SkyharborError("source-failed", f"{path}, line {number} is not understood", hint=hint)
-        found[key.strip()] = value
-    return found

@@ -130,6 +130,7 @@ class ClusterSession:
         made = plan(before, server, is_full=is_full, limits=limits)
         self._found = slot if slot is not None and slot.kept is not None else None
         self._limit = connection.show("max_slot_wal_keep_size")
+        self._tell_of_no_limit()
         self._tell_of_lag(identity)
         self._gap, self._before = made.gap, before
         order = Order(
@@ -175,6 +176,9 @@ class ClusterSession:
             kept = slots.create(connection, self._slot)
         if kept > start:
             raise failed(f"a checkpoint came between the backup and its slot at {show_lsn(kept)}: try again")
+
+    def _tell_of_no_limit(self) -> None:
+        """Say that nothing bounds what the slot may cost the server: every time, for as long as it is so."""
         if self._limit == "-1":
             said = (
                 f"the server keeps its log for slot {self._slot} without a limit: if backups stop, its disk fills up; "

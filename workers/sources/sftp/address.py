@@ -28,6 +28,11 @@ class SftpAddress:
         return f"{self.host}{'' if self.port == _PORT else f':{self.port}'}"
 
     @property
+    def keyscan(self) -> str:
+        """How the server's key is asked for."""
+        return f"ssh-keyscan {'' if self.port == _PORT else f'-p {self.port} '}{self.host}"
+
+    @property
     def server(self) -> tuple[str, int]:
         """What has to be the same for one to be on the same server as another."""
         return self.host.lower(), self.port

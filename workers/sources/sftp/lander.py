@@ -10,10 +10,10 @@ from shared.contracts.work import RestoreDone, RestoreInstruction
 from shared.errors import SkyharborError
 from shared.vault.reader import PointReader
 from workers.engine.ports import Control
+from workers.sources.credentials import read_credentials
 from workers.sources.sftp.address import SftpAddress, sftp_address
 from workers.sources.sftp.login import Login, login_of
 from workers.sources.sftp.server import SftpServer
-from workers.sources.shares.credentials import read_credentials
 from workers.sources.shares.home_landing import land_at_home
 from workers.sources.shares.landing import FarLanding
 

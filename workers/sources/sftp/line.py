@@ -173,7 +173,7 @@ def _known(address: SftpAddress, login: Login) -> asyncssh.SSHKnownHosts:
         raise refused(
             address,
             f"the file of known keys {login.known_hosts} cannot be read",
-            "Make it with 'ssh-keyscan HOST', and compare the key with the server's own.",
+            f"Make it with '{address.keyscan} >FILE', and compare the key with the server's own.",
         ) from error
 
 
@@ -189,5 +189,5 @@ def _distrusted(address: SftpAddress, login: Login) -> SkyharborError:
     return refused(
         address,
         f"the server's key is not in {login.known_hosts}",
-        "Add it with 'ssh-keyscan HOST', and compare it with the server's own.",
+        f"Add it with '{address.keyscan} >>{login.known_hosts}', and compare it with the server's own.",
     )

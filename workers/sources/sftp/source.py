@@ -15,6 +15,7 @@ from shared.vault.entry import Entry, EntryKind
 from workers.engine.ports import Found, Haste, Survey
 from workers.engine.reading import RANGE
 from workers.engine.span import EVERYTHING, Span
+from workers.sources.credentials import read_credentials
 from workers.sources.excludes import Excludes
 from workers.sources.sftp.address import sftp_address
 from workers.sources.sftp.listing import SftpListing
@@ -22,7 +23,6 @@ from workers.sources.sftp.login import login_of
 from workers.sources.sftp.reading import SftpReading
 from workers.sources.sftp.server import SftpServer, unreadable
 from workers.sources.sftp.small import SmallFiles
-from workers.sources.shares.credentials import read_credentials
 from workers.sources.shares.survey import survey
 from workers.sources.shares.walk import Walk
 

@@ -11,7 +11,7 @@ from shared.contracts.work import RestoreDone, RestoreInstruction
 from shared.errors import SkyharborError
 from shared.vault.reader import PointReader
 from workers.engine.ports import Control
-from workers.sources.shares.credentials import read_credentials
+from workers.sources.credentials import read_credentials
 from workers.sources.shares.home_landing import land_at_home
 from workers.sources.shares.landing import FarLanding
 from workers.sources.smb.address import smb_address

@@ -16,8 +16,8 @@ from workers.engine.ports import Found, Haste, Survey, Unreadable
 from workers.engine.reading import RANGE
 from workers.engine.seen import entry_of
 from workers.engine.span import EVERYTHING, Span
+from workers.sources.credentials import read_credentials
 from workers.sources.excludes import Excludes
-from workers.sources.shares.credentials import read_credentials
 from workers.sources.shares.survey import survey
 from workers.sources.shares.walk import Walk
 from workers.sources.smb import messages as smb

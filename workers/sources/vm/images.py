@@ -161,10 +161,17 @@ class ImagesSession:
         return to_bytes({"disks": disks})
 
 
+def _is_disk(mode: int) -> bool:
+    """Tell whether a node of this mode can be the image of a disk."""
+    return stat.S_ISREG(mode) or stat.S_ISBLK(mode)
+
+
 def _image(path: str) -> _Image:
     try:
         if not os.path.exists(path):
             raise SkyharborError("source-missing", path)
+        if not _is_disk(os.stat(path).st_mode):
+            raise SkyharborError("source-missing", f"{path} is no file and no disk, so it is no image of one")
         if is_written_to(path):
             raise SkyharborError(
                 "source-failed",

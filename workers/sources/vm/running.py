@@ -63,7 +63,11 @@ class RunningSession:
         except BaseException as error:
             self.close()
             if isinstance(error, OSError):
-                raise SkyharborError("source-failed", f"the virtual machine: {error}") from error
+                raise SkyharborError(
+                    "source-failed",
+                    f"the virtual machine: {error}",
+                    hint="Check that it runs, and that the item names the socket of its QMP monitor.",
+                ) from error
             raise
 
     @property

@@ -8,12 +8,16 @@ from typing import Annotated, Any
 import typer
 
 from orchestrator.cli import formats
-from orchestrator.cli.commands.protecting.places import absolute, warn_of_missing
+from orchestrator.cli.commands.protecting.places import absolute
 from orchestrator.cli.commands.protecting.request import (
     Care,
+    Excludes,
+    ItemName,
     Keep,
+    Policy,
     Rpo,
     Tags,
+    Vault,
     protect,
 )
 from orchestrator.cli.session import Session
@@ -21,50 +25,51 @@ from orchestrator.domain.readings import duration
 from shared.contracts.sources import SnapshotWay
 from shared.errors import SkyharborError
 
+ItsMachine = Annotated[str, typer.Option(help="The machine whose files they are.")]
+Paths = Annotated[
+    list[str], typer.Option("--path", metavar="PATH", help="A file or folder to protect; may be repeated.")
+]
+More = Annotated[list[str] | None, typer.Argument(metavar="MORE", help="Further paths.")]
+Caches = Annotated[bool, typer.Option("--exclude-caches", help="Of folders with a CACHEDIR.TAG, keep the tag only.")]
+IfPresent = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="Of folders that hold a file of this name, keep that only; may be repeated."),
+]
+NoDump = Annotated[bool, typer.Option("--exclude-nodump", help="Leave out what has the attribute of chattr +d.")]
+LargerThan = Annotated[
+    str | None, typer.Option(metavar="SIZE", help="Leave out files of more bytes than that, such as 500M or 2G.")
+]
+OneFileSystem = Annotated[
+    bool, typer.Option("--one-file-system", help="Keep folders where other file systems are mounted, but empty.")
+]
+Before = Annotated[
+    str, typer.Option(metavar="CMD", help="A command to run before, of those that the worker's machine allows.")
+]
+After = Annotated[str, typer.Option(metavar="CMD", help="One to run when everything has been read, and in any case.")]
+HookTimeout = Annotated[str, typer.Option(metavar="TIME", help="How long either may take, such as 60s.")]
+Freeze = Annotated[SnapshotWay, typer.Option(help="How the files are held still; auto: the best way that there is.")]
+Journal = Annotated[bool, typer.Option("--journal", help="Note where anything changes, and look only there next time.")]
+
 
 def add_files(
     ctx: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A name for the item.")],
-    machine: Annotated[str, typer.Option(help="The machine whose files they are.")],
-    vault: Annotated[str, typer.Option(help="The vault that will hold the recovery points.")],
-    path: Annotated[list[str], typer.Option(metavar="PATH", help="A file or folder to protect; may be repeated.")],
-    more: Annotated[list[str] | None, typer.Argument(metavar="MORE", help="Further paths.")] = None,
-    exclude: Annotated[
-        list[str] | None, typer.Option(metavar="GLOB", help="Leave out what matches; may be repeated.")
-    ] = None,
-    exclude_caches: Annotated[
-        bool, typer.Option("--exclude-caches", help="Of folders with a CACHEDIR.TAG, keep the tag only.")
-    ] = False,
-    exclude_if_present: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Of folders that hold a file of this name, keep that only; may be repeated."),
-    ] = None,
-    exclude_nodump: Annotated[
-        bool, typer.Option("--exclude-nodump", help="Leave out what has the attribute of chattr +d.")
-    ] = False,
-    exclude_larger_than: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="Leave out files of more bytes than that, such as 500M or 2G.")
-    ] = None,
-    one_file_system: Annotated[
-        bool, typer.Option("--one-file-system", help="Keep folders where other file systems are mounted, but empty.")
-    ] = False,
-    before: Annotated[
-        str, typer.Option(metavar="CMD", help="A command to run before, of those that the worker's machine allows.")
-    ] = "",
-    after: Annotated[
-        str, typer.Option(metavar="CMD", help="One to run when everything has been read, and in any case.")
-    ] = "",
-    hook_timeout: Annotated[str, typer.Option(metavar="TIME", help="How long either may take, such as 60s.")] = "60s",
-    snapshot: Annotated[
-        SnapshotWay, typer.Option(help="How the files are held still; auto: the best way that there is.")
-    ] = SnapshotWay.NONE,
-    journal: Annotated[
-        bool, typer.Option("--journal", help="Note where anything changes, and look only there next time.")
-    ] = False,
-    policy: Annotated[
-        str | None,
-        typer.Option(help="The policy that schedules it. Without, one that selects its tags, or nothing but demand."),
-    ] = None,
+    name: ItemName,
+    machine: ItsMachine,
+    vault: Vault,
+    path: Paths,
+    more: More = None,
+    exclude: Excludes = None,
+    exclude_caches: Caches = False,
+    exclude_if_present: IfPresent = None,
+    exclude_nodump: NoDump = False,
+    exclude_larger_than: LargerThan = None,
+    one_file_system: OneFileSystem = False,
+    before: Before = "",
+    after: After = "",
+    hook_timeout: HookTimeout = "60s",
+    snapshot: Freeze = SnapshotWay.NONE,
+    journal: Journal = False,
+    policy: Policy = None,
     tag: Tags = None,
     rpo: Rpo = None,
     keep: Keep = None,
@@ -74,7 +79,7 @@ def add_files(
     What is left out by these options is counted, and is no warning. They do not apply to the paths that are given.
     """
     session = Session.of(ctx)
-    paths = [absolute(given) for given in (*path, *(more or ()))]
+    paths = [absolute(session, given) for given in (*path, *(more or ()))]
     larger_than = None if exclude_larger_than is None else formats.bytes_of(exclude_larger_than)
     rules = {
         "caches": exclude_caches,
@@ -99,7 +104,6 @@ def add_files(
         },
         care=Care(policy=policy, tags=tag, rpo=rpo, keep=keep),
     )
-    warn_of_missing(session, paths)
 
 
 def _hooks(before: str, after: str, timeout: str) -> dict[str, Any]:

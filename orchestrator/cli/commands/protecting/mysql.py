@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli.commands.protecting.places import absolute
+from orchestrator.cli.commands.protecting.places import optional
 from orchestrator.cli.commands.protecting.request import (
     Care,
     CredentialsFile,
@@ -48,15 +48,16 @@ def add_mysql(
     A MariaDB server is copied physically by a worker on its machine, and can be restored to any second where it writes
     a log of changes (log_bin).
     """
+    session = Session.of(ctx)
     protect(
-        Session.of(ctx),
+        session,
         name=name,
         workload="mysql",
         machine=machine,
         vault=vault,
         source={
             "dsn": dsn,
-            "credentials_file": absolute(credentials_file) if credentials_file else "",
+            "credentials_file": optional(session, credentials_file),
             "dump": dump,
         },
         care=Care(policy=policy, tags=tag, rpo=rpo, keep=keep),

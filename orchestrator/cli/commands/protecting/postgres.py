@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli.commands.protecting.places import absolute
+from orchestrator.cli.commands.protecting.places import optional
 from orchestrator.cli.commands.protecting.request import (
     Care,
     CredentialsFile,
@@ -47,14 +47,15 @@ def add_postgres(
 
     Any moment between its backups can be restored. The role needs REPLICATION, and pg_hba.conf has to let it in.
     """
+    session = Session.of(ctx)
     source = {
         "dsn": dsn,
-        "credentials_file": absolute(credentials_file) if credentials_file else "",
+        "credentials_file": optional(session, credentials_file),
         "dumps": dump or [],
         "physical": not dumps_only,
     }
     protect(
-        Session.of(ctx),
+        session,
         name=name,
         workload="postgres",
         machine=machine,

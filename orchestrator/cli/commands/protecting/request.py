@@ -12,6 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
+from orchestrator.cli.commands.points import tell_of_namesakes
+from orchestrator.cli.commands.protecting.places import warn_of
 from orchestrator.cli.session import Session
 from orchestrator.domain.readings import duration
 from shared.errors import SkyharborError
@@ -29,6 +31,9 @@ Rpo = Annotated[
 ]
 Keep = Annotated[
     str | None, typer.Option(metavar="RULE", help="What is kept, such as 'daily 7, monthly 12'; before the policy's.")
+]
+Excludes = Annotated[
+    list[str] | None, typer.Option("--exclude", metavar="GLOB", help="Leave out what matches; may be repeated.")
 ]
 CredentialsFile = Annotated[
     str,
@@ -73,6 +78,8 @@ def protect(
         session.out.text(
             f"item {item['name']} is protected; back it up now with: skyharbor backup {item['name']} --wait"
         )
+        tell_of_namesakes(session, name)
+    warn_of(session, workload, source)
 
 
 def rpo_of(text: str) -> int:

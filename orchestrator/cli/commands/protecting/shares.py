@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli.commands.protecting.places import absolute
+from orchestrator.cli.commands.protecting.places import optional
 from orchestrator.cli.commands.protecting.request import (
     Care,
     CredentialsFile,
+    Excludes,
     ItemName,
     Keep,
     Machine,
@@ -22,8 +23,15 @@ from orchestrator.cli.commands.protecting.request import (
 )
 from orchestrator.cli.session import Session
 
-Excludes = Annotated[
-    list[str] | None, typer.Option("--exclude", metavar="GLOB", help="Leave out what matches; may be repeated.")
+LoginFile = Annotated[
+    str,
+    typer.Option(
+        metavar="FILE",
+        help="A file on the worker's machine, mode 0600, with password=, or key= (a private key) and passphrase=.",
+    ),
+]
+KnownHosts = Annotated[
+    str, typer.Option(metavar="FILE", help="The server's key; without, ~/.ssh/known_hosts of the worker's user.")
 ]
 
 
@@ -53,15 +61,16 @@ def add_smb(
     keep: Keep = None,
 ) -> None:
     """Protect a share of a file server over SMB, with its permissions. Nothing is backed up yet."""
+    session = Session.of(ctx)
     protect(
-        Session.of(ctx),
+        session,
         name=name,
         workload="smb",
         machine=machine,
         vault=vault,
         source={
             "url": url,
-            "credentials_file": absolute(credentials_file) if credentials_file else "",
+            "credentials_file": optional(session, credentials_file),
             "excludes": exclude or [],
             "previous_versions": previous_versions.value,
         },
@@ -75,17 +84,8 @@ def add_sftp(
     machine: Machine,
     vault: Vault,
     url: Annotated[str, typer.Option(metavar="URL", help="sftp://user@host[:port]/folder")],
-    credentials_file: Annotated[
-        str,
-        typer.Option(
-            metavar="FILE",
-            help="A file on the worker's machine, mode 0600, with password=, or key= (a private key) and passphrase=.",
-        ),
-    ] = "",
-    known_hosts: Annotated[
-        str,
-        typer.Option(metavar="FILE", help="The server's key; without, ~/.ssh/known_hosts of the worker's user."),
-    ] = "",
+    credentials_file: LoginFile = "",
+    known_hosts: KnownHosts = "",
     exclude: Excludes = None,
     policy: Policy = None,
     tag: Tags = None,
@@ -93,16 +93,17 @@ def add_sftp(
     keep: Keep = None,
 ) -> None:
     """Protect a folder of an SSH server. Nothing is backed up yet."""
+    session = Session.of(ctx)
     protect(
-        Session.of(ctx),
+        session,
         name=name,
         workload="sftp",
         machine=machine,
         vault=vault,
         source={
             "url": url,
-            "credentials_file": absolute(credentials_file) if credentials_file else "",
-            "known_hosts": absolute(known_hosts) if known_hosts else "",
+            "credentials_file": optional(session, credentials_file),
+            "known_hosts": optional(session, known_hosts),
             "excludes": exclude or [],
         },
         care=Care(policy=policy, tags=tag, rpo=rpo, keep=keep),

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli.commands.protecting.places import absolute, warn_of_missing
+from orchestrator.cli.commands.protecting.places import absolute
 from orchestrator.cli.commands.protecting.request import (
     Care,
     ItemName,
@@ -34,7 +34,7 @@ def add_sqlite(
 ) -> None:
     """Protect SQLite databases, each as of one commit, whatever is written meanwhile. Nothing is backed up yet."""
     session = Session.of(ctx)
-    paths = [absolute(given) for given in path]
+    paths = [absolute(session, given) for given in path]
     protect(
         session,
         name=name,
@@ -44,4 +44,3 @@ def add_sqlite(
         source={"paths": paths},
         care=Care(policy=policy, tags=tag, rpo=rpo, keep=keep),
     )
-    warn_of_missing(session, paths)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli.commands.protecting.places import absolute, warn_of_missing
+from orchestrator.cli.commands.protecting.places import absolute, optional
 from orchestrator.cli.commands.protecting.request import (
     Care,
     ItemName,
@@ -51,15 +51,15 @@ def add_vm(
 ) -> None:
     """Protect a virtual machine: all its disks at one point in time. Nothing is backed up yet."""
     session = Session.of(ctx)
-    disks = [absolute(path) for path in disk or ()]
+    disks = [absolute(session, path) for path in disk or ()]
     source = {
         "disks": disks,
-        "qmp": absolute(qmp) if qmp else "",
-        "agent": absolute(agent) if agent else "",
+        "qmp": optional(session, qmp),
+        "agent": optional(session, agent),
         "libvirt": libvirt,
         "domain": domain,
         "freeze": not no_freeze,
-        "scratch": absolute(scratch) if scratch else "",
+        "scratch": optional(session, scratch),
     }
     protect(
         session,
@@ -70,4 +70,3 @@ def add_vm(
         source=source,
         care=Care(policy=policy, tags=tag, rpo=rpo, keep=keep),
     )
-    warn_of_missing(session, [path for path in (*disks, source["qmp"]) if isinstance(path, str) and path])

@@ -52,6 +52,14 @@ def test_a_folder(url, parts):
     assert (address.user, address.host, address.port, address.folder) == parts
 
 
+@pytest.mark.parametrize(
+    ("url", "command"),
+    [("sftp://ann@host/x", "ssh-keyscan host"), ("sftp://ann@host:2222/x", "ssh-keyscan -p 2222 host")],
+)
+def test_a_servers_key_is_asked_for_at_its_port(url, command):
+    assert sftp_address(url).keyscan == command
+
+
 @pytest.mark.parametrize("url", ["sftp:///x", "ssh://host/x", "sftp://u:p@h/x", "sftp://h/a/../b", "sftp://h/x?y=1"])
 def test_no_folder(url):
     with pytest.raises(SkyharborError):

@@ -3,7 +3,7 @@
 import pytest
 
 from shared.errors import SkyharborError
-from workers.sources.shares.credentials import read_credentials
+from workers.sources.credentials import read_credentials
 
 
 def _file(tmp_path, data, mode=0o600):
