@@ -34,6 +34,10 @@ class Stop(Exception):
         super().__init__(reason.value)
 
 
+class Elsewhere(Exception):
+    """What a session holds is out of this worker's reach, or something else has its name here: others may read it."""
+
+
 class Control(Protocol):
     """The unit's tie to the tower. All methods are called from one thread and must be cheap."""
 

@@ -6,6 +6,7 @@ The whole way of a worker, with a vault in a folder, a keyring and the tower in 
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -50,7 +51,7 @@ from workers.engine.reading import FileReading
 from workers.engine.shard_messages import ShardOrder, open_report, seal_order
 from workers.engine.span import EVERYTHING
 from workers.session.throttles import Throttles
-from workers.sources.opening import open_session, open_source
+from workers.sources.opening import borrow, open_session, open_source
 from workers.tasks.flight import Hangar, Ties, fly
 
 DEK = b"d" * 32
@@ -85,6 +86,7 @@ class Worker:
             folder=str(root / "sources"),
             open_session=open_session,
             open_source=open_source,
+            borrow=partial(borrow, guard=NoGuard()),
             landers={},
             guard=NoGuard(),
             clock=SystemClock(),
