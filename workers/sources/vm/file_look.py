@@ -54,16 +54,24 @@ class FileLook(msgspec.Struct, frozen=True, array_like=True):
 
 
 def look_at(path: str) -> FileLook:
-    """Look at whatever is at a path. Raises OSError."""
-    return _look(path, os.stat(path))
+    """Look at whatever is at a path. A file is opened for that: only then a file server is asked. Raises OSError."""
+    info = os.stat(path)
+    if not stat.S_ISREG(info.st_mode):
+        return look_of(path, info)
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        return look_into(fd, path)
+    finally:
+        os.close(fd)
 
 
 def look_into(fd: int, path: str) -> FileLook:
     """Look at a file that is open; ``path`` is how it is called. Raises OSError."""
-    return _look(path, os.fstat(fd))
+    return look_of(path, os.fstat(fd))
 
 
-def _look(path: str, info: os.stat_result) -> FileLook:
+def look_of(path: str, info: os.stat_result) -> FileLook:
+    """Return what somebody has seen, as such a look."""
     if not stat.S_ISREG(info.st_mode):
         now = time.time_ns()
         return FileLook(path, info.st_rdev, 0, 0, now, now)

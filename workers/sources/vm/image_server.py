@@ -13,7 +13,7 @@ import time
 
 from shared.errors import SkyharborError
 from workers.sources.children import tied
-from workers.sources.vm.file_look import FileLook, look_at
+from workers.sources.vm.file_look import FileLook, look_of
 from workers.sources.vm.nbd import NbdClient
 from workers.sources.vm.wire import Address
 
@@ -64,7 +64,7 @@ class ImageServer:
                 info = os.stat(path)
                 ours = (info.st_dev, info.st_ino) == (said.st_dev, said.st_ino)
                 if (stat.S_ISREG(info.st_mode) and not ours) or stat.S_ISBLK(info.st_mode):
-                    found.append(look_at(path))
+                    found.append(look_of(path, info))
         return found
 
     @property
