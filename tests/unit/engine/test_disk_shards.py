@@ -197,6 +197,15 @@ def test_a_terabyte_with_little_to_read_is_not_shared_out(rng: random.Random) ->
     assert wing.offered == []
 
 
+def test_a_disk_with_little_to_read_beside_a_large_one_is_the_leads(rng: random.Random) -> None:
+    machine = Machine([filled(rng, blocks=8000, of=8000), filled(rng, blocks=20, of=8000)])
+    wing = Wing(helpers=3)
+    machine.backup(wing, sharding=Sharding(entries=400))
+    assert wing.flown_by_helpers
+    assert {path for path, _, _ in machine.helper.reads} == {b"disk0.raw"}
+    assert sum(end - begin for path, begin, end in machine.lead.reads if path == b"disk1.raw") == 20 * BLOCK
+
+
 def test_what_shards_have_sent_and_read_is_counted_once(rng: random.Random) -> None:
     disks = [filled(rng, blocks=2000, of=2000)]
     alone, shared = Machine(disks), Machine(disks)
@@ -318,6 +327,15 @@ def test_stretches_are_all_of_every_file_in_parts_of_about_the_same_size(
     assert sum(loads) == total
     assert all(load < share + share // 4 + BLOCK for load in loads)
     assert all(to_read(one) for stretches in made for one in stretches)
+
+
+def test_a_small_file_is_not_cut_where_a_part_would_be_full() -> None:
+    sizes = {b"a": 30, b"b": 4, b"c": 30}
+    files = [ToRead(path, size * BLOCK, [(0, size * BLOCK)], True) for path, size in sizes.items()]
+    assert cut(files, parts=2, block=BLOCK) == [
+        [Stretch(b"a", 0, 30 * BLOCK, True), Stretch(b"b", 0, 4 * BLOCK, True)],
+        [Stretch(b"c", 0, 30 * BLOCK, True)],
+    ]
 
 
 def test_two_terabytes_on_one_disk_are_work_for_all() -> None:

@@ -229,6 +229,17 @@ def test_an_image_that_is_not_the_very_same_is_not_read(folder, how):
     assert raw in _declined(told)
 
 
+def test_a_file_that_takes_an_images_place_meanwhile_is_not_read(folder):
+    raw = _filled(f"{folder}/a.raw")
+    told = _session(_told, raw)
+    with borrowed(told, Watch()) as own:
+        os.rename(_filled(f"{folder}/other.raw", seed=9), raw)
+        source = open_source(encode(own))
+        with pytest.raises(SkyharborError) as error:
+            source.open(entries_of(source)["disk0.raw"])
+    assert (error.value.code, raw in error.value.detail) == ("source-failed", True)
+
+
 def test_on_another_machine_an_image_is_the_same_by_all_but_the_number_of_its_device(folder):
     raw = _filled(f"{folder}/a.raw")
     told = _session(_told, raw)
