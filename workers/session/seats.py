@@ -151,7 +151,7 @@ class Seats:
         try:
             self._fly(granted, asked_at)
             if granted.fence.unit > 0:
-                self._look_for_more()
+                self._look_for_more(Attempt(granted.fence.job_id, granted.fence.epoch))
         finally:
             self._give_back()
 
@@ -161,13 +161,16 @@ class Seats:
         if granted is not None:
             self._fly(granted, asked_at)
         if doorbell.unit > 0:
-            self._look_for_more()
+            self._look_for_more(Attempt(doorbell.job_id, doorbell.epoch))
         return granted is not None
 
-    def _look_for_more(self) -> None:
-        """Shards seldom come alone, and somebody else may have taken the one that was rung for: ask at once."""
+    def _look_for_more(self, attempt: Attempt) -> None:
+        """Shards seldom come alone, and somebody else may have taken the one that was rung for: ask at once.
+
+        Not after one that was given back, or a tower that does not know of that would hand out one after the other.
+        """
         with self._changed:
-            self._missed = True
+            self._missed = self._missed or attempt not in self._passed_over
 
     def _besides(self) -> tuple[Attempt, ...]:
         with self._changed:

@@ -203,6 +203,20 @@ def test_a_worker_that_gave_a_shard_back_asks_for_no_other_one_of_that_attempt()
     assert [claim.besides for claim in tower.claims] == [(mine,), (mine,)]
 
 
+@pytest.mark.parametrize("declined", [True, False])
+def test_only_after_a_shard_that_it_could_fly_a_worker_asks_for_more_at_once(declined: bool) -> None:
+    shard = granted("a")
+    bell = Doorbell(job_id=shard.fence.job_id, epoch=shard.fence.epoch, unit=2)
+
+    def fly(_granted: Granted, _asked_at: float) -> None:
+        if declined:
+            row.pass_over(shard.fence)
+
+    row = Seats(concurrency=2, worker="w", session="s", claim=lambda _: shard, fly=fly, clock=SystemClock())
+    assert row.answer(bell) is True
+    assert row._ask_now.is_set() is not declined
+
+
 def test_a_worker_remembers_so_many_attempts_and_no_more() -> None:
     tower, flights = Tower(granted("a")), Flights()
     flights.may_land.set()
