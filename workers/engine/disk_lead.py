@@ -9,6 +9,7 @@ Rule of the file: where the cuts are and what becomes of the parts; who flies th
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from concurrent.futures import Future
 
@@ -27,7 +28,7 @@ from workers.engine.block_cutting import data_between
 from workers.engine.large_file import LargeFile, reliable
 from workers.engine.notices import Notices, shown
 from workers.engine.part import BLOCK, Gear, PartRun
-from workers.engine.ports import BYTES_OF_AN_ENTRY, Control, Formation, ReadRange, Unreadable
+from workers.engine.ports import BYTES_OF_AN_ENTRY, Control, Formation, ReadRange, Source, Unreadable
 from workers.engine.reference import Reference, same
 from workers.engine.sealing import Sealing
 from workers.engine.shard import fly_stretches
@@ -70,6 +71,8 @@ class DiskLead:
             for stretches in self._parts
         ]
         self._sharing = Sharing(gear, orders, fence, fly=self._fly, control=control, formation=formation)
+        if not self.shares:
+            self._files.clear()  # they are large, and somebody else begins anew
 
     @property
     def shares(self) -> bool:
@@ -111,7 +114,9 @@ class DiskLead:
         source, shared_from = self._gear.source, self._gear.options.sharding.entries * BYTES_OF_AN_ENTRY
         least = shared_from // _LEAST
         nodes = nodes_of(source)
-        if sum(node.size for node in nodes.values()) < shared_from:
+        # The reference is asked last: of a large disk it is hundreds of MiB to fetch, and it is needed once more.
+        most = sum(node.size if self._reader is None else _at_most(node, source) for node in nodes.values())
+        if most < shared_from:
             return
         reference = Reference(self._reader.columns() if self._reader else iter(()))
         same_blocks = self._reader is not None and self._reader.body.state.get(BLOCK) == str(source.block)
@@ -171,6 +176,18 @@ class DiskLead:
             bytes_total=self._bytes,
             bytes_transferred=own.part.bytes_transferred,
         )
+
+
+def _at_most(node: Entry, source: Source) -> int:
+    """Return how many bytes there are to read of a file, if the reference has what it should have."""
+    if node.kind != EntryKind.FILE:
+        return 0
+    try:
+        with contextlib.closing(source.open(node)) as opened:
+            changes = opened.changes()
+    except Unreadable:
+        return node.size
+    return node.size if changes is None else sum(length for _, length in changes)
 
 
 class _AtTheEnd:

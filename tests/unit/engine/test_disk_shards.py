@@ -233,7 +233,7 @@ def test_blocks_that_the_vault_has_lost_are_read_again_by_all(rng: random.Random
     machine.backup()
     for name in [listed.name for listed in machine.rig.store.list("packs/d/")]:
         machine.rig.store.delete(name)
-    change(machine.disks, rng, writes=50)
+    change(machine.disks, rng, writes=300)
     wing = Wing(helpers=2)
     done = machine.backup(wing)
     assert wing.flown_by_helpers
