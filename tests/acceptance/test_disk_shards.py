@@ -115,8 +115,10 @@ def test_a_helper_killed_in_the_middle_of_a_disk_costs_the_backup_nothing_but_ti
     stack = fleet.stack
     disks = [word for path in images for word in ("--disk", str(path))]
     stack.ask("item", "add", "vm", "off", "--machine", "m1", "--vault", "v1", *disks)
+    stack.ask("vault", "limit", "v1", "--upload", "8MiB/s")  # so that no shard is done in a moment
     job = workers.lead_by(SECOND, fleet, "off")
     workers.catch(OWN, fleet, job)
+    stack.ask("vault", "limit", "v1", "--none")
     lost = in_flight(fleet, job, OWN)
     workers.send(OWN, signal.SIGKILL)
     workers.send(SECOND, signal.SIGCONT)
@@ -137,6 +139,16 @@ def test_a_helper_killed_in_the_middle_of_a_disk_costs_the_backup_nothing_but_ti
     assert (again["stats"]["bytes_read"], told(fleet, again, "job.offer")) == (0, [])
 
 
+def write_noise(guest: Guest, at: int) -> None:
+    """Write a MiB that does not compress, as the guest would, and into the oracle."""
+    noise = os.urandom(MIB)
+    path = Path(guest.folder) / "noise"
+    path.write_bytes(noise)
+    guest.io(0, f"write -s {path} {at * MIB} {MIB}")
+    with open(guest.oracles[0].path, "r+b") as oracle:
+        os.pwrite(oracle.fileno(), noise, at * MIB)
+
+
 def test_a_lead_killed_in_the_middle_leaves_nothing_in_the_machine_and_the_next_attempt_makes_the_point(
     fleet: Fleet, workers: Workers, tmp_path: Path
 ) -> None:
@@ -149,9 +161,11 @@ def test_a_lead_killed_in_the_middle_leaves_nothing_in_the_machine_and_the_next_
             stack.ask("item", "add", "vm", "on", "--machine", "m1", "--vault", "v1", "--qmp", guest.socket)
             first = stack.ask("backup", "on", "--wait")
             for at in range(0, 250, 2):
-                guest.write(0, at * MIB, at + 1, MIB)
+                write_noise(guest, at)
+            stack.ask("vault", "limit", "v1", "--upload", "4MiB/s")  # so that no shard is done in a moment
             job = workers.lead_by(OWN, fleet, "on")
             workers.catch(THIRD, fleet, job)
+            stack.ask("vault", "limit", "v1", "--none")
             workers.send(OWN, signal.SIGKILL)
             wait_for(lambda: len(guest.bitmaps()) == 1, "the guard to take everything out of the guest", seconds=60)
             assert guest.bitmaps() == {f"skyharbor-{job['item_id']}-{first['point']}"}
