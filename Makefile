@@ -49,6 +49,7 @@ bench: setup  ## goals of speed beside restic and borg, and those of the tower, 
 
 bench-workloads: setup servers  ## machines, PostgreSQL, shares, files out of disks, beside their own tools; about ten minutes
 	@$(PY) -m tests.benchmarks.workloads.vm 1024 3
+	@$(PY) -m tests.benchmarks.workloads.vm_shards 1024 3
 	@$(PY) -m tests.benchmarks.workloads.itemlevel
 	@$(PY) -m tests.benchmarks.workloads.postgres
 	@$(PY) -m tests.benchmarks.workloads.smb

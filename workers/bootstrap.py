@@ -30,7 +30,7 @@ from shared.telemetry.logging import configure_logging
 from workers.app import make_app
 from workers.crew.chief import Chief
 from workers.crew.processes import ReadingProcesses, WritingProcesses
-from workers.engine.ports import Stop
+from workers.engine.ports import Elsewhere, Stop
 from workers.guarding.client import GuardLine
 from workers.session.desk import TowerDesk
 from workers.session.formation import TowerFormation
@@ -43,7 +43,7 @@ from workers.session.tower import TowerClient
 from workers.settings import WorkerSettings, hands_environment
 from workers.sources.freezing.here import Here
 from workers.sources.journal.client import JournalLine
-from workers.sources.opening import LANDERS, open_session, open_source
+from workers.sources.opening import LANDERS, borrow, open_session, open_source
 from workers.tasks.flight import Hangar, Ties, fly
 from workers.tasks.unit import register
 
@@ -77,6 +77,7 @@ class WorkerProcess:
             folder=os.path.join(settings.state, "sources"),
             open_session=functools.partial(open_session, here=here),
             open_source=open_source,
+            borrow=functools.partial(borrow, guard=self._guard),
             landers=LANDERS,
             guard=self._guard,
             clock=self._clock,
@@ -162,7 +163,10 @@ class WorkerProcess:
             outcome = fly(granted, tenure, self._hangar, ties)
             if outcome is not None:
                 report(self._tower.complete, fence, outcome, clock=self._clock, patience=granted.lease)
-        except Stop:
+        except (Stop, Elsewhere) as reason:
+            if isinstance(reason, Elsewhere):
+                log.info("shard-declined", job=fence.job_id, unit=fence.unit, why=str(reason))
+                self.seats.pass_over(fence)
             patience = min(granted.lease, self._left_to_drain())
             give_back(self._tower.release, fence, clock=self._clock, patience=patience)
         finally:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from orchestrator.domain.work import LEASE_SECONDS, MOST_SHARD_LOSSES, LostShard, ShardCounts, TakenShard
 from orchestrator.store.base import RowMapping, Rows, inline, statement
-from shared.contracts.work import MOST_SHARDS, Doorbell, Fence
+from shared.contracts.work import MOST_SHARDS, Attempt, Doorbell, Fence
 from shared.errors import SkyharborError
 
 
@@ -25,8 +25,16 @@ class ShardRows(Rows):
             self._wake()
         return added
 
-    def claim(self, doorbell: Doorbell | None, *, worker: str, session: str, claim_id: str) -> TakenShard | None:
-        """Take the doorbell's shard, or any."""
+    def claim(
+        self,
+        doorbell: Doorbell | None,
+        *,
+        worker: str,
+        session: str,
+        claim_id: str,
+        besides: Sequence[Attempt] = (),
+    ) -> TakenShard | None:
+        """Take the doorbell's shard, or any, but none of the attempts ``besides``."""
         return self._claim(
             job_id=None if doorbell is None else doorbell.job_id,
             epoch=None if doorbell is None else doorbell.epoch,
@@ -35,6 +43,7 @@ class ShardRows(Rows):
             worker=worker,
             session=session,
             claim_id=claim_id,
+            besides=besides,
         )
 
     def claim_own(self, lead: Fence, *, worker: str, session: str, claim_id: str) -> TakenShard | None:
@@ -112,6 +121,7 @@ class ShardRows(Rows):
         worker: str,
         session: str,
         claim_id: str,
+        besides: Sequence[Attempt] = (),
     ) -> TakenShard | None:
         row = self._one(
             statement("claim_shard"),
@@ -122,6 +132,8 @@ class ShardRows(Rows):
             worker=worker,
             session=session,
             claim_id=claim_id,
+            besides_jobs=[attempt.job_id for attempt in besides],
+            besides_epochs=[attempt.epoch for attempt in besides],
             most_losses=MOST_SHARD_LOSSES,
             lease=LEASE_SECONDS,
         )

@@ -36,6 +36,7 @@ def claim(uow: UnitOfWork, *, message: Claim) -> Granted | None:
     """Take the doorbell's unit, or the longest admitted one; None when the doorbell is stale or there is nothing.
 
     Whoever asks for anything gets a job before a shard: a shard's job has a worker already.
+    Who cannot help with some attempt says so (``besides``), and leaves its shards to others.
     ``stale-claim`` when a newer process holds the worker's name. A reply that is lost costs one lease and one loss.
     """
     # A claim that a power cut of the database takes back is no loss: nobody has a lease then, and the worker's next
@@ -77,7 +78,9 @@ def _claim_shard(uow: UnitOfWork, message: Claim) -> Granted | None:
     if message.lead is not None:
         taken = uow.shards.claim_own(message.lead, worker=worker, session=session, claim_id=claim_id)
     else:
-        taken = uow.shards.claim(message.doorbell, worker=worker, session=session, claim_id=claim_id)
+        taken = uow.shards.claim(
+            message.doorbell, worker=worker, session=session, claim_id=claim_id, besides=message.besides
+        )
     if taken is None:
         return None
     fence = taken.fence

@@ -263,11 +263,19 @@ class Welcome(msgspec.Struct, frozen=True, kw_only=True):
     released: int
 
 
+class Attempt(msgspec.Struct, frozen=True, array_like=True):
+    """One attempt of a job, with all its units."""
+
+    job_id: str
+    epoch: int
+
+
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """Ask for work: the unit of a doorbell, or with none whatever is admitted and unclaimed (the idle poll).
 
     With ``lead``, the fence of a lead, ask for one of its own shards that nobody has. Without ``shards`` the poll is
-    for a whole job only.
+    for a whole job only. ``besides`` are attempts of whose shards this worker has given one back because what they are
+    about is out of its reach: it gets no other one of these.
     """
 
     worker: str
@@ -275,6 +283,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     doorbell: Doorbell | None = None
     lead: Fence | None = None
     shards: bool = True
+    besides: tuple[Attempt, ...] = ()
 
 
 class Granted(msgspec.Struct, frozen=True, kw_only=True):

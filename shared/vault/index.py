@@ -14,7 +14,7 @@ import numpy as np
 
 from shared.crypto.domain_keys import DomainKeys
 from shared.vault.chunk_table import ABSENT, I64, ID_SIZE, Bool, ChunkTable, Location, PackInfo, merge
-from shared.vault.index_loading import load_tables
+from shared.vault.index_loading import load_newer, load_tables
 from shared.vault.pack_presence import absent_packs, marked_packs
 from shared.vault.pack_set import PackSet
 from shared.vault.vault import Vault
@@ -49,13 +49,19 @@ class ChunkIndex:
     """
 
     def __init__(
-        self, tables: Sequence[ChunkTable] = (), *, problems: Sequence[str] = (), recovered: Sequence[ChunkTable] = ()
+        self,
+        tables: Sequence[ChunkTable] = (),
+        *,
+        problems: Sequence[str] = (),
+        recovered: Sequence[ChunkTable] = (),
+        segments: frozenset[str] = frozenset(),
     ) -> None:
         everything = [*tables, *recovered]
         self.problems = list(problems)
         self.recovered = tuple(recovered)
         self._tables: tuple[ChunkTable, ...] = (merge(everything),) if everything else ()
         self._forgotten = PackSet()
+        self._segments = segments
         self._lock = threading.Lock()
 
     @classmethod
@@ -67,7 +73,19 @@ class ChunkIndex:
         Raises only what the store raises when it cannot be reached or refuses.
         """
         loaded = load_tables(vault, machine_id, keys, cache_dir=cache_dir)
-        return cls(loaded.tables, problems=loaded.problems, recovered=loaded.recovered)
+        return cls(loaded.tables, problems=loaded.problems, recovered=loaded.recovered, segments=loaded.names)
+
+    def catch_up(self, vault: Vault, machine_id: str, keys: DomainKeys) -> None:
+        """Add what others have stored since the index was loaded, as far as they have written it down by now.
+
+        What was forgotten stays forgotten. Packs that are here already are not added again. One thread.
+        """
+        newer = load_newer(vault, machine_id, keys, besides=self._segments)
+        self._segments |= newer.names
+        self.problems += newer.problems
+        for table in newer.tables:
+            here = self.pack_names()
+            self.add(table.without(np.array([info.name in here for info in table.packs], dtype=bool)))
 
     def __len__(self) -> int:
         """Number of rows: an id that is stored twice counts twice."""

@@ -7,12 +7,14 @@ be reached does.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Container
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from shared.crypto.domain_keys import DomainKeys
 from shared.errors import SkyharborError
+from shared.storage.object_store import ObjectInfo
 from shared.vault import layout
 from shared.vault.chunk_table import ChunkTable
 from shared.vault.index_cache import IndexCache
@@ -29,19 +31,19 @@ _POINTS_PER_ITEM = 3
 
 @dataclass(slots=True)
 class LoadedTables:
-    """What loading found."""
+    """What loading found; ``names`` are the segments that were looked at."""
 
     tables: list[ChunkTable] = field(default_factory=list)
+    names: frozenset[str] = frozenset()
     problems: list[str] = field(default_factory=list)
     recovered: list[ChunkTable] = field(default_factory=list)
 
 
 def load_tables(vault: Vault, machine_id: str, keys: DomainKeys, *, cache_dir: str | None) -> LoadedTables:
     """Return all tables of the machine's index; see ``ChunkIndex.load``."""
-    loaded = LoadedTables()
     cache = IndexCache(cache_dir, vault.id, machine_id)
-    listed = vault.store.list(layout.index_prefix(machine_id))
-    segments = [info for info in listed if layout.is_digest(info.name.rsplit("/", 1)[1])]
+    segments = _segments(vault, machine_id)
+    loaded = LoadedTables(names=frozenset(info.name for info in segments))
     # The largest speak of most data: there is room in the cache for the small ones beside them.
     for info in sorted(segments, key=lambda info: (-info.size, info.name)):
         try:
@@ -59,6 +61,20 @@ def load_tables(vault: Vault, machine_id: str, keys: DomainKeys, *, cache_dir: s
     return loaded
 
 
+def load_newer(vault: Vault, machine_id: str, keys: DomainKeys, *, besides: Container[str]) -> LoadedTables:
+    """Return the tables of segments that are not ``besides``: what others have stored meanwhile. Nothing is rebuilt."""
+    newer = [info for info in _segments(vault, machine_id) if info.name not in besides]
+    loaded, cache = LoadedTables(names=frozenset(info.name for info in newer)), IndexCache(None, vault.id, machine_id)
+    for info in newer:
+        try:
+            loaded.tables.append(_load_one(vault, info.name, keys, machine_id, cache))
+        except SkyharborError as error:
+            if error.code not in _BROKEN:
+                raise
+            loaded.problems.append(f"index segment skipped: {error.detail}")
+    return loaded
+
+
 def pack_table(vault: Vault, pack: PackRef, keys: DomainKeys) -> tuple[ChunkTable, str | None]:
     """Return what a pack holds and, if its directory was of no use, why.
 
@@ -70,6 +86,11 @@ def pack_table(vault: Vault, pack: PackRef, keys: DomainKeys) -> tuple[ChunkTabl
         if error.code != "object-damaged":
             raise
         return scan_frames(vault.store, pack.name, pack.size, keys=keys, vault_id=vault.id), error.detail
+
+
+def _segments(vault: Vault, machine_id: str) -> list[ObjectInfo]:
+    listed = vault.store.list(layout.index_prefix(machine_id))
+    return [info for info in listed if layout.is_digest(info.name.rsplit("/", 1)[1])]
 
 
 def _load_one(vault: Vault, name: str, keys: DomainKeys, machine_id: str, cache: IndexCache) -> ChunkTable:

@@ -14,6 +14,7 @@ from orchestrator.use_cases.release import release
 from orchestrator.use_cases.renew import renew
 from orchestrator.use_cases.rescue import Rescued, rescue
 from shared.contracts.work import (
+    Attempt,
     BackupInstruction,
     Cancelled,
     Doorbell,
@@ -189,6 +190,21 @@ def test_a_shard_given_back_goes_to_the_next_worker(plane: ControlPlane, lead: G
     assert again.fence.unit == shard.fence.unit
     assert refusal(plane, shard, ShardDone(result=b"late")) == "stale-claim"
     assert (plane.job(lead.fence.job_id).state, plane.job(lead.fence.job_id).attempt) == ("running", 1)
+
+
+def test_who_cannot_help_with_an_attempt_gets_none_of_its_shards_and_others_do(
+    plane: ControlPlane, lead: Granted
+) -> None:
+    bell = RecordingBell()
+    relay(plane.uow, bell=bell)
+    mine = Attempt(lead.fence.job_id, lead.fence.epoch)
+    for doorbell in (None, bell.rings[-1]):
+        assert plane.claim(doorbell, worker="w2", session="s2", besides=(mine,)) is None
+    others = (Attempt(lead.fence.job_id, lead.fence.epoch + 1), Attempt("another job", lead.fence.epoch))
+    granted = plane.claim(worker="w2", session="s2", besides=others)
+    assert granted is not None
+    assert granted.fence.unit == 1
+    assert help_out(plane, worker="w3", session="s3").fence.unit == 2
 
 
 def test_a_lost_wingman_costs_its_shard_a_new_worker_and_the_job_nothing(plane: ControlPlane, lead: Granted) -> None:

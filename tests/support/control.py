@@ -29,6 +29,7 @@ from orchestrator.use_cases.vaults import create_vault
 from shared.contracts.sources import FilesSource
 from shared.contracts.work import (
     AskShards,
+    Attempt,
     BackupDone,
     BackupInstruction,
     Claim,
@@ -141,10 +142,16 @@ class ControlPlane:
             return admit(uow)
 
     def claim(
-        self, doorbell: Doorbell | None = None, *, worker: str = "w1", session: str = "s1", shards: bool = True
+        self,
+        doorbell: Doorbell | None = None,
+        *,
+        worker: str = "w1",
+        session: str = "s1",
+        shards: bool = True,
+        besides: tuple[Attempt, ...] = (),
     ) -> Granted | None:
         """Claim as a worker."""
-        message = Claim(worker=worker, session=session, doorbell=doorbell, shards=shards)
+        message = Claim(worker=worker, session=session, doorbell=doorbell, shards=shards, besides=besides)
         with self.uow() as uow:
             return claim(uow, message=message)
 

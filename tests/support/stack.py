@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -109,8 +109,11 @@ class Stack:
                 continue
         wait_for(lambda: not any(_alive(pid) for pid in pids), "the killed processes to be gone", seconds=15)
 
-    def second_worker(self, name: str, *, broker_url: str) -> subprocess.Popen[bytes]:
-        """Start one more worker process beside the stack's own; the caller ends it. Returns once the tower knows it."""
+    def second_worker(self, name: str, *, broker_url: str, before: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+        """Start one more worker process beside the stack's own; the caller ends it. Returns once the tower knows it.
+
+        ``before`` is what is put before its command.
+        """
         own = {
             "SKYHARBOR_TOWER_URL": self.url,
             "SKYHARBOR_BROKER_URL": broker_url,
@@ -121,7 +124,7 @@ class Stack:
         }
         with open(self.home / "logs" / f"{name}.log", "ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "workers"],
+                [*before, sys.executable, "-m", "workers"],
                 env={**os.environ, **self.env, **own},
                 stdout=log,
                 stderr=log,

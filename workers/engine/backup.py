@@ -22,6 +22,7 @@ from shared.vault.layout import PointName, point_name
 from shared.vault.point import Sealed
 from shared.vault.reader import PointReader
 from shared.vault.vault import Vault
+from workers.engine.disk_lead import DiskLead
 from workers.engine.doors import Doors
 from workers.engine.healing import complete_index, restore_header, tell_lost
 from workers.engine.keeping import ScanAll, Selective
@@ -137,7 +138,7 @@ class _Flight:
         sealing = self._sealing(gear.source)
         selective = isinstance(gear.source, Selective) and gear.source.selective
         if formation is not None and formation.helpers and not selective:
-            lead = Lead(
+            lead = (DiskLead if gear.source.block else Lead)(
                 gear,
                 self._instruction,
                 self._fence,

@@ -89,7 +89,7 @@ class BlockMap:
     def of(cls, entry: Entry, *, block: int) -> BlockMap | None:
         """Return the map of an entry, None when it was not cut into such blocks."""
         blocks = cls(size=entry.size, block=block)
-        data = _between(entry.holes, entry.size)
+        data = data_between(entry.holes, entry.size)
         if aligned(data, block=block, size=entry.size) != data:
             return None
         numbers = blocks._numbers(data)
@@ -134,8 +134,8 @@ class BlockMap:
         self._there[numbers] = True
 
 
-def _between(holes: Sequence[tuple[int, int]], size: int) -> Ranges:
-    """Return what lies between holes."""
+def data_between(holes: Sequence[tuple[int, int]], size: int) -> Ranges:
+    """Return what lies between holes of a file of this size."""
     data: Ranges = []
     at = 0
     for offset, length in (*holes, (size, 0)):

@@ -5,8 +5,8 @@ Rule of the file: the ports and the crews of threads in this process; crews of p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Protocol
 
 from shared.vault.entry import Entry
@@ -49,6 +49,16 @@ class ReadingCrew(Crew, Protocol):
     def flush(self) -> Sequence[Future[None]]:
         """Make durable what all calls before this one have read; done when the futures are."""
         ...
+
+
+def await_durable(crew: ReadingCrew, check: Callable[[], None], *, patience: float) -> None:
+    """Wait until what the crew has read is durable; ``check`` is called every ``patience`` seconds and may raise."""
+    waiting = set(crew.flush())
+    while waiting:
+        done, waiting = wait(waiting, timeout=patience, return_when=FIRST_COMPLETED)
+        check()
+        for future in done:
+            future.result()
 
 
 class WritingCrew(Crew, Protocol):

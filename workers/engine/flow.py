@@ -12,9 +12,10 @@ Rule of the file: order and bookkeeping; reading is ``reading``'s, comparing is 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future
 from concurrent.futures import wait as wait_for
+from types import MappingProxyType
 from typing import Any, Final
 
 from shared.model.backup import Notice
@@ -26,7 +27,7 @@ from shared.vault.writer import PointWriter
 from workers.engine.blocks import Batch, Block, Node, Whole, node_of
 from workers.engine.crew import ReadingCrew
 from workers.engine.keeping import KeptTrees, ScanAll
-from workers.engine.large_file import LargeFile
+from workers.engine.large_file import LargeFile, reliable
 from workers.engine.links import LinkLog
 from workers.engine.notices import Notices
 from workers.engine.ports import Found, Source, Stat, Unchanged, Unreadable
@@ -51,7 +52,8 @@ class Flow:
 
     ``begin`` is where the part begins that this is about, empty for the beginning; ``links`` is told of names that
     nodes may share with other parts. ``same_blocks``: the reference was cut into blocks of the same size.
-    ``keep``: take what the source says is unchanged from the reference, without a look.
+    ``keep``: take what the source says is unchanged from the reference, without a look. ``flown`` are large files, by
+    path, that others have read or are reading: they are only put together here.
     """
 
     def __init__(
@@ -68,8 +70,10 @@ class Flow:
         links: LinkLog | None = None,
         same_blocks: bool = False,
         keep: bool = True,
+        flown: Mapping[bytes, LargeFile] = MappingProxyType({}),
     ) -> None:
         self._keep = keep and links is None
+        self._flown = flown
         self._kept = KeptTrees()
         self._same_blocks = same_blocks
         self._begin = sort_key(begin)
@@ -331,14 +335,16 @@ class Flow:
 
     def _read_large(self, entry: Entry, block: Block, place: int) -> None:
         """Have a very large file read in ranges, as long as it stays the one that the scan met."""
+        flown = self._flown.get(entry.path)
+        if flown is not None and same(entry, flown.entry):
+            block.large.append((place, flown))
+            return
         then = block.thens.get(place)
-        if then is not None and not (self._same_blocks and self._index.contains_all(then.chunks)):
-            then = None  # its other blocks are no blocks of ours, or not there to rely on
-        large = LargeFile(entry, then=then)
+        large = LargeFile(entry, then=reliable(then, same_blocks=self._same_blocks, index=self._index))
         try:
-            for offset in large.ranges(self._source):
+            for offset, length in large.ranges(self._source):
                 self._await_room()
-                large.add(self._call(self._crew.read_range(entry, offset, RANGE, changed=large.only_changes)))
+                large.add(self._call(self._crew.read_range(entry, offset, length, changed=large.only_changes)))
         except Unreadable as problem:
             self._notices.add(problem.notice)
             return

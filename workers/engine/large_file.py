@@ -15,7 +15,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 
 from shared.vault.entry import Entry
-from workers.engine.block_cutting import BlockMap, Ranges, aligned
+from shared.vault.index import ChunkIndex
+from workers.engine.block_cutting import BlockMap, Ranges, aligned, common
 from workers.engine.ports import OpenedFile, ReadRange, Source
 from workers.engine.reading import RANGE, holes_between
 from workers.engine.reference import same
@@ -32,18 +33,31 @@ class LargeFile:
         """Whether the ranges are of what can have changed; known once they are asked for."""
         self._then = then
         self._blocks: BlockMap | None = None
-        self._looked: Entry | None = None
+        self.looked: Entry | None = None
+        """The file as it was when it was opened to find out what there is to read."""
 
-    def ranges(self, source: Source) -> Iterator[int]:
-        """Yield where ranges begin, in order, without those that have nothing to read: they cost nothing.
+    def ranges(self, source: Source) -> Iterator[tuple[int, int]]:
+        """Yield (offset, length) of ranges, in order, without those that have nothing to read: they cost nothing.
 
         Raises ``Unreadable`` when the file cannot be opened.
         """
         opened = source.open(self.entry)
         try:
-            self._looked = opened.entry
+            self.looked = opened.entry
+            yield from windows(opened, 0, self.entry.size, self._changes(opened, source.block))
+        finally:
+            opened.close()
+
+    def to_read(self, source: Source) -> Ranges:
+        """Return the blocks that somebody has to read, instead of ``ranges``: others will do it.
+
+        Holes may be among what can have changed. Raises ``Unreadable`` when the file cannot be opened.
+        """
+        opened, size = source.open(self.entry), self.entry.size
+        try:
+            self.looked = opened.entry
             changes = self._changes(opened, source.block)
-            yield from _of_data(opened) if changes is None else _of_ranges(changes)
+            return aligned(opened.data(0, size), block=source.block, size=size) if changes is None else changes
         finally:
             opened.close()
 
@@ -79,11 +93,11 @@ class LargeFile:
             return None
         entry = parts[0].entry
         entry.chunks = b"".join([part.ids for part in parts])
-        entry.holes = holes_between(_joined([one for part in parts for one in part.data]), entry.size)
+        entry.holes = holes_between(joined([one for part in parts for one in part.data]), entry.size)
         return entry
 
     def _laid_over(self, blocks: BlockMap, parts: Sequence[ReadRange]) -> Entry | None:
-        entry = parts[0].entry if parts else self._looked
+        entry = parts[0].entry if parts else self.looked
         if entry is None or not same(entry, self.entry):
             return None
         for part in parts:
@@ -92,30 +106,33 @@ class LargeFile:
         return entry
 
 
-def _of_data(opened: OpenedFile) -> Iterator[int]:
-    """Yield the beginnings of ranges that hold data."""
-    at = opened.next_data(0)
-    while at is not None:
-        begin = at - at % RANGE
-        yield begin
-        at = opened.next_data(begin + RANGE)
+def reliable(then: Entry | None, *, same_blocks: bool, index: ChunkIndex) -> Entry | None:
+    """Return what the reference has of a file, None when its blocks are no blocks of ours, or not there to rely on."""
+    return then if then is not None and same_blocks and index.contains_all(then.chunks) else None
 
 
-def _of_ranges(ranges: Ranges) -> Iterator[int]:
-    """Yield the beginnings of ranges of which these touch a part."""
-    behind = 0
-    for offset, length in ranges:
-        for begin in range(max(behind, offset - offset % RANGE), offset + length, RANGE):
-            yield begin
-            behind = begin + RANGE
+def windows(opened: OpenedFile, begin: int, end: int, changes: Ranges | None) -> Iterator[tuple[int, int]]:
+    """Yield (offset, length) of ranges that hold data, or of which changes touch a part, between two offsets."""
+    if changes is None:
+        at = opened.next_data(begin)
+        while at is not None and at < end:
+            first = at - (at - begin) % RANGE
+            yield first, min(RANGE, end - first)
+            at = opened.next_data(first + RANGE)
+        return
+    behind = begin
+    for offset, length in common(changes, [(begin, end - begin)]):
+        for first in range(max(behind, offset - (offset - begin) % RANGE), offset + length, RANGE):
+            yield first, min(RANGE, end - first)
+            behind = first + RANGE
 
 
-def _joined(data: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+def joined(data: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     """Join ranges that touch, as those of neighbouring parts do."""
-    joined: list[tuple[int, int]] = []
+    found: list[tuple[int, int]] = []
     for offset, length in data:
-        if joined and sum(joined[-1]) == offset:
-            joined[-1] = (joined[-1][0], joined[-1][1] + length)
+        if found and sum(found[-1]) == offset:
+            found[-1] = (found[-1][0], found[-1][1] + length)
         else:
-            joined.append((offset, length))
-    return joined
+            found.append((offset, length))
+    return found

@@ -5,10 +5,9 @@ Rule of the file: it ends when everything is with the writer and durable; what b
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED
-from concurrent.futures import wait as wait_for
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from shared.clock import Clock
 from shared.contracts.work import BackupInstruction
@@ -18,8 +17,9 @@ from shared.vault.index import ChunkIndex
 from shared.vault.reader import PointReader
 from shared.vault.vault import Vault
 from shared.vault.writer import PointWriter
-from workers.engine.crew import ReadingCrew, ReadingThreads
+from workers.engine.crew import ReadingCrew, ReadingThreads, await_durable
 from workers.engine.flow import Flow
+from workers.engine.large_file import LargeFile
 from workers.engine.links import LinkLog
 from workers.engine.notices import Notices
 from workers.engine.ports import Complaining, Control, Source
@@ -100,8 +100,10 @@ class PartRun:
         span: Span = EVERYTHING,
         links: LinkLog | None = None,
         keep: bool = True,
+        flown: Mapping[bytes, LargeFile] = MappingProxyType({}),
     ) -> None:
         self._keep = keep
+        self._flown = flown
         self._gear = gear
         self._span = span
         self._control = control
@@ -141,6 +143,7 @@ class PartRun:
             begin=self._span.begin,
             links=self._links,
             keep=self._keep,
+            flown=self._flown,
             same_blocks=self._block == str(self._gear.source.block),
         )
         self.tally = flow.tally
@@ -169,9 +172,5 @@ class PartRun:
 
     def _await_crew(self) -> None:
         """Wait until what the crew has read is durable."""
-        waiting = set(self._crew.flush()) if self._crew is not None else set()
-        while waiting:
-            done, waiting = wait_for(waiting, timeout=Pulse.PATIENCE, return_when=FIRST_COMPLETED)
-            self._control.check()
-            for future in done:
-                future.result()
+        if self._crew is not None:
+            await_durable(self._crew, self._control.check, patience=Pulse.PATIENCE)

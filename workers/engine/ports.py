@@ -34,6 +34,10 @@ class Stop(Exception):
         super().__init__(reason.value)
 
 
+class Elsewhere(Exception):
+    """What a session holds is out of this worker's reach, or something else has its name here: others may read it."""
+
+
 class Control(Protocol):
     """The unit's tie to the tower. All methods are called from one thread and must be cheap."""
 
@@ -91,7 +95,7 @@ class Found(NamedTuple):
 
 
 BYTES_OF_AN_ENTRY = 64 * 1024
-"""As so many entries a large file counts where a backup is shared out by their number."""
+"""As so many entries what there is to read of large files counts where a backup is shared out by their number."""
 
 
 class Unchanged(NamedTuple):
@@ -208,7 +212,7 @@ class Source(Protocol):
     def survey(self, most: int) -> Survey:
         """List so many folders at most, upper ones first. What cannot be read is passed over: a scan will tell.
 
-        A source of blocks lists its files, each as so many entries as it takes to read ``BYTES_OF_AN_ENTRY`` each.
+        Not asked of sources of blocks: these are shared out by what there is to read of their files.
         """
         ...
 

@@ -5,6 +5,8 @@ Rule of the file: a part ends stored and indexed, so that whatever becomes of th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from shared.contracts.work import BackupInstruction, Fence, ShardInstruction
@@ -22,6 +24,8 @@ from workers.engine.ports import Control
 from workers.engine.sealing import unusable
 from workers.engine.shard_messages import PartReport, ShardOrder, open_order, seal_report
 from workers.engine.span import Span
+from workers.engine.stretch import Stretch
+from workers.engine.stretch_run import StretchRun
 
 
 def shard_order(instruction: ShardInstruction, fence: Fence, keys: DomainKeys) -> ShardOrder:
@@ -41,6 +45,9 @@ def run_shard(gear: Gear, order: ShardOrder, fence: Fence, *, control: Control) 
     reader = open_reference(gear.vault, gear.keys, gear.index, order.backup, notices)
     if reader is not None:
         complete_index(gear.index, gear.vault, gear.keys, reader)
+    if order.stretches:
+        report = fly_stretches(gear, order.backup, order.stretches, control=control)
+        return seal_report(report, keys=gear.keys, fence=fence)
     report = fly_part(gear, order.backup, order.span, reader=reader, control=control, notices=notices)
     return seal_report(report, keys=gear.keys, fence=fence)
 
@@ -73,6 +80,24 @@ def fly_part(
         links=links.incomplete(),
         problem=run.problem.detail if run.problem else None,
     )
+
+
+def fly_stretches(
+    gear: Gear, instruction: BackupInstruction, stretches: Sequence[Stretch], *, control: Control, expected: int = 0
+) -> PartReport:
+    """Read stretches of files, and return what became of them once all of it is durable and indexed.
+
+    ``expected`` is how many bytes the whole backup has to read, for the first part to say.
+    """
+    run = StretchRun(gear, instruction, control=control, expected=expected)
+    try:
+        part = run.fly(stretches)
+    except BaseException:
+        run.stop()
+        raise
+    finally:
+        run.close()
+    return PartReport(part=part, counts=run.tally.counts())
 
 
 def open_reference(

@@ -21,32 +21,40 @@ from shared.vault.binary import blamed_on
 from shared.vault.compression import compress_sized, expand_sized
 from shared.vault.point import PointPart
 from workers.engine.links import LinkRows
-from workers.engine.span import Span
+from workers.engine.span import EVERYTHING, Span
+from workers.engine.stretch import Stretch
 from workers.engine.tally import Counts
 
+_VERSION = 2
+"""A worker that knows nothing of stretches would take such an order for one about everything: it cannot open it."""
 _LEVEL = 3
 _LIMIT = 1024 * 1024 * 1024
 
 
 class ShardOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """A part of a backup: the instruction that the lead itself works by, how its session is read, and a span of it."""
+    """A part of a backup: the instruction that the lead itself works by, how its session is read, and what of it.
+
+    That is a span or, where a few large files are all there is, ``stretches`` of these.
+    """
 
     backup: BackupInstruction
     reading: bytes
-    span: Span
+    span: Span = EVERYTHING
+    stretches: tuple[Stretch, ...] = ()
 
 
 class PartReport(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a part: its pages and the packs behind them, all durable and indexed, and what it counted.
 
-    ``problem`` says why the point to compare with could not be read to the end of the part.
+    ``problem`` says why the point to compare with could not be read to the end of the part. Pages of stretches are no
+    pages of the point: they have files with what was read of them only.
     """
 
     part: PointPart
     counts: Counts
-    notices: tuple[Notice, ...]
-    notice_count: int
-    links: LinkRows
+    notices: tuple[Notice, ...] = ()
+    notice_count: int = 0
+    links: LinkRows = LinkRows()
     problem: str | None = None
 
 
@@ -77,7 +85,7 @@ def open_report(data: bytes, *, keys: DomainKeys, fence: Fence) -> PartReport:
 
 def _binding(what: str, fence: Fence) -> bytes:
     """Return what ties sealed words to one unit of one attempt, whoever claims it."""
-    return f"skyharbor/shard/1/{what}/{fence.job_id}/{fence.epoch}/{fence.unit}".encode()
+    return f"skyharbor/shard/{_VERSION}/{what}/{fence.job_id}/{fence.epoch}/{fence.unit}".encode()
 
 
 def _seal(plain: bytes, keys: DomainKeys, binding: bytes) -> bytes:

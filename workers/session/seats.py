@@ -6,19 +6,23 @@ tower for whatever waits. An idle worker asks every ``poll_every`` seconds, so a
 Shards never take a worker's last free seat, unless it has but one: a job waits for a slot before it waits for a seat,
 shards do not, and a restore must not find every seat taken by parts of somebody's backup.
 
+A worker that has given a shard back because it cannot read what the backup is of asks for no other one of that attempt:
+all of them are of the same.
+
 Rule of the file: claims happen here and nowhere else.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
 import structlog
 
 from shared.clock import Clock
-from shared.contracts.work import Claim, Doorbell, Granted
+from shared.contracts.work import Attempt, Claim, Doorbell, Fence, Granted
 from shared.errors import SkyharborError
 
 log = structlog.get_logger()
@@ -34,6 +38,8 @@ class ClaimCall(Protocol):
 
 BeatCall = Callable[[float], None]
 """Hears that the poll goes on, and after how many seconds it will say so again if nothing takes long."""
+
+_MOST_PASSED_OVER = 64
 
 FlyCall = Callable[[Granted, float], None]
 """Runs one granted unit to its end; the second argument is the monotonic time before the claim. Never raises."""
@@ -65,9 +71,19 @@ class Seats:
         self._closed = False
         self._missed = False  # a doorbell found no seat, so work may wait
         self._ask_now = threading.Event()
+        self._passed_over: deque[Attempt] = deque(maxlen=_MOST_PASSED_OVER)
+
+    def pass_over(self, fence: Fence) -> None:
+        """Ask for no more shards of this attempt. Any thread."""
+        attempt = Attempt(fence.job_id, fence.epoch)
+        with self._changed:
+            if attempt not in self._passed_over:
+                self._passed_over.append(attempt)
 
     def answer(self, doorbell: Doorbell) -> bool:
         """Claim the doorbell's unit and fly it in the calling thread; False with no seat or nothing to claim."""
+        if doorbell.unit > 0 and Attempt(doorbell.job_id, doorbell.epoch) in self._besides():
+            return False
         if not self._take(shard=doorbell.unit > 0):
             return False
         try:
@@ -135,7 +151,7 @@ class Seats:
         try:
             self._fly(granted, asked_at)
             if granted.fence.unit > 0:
-                self._look_for_more()
+                self._look_for_more(Attempt(granted.fence.job_id, granted.fence.epoch))
         finally:
             self._give_back()
 
@@ -145,16 +161,25 @@ class Seats:
         if granted is not None:
             self._fly(granted, asked_at)
         if doorbell.unit > 0:
-            self._look_for_more()
+            self._look_for_more(Attempt(doorbell.job_id, doorbell.epoch))
         return granted is not None
 
-    def _look_for_more(self) -> None:
-        """Shards seldom come alone, and somebody else may have taken the one that was rung for: ask at once."""
+    def _look_for_more(self, attempt: Attempt) -> None:
+        """Shards seldom come alone, and somebody else may have taken the one that was rung for: ask at once.
+
+        Not after one that was given back, or a tower that does not know of that would hand out one after the other.
+        """
         with self._changed:
-            self._missed = True
+            self._missed = self._missed or attempt not in self._passed_over
+
+    def _besides(self) -> tuple[Attempt, ...]:
+        with self._changed:
+            return tuple(self._passed_over)
 
     def _ask(self, doorbell: Doorbell | None, *, shards: bool = True) -> Granted | None:
-        message = Claim(worker=self._worker, session=self._session, doorbell=doorbell, shards=shards)
+        message = Claim(
+            worker=self._worker, session=self._session, doorbell=doorbell, shards=shards, besides=self._besides()
+        )
         try:
             return self._claim(message)
         except SkyharborError as error:

@@ -6,7 +6,9 @@ library of their own are imported when they are asked for.
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from typing import assert_never
 
 import msgspec
@@ -25,7 +27,7 @@ from shared.contracts.work import RestoreDone, RestoreInstruction
 from shared.decoders import msgpack_decoder
 from shared.vault.reader import PointReader
 from workers.engine.plain_session import PlainSession
-from workers.engine.ports import Control, Lander, Session, SessionOrder, Source
+from workers.engine.ports import Control, Guard, Lander, Session, SessionOrder, Source
 from workers.sources.files import FilesAdapter, FilesReading
 from workers.sources.freezing.here import NOTHING_HERE, Here
 from workers.sources.freezing.session import FilesSession
@@ -40,6 +42,7 @@ from workers.sources.sqlite.landing import land_sqlite
 from workers.sources.sqlite.session import open_sqlite
 from workers.sources.system.session import SystemSession
 from workers.sources.vm.adapter import VmAdapter
+from workers.sources.vm.borrowing import borrowed
 from workers.sources.vm.description import VmReading
 from workers.sources.vm.lander import restore_machine
 from workers.sources.vm.opening import open_vm
@@ -79,7 +82,7 @@ def open_session(order: SessionOrder, here: Here = NOTHING_HERE) -> Session:
 
 
 def open_source(reading: bytes) -> Source:
-    """Open the source that a session of this machine holds."""
+    """Open the source that a session of this machine holds, or that was borrowed from another worker's."""
     told: Reading = msgpack_decoder(Reading).decode(reading)
     source: Source
     match told:
@@ -95,6 +98,20 @@ def open_source(reading: bytes) -> Source:
             return source
         case _:
             assert_never(told)
+
+
+@contextlib.contextmanager
+def borrow(reading: bytes, guard: Guard) -> Iterator[bytes]:
+    """Return how this worker opens the source that another worker's session holds, for as long as it is borrowed.
+
+    Raises ``Elsewhere`` when it cannot read the very same. Files and shares are taken to be the same at the same paths.
+    """
+    told: Reading = msgpack_decoder(Reading).decode(reading)
+    if not isinstance(told, VmReading):
+        yield reading
+        return
+    with borrowed(told, guard) as own:
+        yield described(own)
 
 
 def described(reading: Reading) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -51,6 +52,7 @@ from workers.engine.doors import Doors
 from workers.engine.part import Gear, Muster
 from workers.engine.ports import (
     Control,
+    Elsewhere,
     Formation,
     Guard,
     Lander,
@@ -75,6 +77,7 @@ class Hangar:
 
     ``open_session`` and ``open_source`` are the sources' own list, ``landers`` what brings points of a workload back;
     the ``muster``s bring crews. ``folder`` is where sources keep what they need between an item's backups.
+    ``borrow`` returns how a source that another worker's session holds is opened here, or raises ``Elsewhere``.
     ``throttle`` returns the one of a vault, under the plan that came with the vault.
     Backups of at least ``shard_entries`` entries are shared with other workers.
     """
@@ -84,6 +87,7 @@ class Hangar:
     folder: str
     open_session: Callable[[SessionOrder], Session]
     open_source: Callable[[bytes], Source]
+    borrow: Callable[[bytes], AbstractContextManager[bytes]]
     landers: Mapping[str, Lander]
     guard: Guard
     clock: Clock
@@ -106,7 +110,8 @@ def fly(granted: Granted, control: Control, hangar: Hangar, ties: Ties) -> Outco
 
     A large backup is shared with the formation.
 
-    Raises ``Stop`` with reason ``DRAIN`` only: the caller releases the unit.
+    Raises ``Stop`` with reason ``DRAIN`` only, and ``Elsewhere`` for a shard of what this worker cannot read: the
+    caller releases the unit.
     """
     fence = granted.fence
     try:
@@ -116,6 +121,8 @@ def fly(granted: Granted, control: Control, hangar: Hangar, ties: Ties) -> Outco
             raise
         log.info("unit-stopped", job=fence.job_id, unit=fence.unit, reason=stop.reason.value)
         return Cancelled() if stop.reason is StopReason.CANCELLED else None
+    except Elsewhere:
+        raise
     except SkyharborError as error:
         log.warning("unit-failed", job=fence.job_id, unit=fence.unit, code=error.code, detail=error.detail)
         return _told(error)
@@ -181,10 +188,10 @@ def _shard(granted: Granted, instruction: ShardInstruction, control: Control, ha
     keys = DomainKeys.derive(hangar.keyring.get(instruction.backup.machine.id))
     order = shard_order(instruction, granted.fence, keys)
     backup = order.backup
-    with _opened(backup.vault, control, hangar) as vault:
+    with hangar.borrow(order.reading) as reading, _opened(backup.vault, control, hangar) as vault:
         gear = Gear(
-            source=hangar.open_source(order.reading),
-            reading=order.reading,
+            source=hangar.open_source(reading),
+            reading=reading,
             vault=vault,
             keys=keys,
             index=ChunkIndex.load(vault, backup.machine.id, keys, cache_dir=_cache(hangar, vault)),

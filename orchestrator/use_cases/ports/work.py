@@ -18,7 +18,7 @@ from orchestrator.domain.paging import Page, PageRequest
 from orchestrator.domain.slots import Room, Scope, ScopeKey
 from orchestrator.domain.system import SlotScope
 from orchestrator.domain.work import Beat, Claimed, LostShard, RenewedUnit, ShardCounts, TakenShard
-from shared.contracts.work import Doorbell, Fence
+from shared.contracts.work import Attempt, Doorbell, Fence
 from shared.model.backup import BackupType
 
 
@@ -160,8 +160,16 @@ class Shards(Protocol):
         """Keep the shards of a locked attempt, with their doorbells; returns how many were new."""
         ...
 
-    def claim(self, doorbell: Doorbell | None, *, worker: str, session: str, claim_id: str) -> TakenShard | None:
-        """Take the doorbell's shard, or any; none that failed in other hands."""
+    def claim(
+        self,
+        doorbell: Doorbell | None,
+        *,
+        worker: str,
+        session: str,
+        claim_id: str,
+        besides: Sequence[Attempt] = (),
+    ) -> TakenShard | None:
+        """Take the doorbell's shard, or any; none that failed in other hands, and none of the attempts ``besides``."""
         ...
 
     def claim_own(self, lead: Fence, *, worker: str, session: str, claim_id: str) -> TakenShard | None:

@@ -5,25 +5,17 @@ from __future__ import annotations
 import random
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.clock import SystemClock
-from shared.contracts.work import BackupDone, Fence
 from shared.vault.entry import Entry
-from tests.support.held import doors_to
-from tests.support.uncontrolled import Uncontrolled
-from tests.support.wing import Wing
 from tests.unit.engine.rig import Rig
-from workers.engine.backup import BackupOptions, run_backup
 from workers.engine.block_cutting import BlockCutter, BlockMap, aligned, common
 from workers.engine.ports import Found, Haste, Survey
 from workers.engine.sealing import Sealing
 from workers.engine.seen import entry_of
-from workers.engine.sharding import Sharding
 from workers.engine.span import EVERYTHING, Span
 
 BLOCK = 4096
@@ -252,55 +244,6 @@ def test_a_large_disk_is_read_by_ranges_and_its_holes_cost_nothing(rng: random.R
     source.open = lambda entry: Opened(source, entry)  # type: ignore[method-assign]
     rig.backup("/", source=source)
     assert sorted(set(seen)) == [0, 63, 64, 4095]
-
-
-def test_disks_are_shared_out_among_workers_and_the_point_is_the_same(rng: random.Random) -> None:
-    disks = [filled(rng, blocks=90, of=100) for _ in range(3)]
-
-    class Several(DiskSource):
-        def scan(self, span: Span = EVERYTHING) -> Iterator[Found]:
-            for path, disk in self._within(span):
-                yield Found([path], [DiskStat(disk.size, disk.moment)])
-
-        def survey(self, most: int) -> Survey:
-            return Survey([(path, 10) for path, _ in self._within(EVERYTHING)], cut_off=False)
-
-        def _within(self, span: Span) -> list[tuple[bytes, Disk]]:
-            named = [(b"disk%d.raw" % number, disk) for number, disk in enumerate(disks)]
-            return [(path, disk) for path, disk in named if span.holds(path)]
-
-        def open(self, entry: Entry) -> OpenedDisk:
-            return OpenedDisk(DiskSource(dict(self._within(EVERYTHING))[entry.path]), entry)
-
-    def fly(rig: Rig, *, wing: Wing | None) -> BackupDone:
-        options = BackupOptions(sharding=Sharding(entries=8))
-        instruction, fence = rig.instruction("/"), Fence(job_id="job", unit=0, epoch=1, claim_id="claim")
-        if wing is not None:
-            gear = replace(rig.gear("/", options=options), source=Several(disks[0]))
-            wing.join(instruction, fence, lambda: gear, rig.keys)
-        return run_backup(
-            doors=doors_to(Several(disks[0]), ("/",)),
-            vault=rig.vault,
-            keys=rig.keys,
-            index=rig.index(),
-            instruction=instruction,
-            fence=fence,
-            control=Uncontrolled(),
-            clock=SystemClock(),
-            options=options,
-            formation=wing,
-        )
-
-    alone, shared = Rig(), Rig()
-    for _ in range(2):
-        wing = Wing()
-        one, other = fly(alone, wing=None), fly(shared, wing=wing)
-        assert list(shared.reader().entries()) == list(alone.reader().entries())
-        assert one.stats.bytes_read == other.stats.bytes_read
-        assert wing.flown_by_helpers
-        for disk in disks:
-            disk.mark()
-        disks[1].write(1, a_block(rng))
 
 
 def apart(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:

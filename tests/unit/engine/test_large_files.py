@@ -43,7 +43,7 @@ def read(tree, clock):
     source = FilesAdapter(FilesSource(paths=(tree,), excludes=()))
     reading = FileReading(source, DomainKeys.derive(b"k" * 32), Everything(), clock)
     large = LargeFile(scanned(tree)[-1])
-    parts = [reading.read_range(large.entry, offset, RANGE) for offset in large.ranges(source)]
+    parts = [reading.read_range(large.entry, offset, length) for offset, length in large.ranges(source)]
     return large, parts
 
 

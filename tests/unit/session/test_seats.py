@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from shared.clock import SystemClock
-from shared.contracts.work import Claim, Doorbell, Granted
+from shared.contracts.work import Attempt, Claim, Doorbell, Granted
 from shared.errors import SkyharborError
 from tests.unit.session.test_lease_keeper import granted
 from workers.session.seats import Seats
@@ -187,3 +187,41 @@ def test_a_shard_does_not_take_the_last_free_seat_of_several() -> None:
     assert row.wait_until_empty(patience=10)
     first.join(10)
     assert [claim.shards for claim in tower.claims[:3]] == [True, False, False]
+
+
+def test_a_worker_that_gave_a_shard_back_asks_for_no_other_one_of_that_attempt() -> None:
+    tower, flights = Tower(*(granted(str(n)) for n in range(4))), Flights()
+    flights.may_land.set()
+    row = seats(tower, flights, concurrency=2)
+    row.pass_over(granted("declined").fence)
+    row.pass_over(granted("declined").fence)
+    mine = Attempt(granted("declined").fence.job_id, granted("declined").fence.epoch)
+    assert row.answer(Doorbell(job_id=mine.job_id, epoch=mine.epoch, unit=3)) is False
+    assert tower.claims == []
+    assert row.answer(Doorbell(job_id=mine.job_id, epoch=mine.epoch + 1, unit=3)) is True
+    assert row.answer(Doorbell(job_id=mine.job_id, epoch=mine.epoch, unit=0)) is True
+    assert [claim.besides for claim in tower.claims] == [(mine,), (mine,)]
+
+
+@pytest.mark.parametrize("declined", [True, False])
+def test_only_after_a_shard_that_it_could_fly_a_worker_asks_for_more_at_once(declined: bool) -> None:
+    shard = granted("a")
+    bell = Doorbell(job_id=shard.fence.job_id, epoch=shard.fence.epoch, unit=2)
+
+    def fly(_granted: Granted, _asked_at: float) -> None:
+        if declined:
+            row.pass_over(shard.fence)
+
+    row = Seats(concurrency=2, worker="w", session="s", claim=lambda _: shard, fly=fly, clock=SystemClock())
+    assert row.answer(bell) is True
+    assert row._ask_now.is_set() is not declined
+
+
+def test_a_worker_remembers_so_many_attempts_and_no_more() -> None:
+    tower, flights = Tower(granted("a")), Flights()
+    flights.may_land.set()
+    row = seats(tower, flights, concurrency=1)
+    for number in range(100):
+        row.pass_over(granted(f"job-{number}").fence)
+    assert row.answer(BELL) is True
+    assert [one.job_id for one in tower.claims[0].besides] == [f"job-{number}" for number in range(36, 100)]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -47,12 +48,15 @@ from tests.support.uncontrolled import Uncontrolled
 from workers.crew.messages import BackupWork
 from workers.engine.crew import ReadingCrew, ReadingThreads
 from workers.engine.desk import CollectionDesk
-from workers.engine.ports import Session, SessionOrder
+from workers.engine.ports import Elsewhere, Session, SessionOrder
 from workers.engine.reading import FileReading
 from workers.engine.shard_messages import ShardOrder, open_report, seal_order
 from workers.engine.span import EVERYTHING
+from workers.engine.stretch import Stretch
 from workers.session.throttles import Throttles
-from workers.sources.opening import open_session, open_source
+from workers.sources.opening import borrow, described, open_session, open_source
+from workers.sources.vm.description import DiskReading, VmReading
+from workers.sources.vm.wire import Address
 from workers.tasks.flight import Hangar, Ties, fly
 
 DEK = b"d" * 32
@@ -87,6 +91,7 @@ class Worker:
             folder=str(root / "sources"),
             open_session=open_session,
             open_source=open_source,
+            borrow=partial(borrow, guard=NoGuard()),
             landers={},
             guard=NoGuard(),
             clock=SystemClock(),
@@ -189,6 +194,17 @@ def test_a_shard_that_is_told_of_condemned_packs_does_not_rely_on_them(worker: W
     part = open_report(done.result, keys=KEYS, fence=fence).part
     assert part.packs
     assert not {pack.name for pack in part.packs} & condemned
+
+
+def test_a_shard_of_what_is_elsewhere_is_given_back_before_the_vault_is_touched(worker: Worker) -> None:
+    backup = worker.instruction("point-2")
+    disk = DiskReading(name="disk0.raw", size=1, inode=1, mtime_ns=1, ctime_ns=1, address=Address(unix="/nowhere"))
+    reading = described(VmReading(block=1 << 18, boot="another machine", disks=(disk,)))
+    fence = Fence(job_id="job", unit=1, epoch=1, claim_id="claim")
+    order = ShardOrder(backup=backup, reading=reading, stretches=(Stretch(b"disk0.raw", 0, 1),))
+    os.rename(worker.folder, worker.folder + ".away")
+    with pytest.raises(Elsewhere):
+        worker.fly(ShardInstruction(backup=backup, payload=seal_order(order, keys=KEYS, fence=fence)), unit=1)
 
 
 def test_a_collection_deletes_from_the_folder_what_nobody_needs(worker: Worker) -> None:

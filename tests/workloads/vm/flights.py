@@ -22,9 +22,9 @@ from shared.model.ids import new_id
 from tests.support.uncontrolled import Uncontrolled
 from tests.unit.engine.rig import SLOTS, Rig
 from tests.workloads.vm.rig import Watch
-from workers.engine.backup import run_backup
+from workers.engine.backup import BackupOptions, run_backup
 from workers.engine.doors import Doors
-from workers.engine.ports import Control, SessionOrder
+from workers.engine.ports import Control, Formation, SessionOrder
 from workers.sources.opening import LANDERS, open_session, open_source
 
 MACHINE = MachineRef(id="machine", name="the machine", key_slots=SLOTS)
@@ -39,7 +39,14 @@ class Field:
     rig: Rig = field(default_factory=Rig)
     guard: Watch = field(default_factory=Watch)
 
-    def backup(self, type: BackupType = BackupType.INCREMENTAL, *, control: Control | None = None) -> BackupDone:
+    def backup(
+        self,
+        type: BackupType = BackupType.INCREMENTAL,
+        *,
+        control: Control | None = None,
+        formation: Formation | None = None,
+        options: BackupOptions = BackupOptions(),
+    ) -> BackupDone:
         points = self.rig.points()
         if type is BackupType.DIFFERENTIAL:
             points = [point for point in points if self.rig.reader(point).body.type is BackupType.FULL]
@@ -72,6 +79,8 @@ class Field:
             fence=Fence(job_id="job", unit=0, epoch=1, claim_id="claim"),
             control=control,
             clock=SystemClock(),
+            options=options,
+            formation=formation,
         )
 
     def restore(

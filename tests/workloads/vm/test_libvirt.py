@@ -8,13 +8,17 @@ import pytest
 from shared.contracts.sources import VmSource
 from shared.errors import SkyharborError
 from shared.model.backup import BackupType
+from shared.storage.local import LocalStore
+from tests.support.squadron import Squadron
 from tests.support.uncontrolled import Uncontrolled
-from tests.unit.engine.rig import Recorder
+from tests.unit.engine.rig import Recorder, Rig
 from tests.workloads.vm.flights import Field
 from tests.workloads.vm.guest import BLOCK, short_folder
 from tests.workloads.vm.libvirtd import Domain
 from tests.workloads.vm.rig import same
+from workers.engine.backup import BackupOptions
 from workers.engine.ports import Stop
+from workers.engine.sharding import Sharding
 
 SIZE = 256 << 20
 
@@ -66,6 +70,28 @@ def test_increments_read_what_was_changed_and_every_point_is_the_disk_as_it_was(
     assert _is_as(domain, item, f"{folder}/three")
     points = item.rig.points()
     assert domain.checkpoints() == {f"skyharbor-item-{points[0]}", f"skyharbor-item-{points[2]}"}
+    assert (domain.left_behind(), item.guard.armed) == ([], {})
+
+
+def test_its_disks_are_read_by_several_processes_at_one_moment(domain, folder):
+    rig = Rig(LocalStore.create(f"{folder}/vault"))
+    item = Field(VmSource(libvirt=domain.uri, domain="lab"), rig=rig)
+    options = BackupOptions(sharding=Sharding(entries=100))
+    for number, blocks in enumerate((range(0, 64, 2), range(100, 132, 2))):
+        for at in blocks:
+            domain.write(number, at << 20, at + 1, 1 << 20)
+    for point in ("one", "two"):
+        squadron = Squadron(f"{folder}/vault")
+        try:
+            assert _said(item.backup(options=options, formation=squadron)) == set()
+        finally:
+            squadron.end()
+        assert (squadron.failed, squadron.declined) == ([], [])
+        assert len(squadron.flown_by_helpers) > 1
+        assert _is_as(domain, item, f"{folder}/{point}")
+        for at in range(200, 216):
+            domain.write(0, at << 20, at + 1, 1 << 20)
+    assert len(domain.checkpoints()) == 2
     assert (domain.left_behind(), item.guard.armed) == ([], {})
 
 

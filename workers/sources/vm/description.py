@@ -1,4 +1,4 @@
-"""By what description hands and shards on this machine open the very same point in time of a virtual machine.
+"""By what description hands and shards open the very same point in time of a virtual machine.
 
 Rule of the file: values, and how they become bytes.
 """
@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from workers.sources.vm.file_look import FileLook
 from workers.sources.vm.wire import Address
 
 LEAST_BLOCK: Final = 256 * 1024
@@ -17,6 +18,9 @@ _BLOCKS: Final = 16 * 1024 * 1024
 
 class DiskReading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A disk: a raw image at ``file``, or else an export of an NBD server.
+
+    ``image`` is what an image of a machine that is off consists of, the image itself first, and ``format`` its format:
+    whoever reads it by its path reads these very files, or nothing. A machine that runs has none.
 
     ``bitmap`` is the name of what has changed since the reference, empty where anything can have. ``unchanged``: it is
     known that nothing has.
@@ -32,6 +36,8 @@ class DiskReading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     export: str = ""
     bitmap: str = ""
     unchanged: bool = False
+    image: tuple[FileLook, ...] = ()
+    format: str = ""
 
 
 class FileReading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -44,9 +50,10 @@ class FileReading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class VmReading(msgspec.Struct, frozen=True, kw_only=True, tag="vm", tag_field="reading"):
-    """A whole machine."""
+    """A whole machine. ``boot`` is of the machine whose sockets and devices these are (``file_look``)."""
 
     block: int
+    boot: str = ""
     disks: tuple[DiskReading, ...]
     files: tuple[FileReading, ...] = ()
 

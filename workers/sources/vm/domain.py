@@ -35,6 +35,7 @@ from workers.sources.vm.domain_xml import (
     checkpoint_xml,
     read_definition,
 )
+from workers.sources.vm.file_look import this_boot
 from workers.sources.vm.hypervisor import SAFE_IOTHREADS_SINCE
 from workers.sources.vm.names import bitmap_of, bitmaps_of, item_tag, new_session_tag
 from workers.sources.vm.papers import papers_of_domain
@@ -308,7 +309,9 @@ class DomainSession:
         papers = papers_of_domain(self._definition, {one.name: one.disk for one in self._disks})
         files = [FileReading(name=name, content=content, time_ns=taken_ns) for name, content in papers.items()]
         files += firmware_of(definition, self._notices)
-        self._reading = encode(VmReading(block=self._block, disks=tuple(self._readings), files=tuple(files)))
+        self._reading = encode(
+            VmReading(block=self._block, boot=this_boot(), disks=tuple(self._readings), files=tuple(files))
+        )
 
 
 def firmware_of(definition: DomainDefinition, notices: list[Notice]) -> list[FileReading]:

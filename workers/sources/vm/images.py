@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import stat
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +23,7 @@ from workers.engine.notices import reason
 from workers.engine.ports import SessionOrder
 from workers.sources.vm.chain import DiskState, VmState, names_for, state_of, to_text
 from workers.sources.vm.description import DiskReading, FileReading, VmReading, block_for, encode
+from workers.sources.vm.file_look import FileLook, look_at, this_boot
 from workers.sources.vm.image_formats import RAW, format_of
 from workers.sources.vm.image_server import ImageServer
 from workers.sources.vm.image_use import is_written_to
@@ -39,19 +38,19 @@ class _Image:
 
     path: str
     format: str
-    looks: Mapping[str, tuple[int, ...]]
+    looks: tuple[FileLook, ...]
 
     @property
     def inode(self) -> int:
-        return self.looks[self.path][0]
+        return self.looks[0].inode or self.looks[0].device
 
     @property
     def mtime_ns(self) -> int:
-        return max(look[2] for look in self.looks.values())
+        return max(look.mtime_ns for look in self.looks)
 
     @property
     def ctime_ns(self) -> int:
-        return max(look[3] for look in self.looks.values())
+        return max(look.ctime_ns for look in self.looks)
 
 
 class ImagesSession:
@@ -107,12 +106,11 @@ class ImagesSession:
     def confirm(self) -> None:
         """Raise ``source-failed`` when an image was touched while it was read, or could not be read to the end."""
         for image in self._images:
-            for path, then in image.looks.items():
-                now = _look(path)
-                if now != then and now[1]:
+            for then in image.looks:
+                if not _look(then.path).is_of(then):
                     raise SkyharborError(
                         "source-failed",
-                        f"{path} was changed while it was read",
+                        f"{then.path} was changed while it was read",
                         hint="Protect a machine that runs by its QMP socket (--qmp) or libvirt.",
                     )
         if not all(server.is_alive for server in self._servers):
@@ -141,11 +139,19 @@ class ImagesSession:
         order.check()
         newest = max(image.ctime_ns for image in self._images)  # that of its names as well
         papers = FileReading(name="vm.json", content=self._papers(), time_ns=newest)
-        self._reading = encode(VmReading(block=self._block, disks=tuple(self._disks), files=(papers, *self._more)))
+        self._reading = encode(
+            VmReading(block=self._block, boot=this_boot(), disks=tuple(self._disks), files=(papers, *self._more))
+        )
 
     def _disk(self, image: _Image, name: str) -> DiskReading:
         disk = DiskReading(
-            name=f"{name}.raw", size=0, inode=image.inode, mtime_ns=image.mtime_ns, ctime_ns=image.ctime_ns
+            name=f"{name}.raw",
+            size=0,
+            inode=image.inode,
+            mtime_ns=image.mtime_ns,
+            ctime_ns=image.ctime_ns,
+            image=image.looks,
+            format=image.format,
         )
         if image.format == RAW:
             return replace(disk, size=_size_of(image.path), file=image.path)
@@ -182,7 +188,7 @@ def _image(path: str) -> _Image:
     except OSError as error:
         raise SkyharborError("source-failed", f"{path}: {reason(error)}") from error
     files = [path] if image_format == RAW else [path, *_others(path, image_format)]
-    return _Image(path, image_format, {file: _look(file) for file in files})
+    return _Image(path, image_format, tuple(_look(file) for file in files))
 
 
 def _others(path: str, image_format: str) -> list[str]:
@@ -195,16 +201,11 @@ def _others(path: str, image_format: str) -> list[str]:
     return found
 
 
-def _look(path: str) -> tuple[int, ...]:
+def _look(path: str) -> FileLook:
     try:
-        info = os.stat(path)
+        return look_at(path)
     except OSError as error:
         raise SkyharborError("source-failed", f"{path}: {reason(error)}") from error
-    if not stat.S_ISREG(info.st_mode):
-        # The times of a device say nothing of what is on it: it is read every time.
-        now = time.time_ns()
-        return info.st_rdev, 0, now, now
-    return info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns
 
 
 def _size_of(path: str) -> int:

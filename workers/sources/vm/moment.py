@@ -25,6 +25,7 @@ from workers.sources.vm.scratch import Scratch
 
 _GRANULARITY = 64 * 1024
 _FILTER_PATIENCE = 10  # seconds that a guest's write waits for a slow scratch disk before the view is given up
+_CLIENTS = 1000  # hands of all workers on this machine, each with a connection to every disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ class Moment:
     def serve(self) -> None:
         """Let readers in."""
         address = {"type": "unix", "data": {"path": self._scratch.socket}}
-        self._qmp.execute("nbd-server-start", {"addr": address, "max-connections": 100})
+        self._qmp.execute("nbd-server-start", {"addr": address, "max-connections": _CLIENTS})
         for one in self._disks:
             node = one.scratch
             bitmaps: list[Any] = [frozen(one.since)] if one.since else []

@@ -17,6 +17,7 @@ from shared.vault.entry import Entry
 from workers.engine.notices import reason
 from workers.sources.vm.connections import Connections
 from workers.sources.vm.description import DiskReading
+from workers.sources.vm.file_look import look_into
 from workers.sources.vm.nbd import ALLOCATION, ZERO, NbdClient
 from workers.sources.vm.ranges import Ranges, widened, within
 
@@ -145,6 +146,9 @@ class OpenedImage(OpenedDisk):
             self._fd = os.open(disk.file, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise self._failed(error) from error
+        if not all(look_into(self._fd, disk.file).is_of(then) for then in disk.image):
+            os.close(self._fd)
+            raise SkyharborError("source-failed", f"{disk.file} was changed while it was read")
 
     def read_into(self, buffer: memoryview, offset: int) -> int:
         """Fill the buffer as far as the disk goes (see the port)."""

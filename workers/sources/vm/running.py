@@ -24,6 +24,7 @@ from workers.sources.vm import release as releasing
 from workers.sources.vm.agent import Agent, NoAgent
 from workers.sources.vm.chain import DiskState, VmState, bitmap_since, names_for, state_of, to_text
 from workers.sources.vm.description import DiskReading, FileReading, VmReading, block_for, encode
+from workers.sources.vm.file_look import this_boot
 from workers.sources.vm.hypervisor import Disk, disks_of, has_filter, refuse_unsafe_iothreads
 from workers.sources.vm.moment import Held, Moment
 from workers.sources.vm.names import bitmap_of, bitmaps_of, frozen, is_frozen, item_tag, new_session_tag
@@ -253,7 +254,9 @@ class RunningSession:
         for disk in found:
             if disk.firmware:
                 files += firmware_file(disk, self._folder, taken_ns)
-        self._reading = encode(VmReading(block=self._block, disks=tuple(self._disks), files=tuple(files)))
+        self._reading = encode(
+            VmReading(block=self._block, boot=this_boot(), disks=tuple(self._disks), files=tuple(files))
+        )
 
     def _require_scratch(self) -> Scratch:
         if self._scratch is None:
