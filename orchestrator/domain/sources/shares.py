@@ -51,6 +51,10 @@ def checked_nfs(spec: NfsSource) -> NfsSource:
 def _nfs_url(url: str) -> str:
     """Return the URL with its options, which say how the server is spoken to."""
     plain, mark, query = url.partition("?")
+    if "@" in plain.removeprefix("nfs://").partition("/")[0]:
+        raise SkyharborError(
+            "bad-request", "an NFS server knows users by number: give uid and gid, nobody in the URL", field="source"
+        )
     _url(plain, scheme="nfs", example="nfs://host/export/folder", least=1)
     check_text(url, field="source")
     try:
