@@ -74,13 +74,13 @@ def need_ganesha() -> None:
 
 
 class Ganesha:
-    """A running server that exports ``tree`` to everybody, and ``squashed`` to everybody as nobody."""
+    """A running server that exports ``tree`` (one of its own, or what it is given), and ``squashed`` as nobody's."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, tree: Path | None = None) -> None:
         self.folder = folder
-        self.tree, self.squashed, self._run = folder / "tree", folder / "squashed", folder / "run"
+        self.tree, self.squashed, self._run = tree or folder / "tree", folder / "squashed", folder / "run"
         for place in (self.tree, self.squashed, self._run):
-            place.mkdir(parents=True)
+            place.mkdir(parents=True, exist_ok=True)
         for above in (folder, *folder.parents):
             if above.stat().st_uid == os.geteuid() and above != Path("/"):
                 above.chmod(above.stat().st_mode | 0o011)  # who is nobody has to get in

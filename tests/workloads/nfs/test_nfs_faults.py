@@ -217,6 +217,33 @@ def test_a_server_that_is_started_again_in_a_large_file_costs_nothing(own, monke
     assert (back == data, done.warnings, len(begun)) == (True, (), 1)
 
 
+def test_an_open_file_outlives_a_server_that_has_forgotten_it(own):
+    write(own.tree, "file", data := os.urandom(100_000))
+    opened = OpenedNfsFile(own.adapter()._server, b"file")
+    begin = opened.read(1000, 0)
+    own.server.stop()
+    own.server.start()
+    assert (begin, opened.read(1000, 50_000), opened.look()) == (data[:1000], data[50_000:51_000], True)
+    opened.close()
+
+
+def test_an_answer_that_may_come_of_what_the_server_has_forgotten_is_asked_for_again(either, monkeypatch):
+    write(either.tree, "file", b"1" * 10)
+    lstat, asked = Context.lstat, []
+
+    def forgetful(self, path):
+        asked.append(self)
+        if len(asked) == 1:
+            raise OSError(116, "NFS3ERR_STALE")
+        return lstat(self, path)
+
+    monkeypatch.setattr(Context, "lstat", forgetful)
+    done = either.backup()
+    assert (done.warnings, list(either.entries())) == ((), [b"file"])
+    assert asked[0].closed
+    assert asked[1] is not asked[0]
+
+
 def test_a_large_file_that_changed_while_the_server_was_away_is_not_glued_together(own, monkeypatch):
     write(own.tree, "large", os.urandom(20 * 1024 * 1024))
     fill, begun = OpenedNfsFile._fill, []

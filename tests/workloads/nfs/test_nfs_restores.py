@@ -44,6 +44,14 @@ def test_a_point_restored_to_where_it_was_is_the_tree_again(scene, tmp_path):
     assert inner_differences(tmp_path / "then", scene.tree) == []
 
 
+def test_a_url_on_the_items_server_needs_no_ports_of_its_own(scene):
+    write(scene.tree, "file", b"1")
+    scene.backup()
+    back, _ = scene.beside()
+    scene.land(f"nfs://127.0.0.1{back}")
+    assert (back / "file").read_bytes() == b"1"
+
+
 def test_a_part_of_a_point_comes_back_with_the_folders_above_it(scene):
     for name in ("a/b/file", "a/other", "c"):
         write(scene.tree, name, name.encode())

@@ -46,7 +46,7 @@ def test_any_reads_give_the_bytes_of_the_file(seed, monkeypatch):
 def test_nothing_is_asked_for_beyond_what_will_be_read(monkeypatch):
     monkeypatch.setattr(pieces, "_PIECE", 1000)
     file = _File(bytes(50_000))
-    read = Pieces(file.begin, ahead=4)
+    read = Pieces(file.begin, ahead=9)
     read.until = 2500
     read.fill(memoryview(bytearray(100)), 0)
     assert file.begun == [(0, 100), (100, 1000), (1100, 1000), (2100, 400)]
