@@ -3,7 +3,8 @@
 What changes behind its back it sees at once: it is told to keep no attributes and no names.
 
 It insists on registering NFS 3 with a port mapper: that one is its own as well, in a network and a ``/run`` that nobody
-else sees. The server itself is in the common network.
+else sees. The server itself is in the common network. The mapper changes its user, which makes it deaf to the end of a
+parent: it is in processes of its own, which end with their first, and that one with the server.
 
 Rule of the file: nothing outside of the given folder is written.
 """
@@ -41,7 +42,7 @@ LOG {{ Default_Log_Level = EVENT; }}
 _START = """
 mount -t tmpfs none /run
 mkdir /run/ganesha
-unshare --net sh -c 'ip link set lo up; exec rpcbind -f -w' &
+setpriv --pdeathsig KILL unshare --net --pid --fork --kill-child sh -c 'ip link set lo up; rpcbind -f -w; exit' &
 while [ ! -S /run/rpcbind.sock ]; do sleep 0.02; done
 exec ganesha.nfsd -F -f {run}/conf -L {run}/log -p {run}/pid
 """
