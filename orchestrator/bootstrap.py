@@ -17,8 +17,6 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from shared.decoders import json_decoder
-
 if TYPE_CHECKING:
     from orchestrator.cli.ports import Endpoint, UpOptions
     from orchestrator.embedded.plan import Surroundings
@@ -230,6 +228,7 @@ def run_supervisor(settings: Settings, request: str, report_to: str) -> None:
     from orchestrator.embedded.plan import UpRequest
     from orchestrator.embedded.start import supervise_detached
     from shared.clock import SystemClock
+    from shared.decoders import json_decoder
 
     supervise_detached(
         json_decoder(UpRequest).decode(request),

@@ -141,6 +141,16 @@ class SftpSource(Received):
     excludes: Annotated[list[Glob], Field(default_factory=list)]
 
 
+class NfsSource(Received):
+    """A folder of an NFS server; ``uid`` and ``gid`` are as whom it is asked."""
+
+    workload: Literal["nfs"]
+    url: Text
+    uid: int = 0
+    gid: int = 0
+    excludes: Annotated[list[Glob], Field(default_factory=list)]
+
+
 class SystemSource(Received):
     """The state of the machine that the worker runs on, and a plan to make it again; there is nothing to choose."""
 
@@ -148,7 +158,15 @@ class SystemSource(Received):
 
 
 SourceIn = Annotated[
-    FilesSource | VmSource | PostgresSource | MysqlSource | SqliteSource | SmbSource | SftpSource | SystemSource,
+    FilesSource
+    | VmSource
+    | PostgresSource
+    | MysqlSource
+    | SqliteSource
+    | SmbSource
+    | SftpSource
+    | NfsSource
+    | SystemSource,
     Field(discriminator="workload"),
 ]
 """Whatever may be protected; ``workload`` tells which it is."""

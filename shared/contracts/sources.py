@@ -140,12 +140,37 @@ class SftpSource(msgspec.Struct, frozen=True, kw_only=True, tag="sftp", tag_fiel
     excludes: tuple[str, ...] = ()
 
 
+NFS_VERSIONS = (3, 4)
+"""Of the protocol; 4 is 4.0."""
+
+
+class NfsSource(msgspec.Struct, frozen=True, kw_only=True, tag="nfs", tag_field="workload"):
+    """A folder of an NFS server: ``nfs://host[:port]/export[/folder][?version=4][&mountport=N]``.
+
+    ``uid`` and ``gid`` are as whom the server is asked (AUTH_SYS: it believes us, and its exports say whom it lets
+    in). Excludes are patterns on paths below the folder.
+    """
+
+    url: str
+    uid: int = 0
+    gid: int = 0
+    excludes: tuple[str, ...] = ()
+
+
 class SystemSource(msgspec.Struct, frozen=True, kw_only=True, tag="system", tag_field="workload"):
     """The state of the worker's machine: packages, configuration, disks, how it boots, and a plan to make it again."""
 
 
 SourceSpec = (
-    FilesSource | VmSource | PostgresSource | MysqlSource | SqliteSource | SmbSource | SftpSource | SystemSource
+    FilesSource
+    | VmSource
+    | PostgresSource
+    | MysqlSource
+    | SqliteSource
+    | SmbSource
+    | SftpSource
+    | NfsSource
+    | SystemSource
 )
 
 

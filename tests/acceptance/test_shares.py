@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.fleet import Fleet
+from tests.support.ganesha import Ganesha, need_ganesha
 from tests.support.samba import Samba, need_samba
 from tests.support.ssh_server import SshServer, need_sshd
 
@@ -31,6 +32,14 @@ def samba() -> Iterator[Samba]:
 def sshd(tmp_path: Path) -> Iterator[SshServer]:
     need_sshd()
     server = SshServer(tmp_path / "sshd")
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def ganesha(tmp_path: Path) -> Iterator[Ganesha]:
+    need_ganesha()
+    server = Ganesha(tmp_path / "ganesha")
     yield server
     server.stop()
 
@@ -93,3 +102,36 @@ def test_a_folder_of_an_ssh_server_is_protected_and_brought_back(
     stack.ask("restore", "latest", "--item", "web", "--to", str(tmp_path / "out"), "--wait")
     assert _read(Path(f"{sshd.tree}/back{sshd.tree}/tree")) == made
     assert _read(Path(f"{tmp_path}/out{sshd.tree}/tree")) == made
+
+
+def test_a_folder_of_an_nfs_server_is_protected_and_brought_back(
+    shared_fleet: Fleet, ganesha: Ganesha, tmp_path: Path
+) -> None:
+    stack, made = shared_fleet.stack, _fill(ganesha.tree / "tree")
+    os.chown(ganesha.tree / "tree/large", 1234, 4321)
+    stack.ask(
+        "item", "add", "nfs", "home", "--machine", "m1", "--vault", "v1", "--url", ganesha.url("/tree"),
+        "--exclude", "/d8",
+    )  # fmt: skip
+    made = {name: data for name, data in made.items() if not name.startswith("d8/")}
+    stack.ask("backup", "home", "--wait")
+    os.link(ganesha.tree / "tree/large", ganesha.tree / "tree/zz")
+    made["zz"] = made["large"]
+    second = stack.ask("backup", "home", "--wait")
+    back = stack.ask("restore", "latest", "--item", "home", "--to", ganesha.url("/back"), "--wait")
+    stack.ask("restore", "latest", "--item", "home", "--to", str(tmp_path / "out"), "--wait")
+    assert _read(ganesha.tree / "back") == _read(tmp_path / "out") == made
+    looks = [(tree / "zz").stat() for tree in (ganesha.tree / "back", tmp_path / "out")]
+    assert [(look.st_uid, look.st_gid, look.st_nlink) for look in looks] == [(1234, 4321, 2)] * 2
+    assert (second["type"], second["stats"]["files_new"], back["stats"]["warnings"]) == ("incremental", 1, 0)
+
+
+def test_an_nfs_server_that_exports_no_such_folder_ends_the_job_at_once(shared_fleet: Fleet, ganesha: Ganesha) -> None:
+    stack = shared_fleet.stack
+    stack.ask(
+        "item", "add", "nfs", "elsewhere", "--machine", "m1", "--vault", "v1",
+        "--url", ganesha.url(tree=Path("/elsewhere")),
+    )  # fmt: skip
+    ran = stack.run("backup", "elsewhere", "--wait")
+    assert (ran.code, "exports no such folder" in ran.out + ran.err) == (1, True)
+    assert [job["attempt"] for job in stack.ask("job", "list", "--item", "elsewhere")["items"]] == [1]

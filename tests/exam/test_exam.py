@@ -12,13 +12,13 @@ from shared.errors import SkyharborError
 from tests.exam.claims import Claim
 from tests.exam.desk import Desk, Watched, stop_at
 from tests.exam.seat import Seat
-from tests.exam.seats import files, held_files, mysql, postgres, sftp, smb, sqlite, vm
+from tests.exam.seats import files, held_files, mysql, nfs, postgres, sftp, smb, sqlite, vm
 from tests.exam.table import note
 from workers.engine.ports import Stop
 
 SEATS: Mapping[str, Callable[[Path], Seat]] = {
     name: maker
-    for module in (files, held_files, mysql, postgres, sftp, smb, sqlite, vm)
+    for module in (files, held_files, mysql, nfs, postgres, sftp, smb, sqlite, vm)
     for name, maker in module.seats().items()
 }
 PARTS = [pytest.param(0.1, marks=pytest.mark.soak), 0.5, pytest.param(0.9, marks=pytest.mark.soak)]

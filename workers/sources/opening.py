@@ -16,6 +16,7 @@ import msgspec
 from shared.contracts.sources import (
     FilesSource,
     MysqlSource,
+    NfsSource,
     PostgresSource,
     SftpSource,
     SmbSource,
@@ -33,6 +34,9 @@ from workers.sources.freezing.here import NOTHING_HERE, Here
 from workers.sources.freezing.session import FilesSession
 from workers.sources.mysql.landing import land_mysql
 from workers.sources.mysql.session import open_mysql
+from workers.sources.nfs.lander import land as land_nfs
+from workers.sources.nfs.reading import NfsReading
+from workers.sources.nfs.source import NfsAdapter
 from workers.sources.optional import adapter
 from workers.sources.postgres.lander import land_cluster
 from workers.sources.sftp.address import sftp_address
@@ -47,7 +51,7 @@ from workers.sources.vm.description import VmReading
 from workers.sources.vm.lander import restore_machine
 from workers.sources.vm.opening import open_vm
 
-Reading = FilesReading | VmReading | SmbReading | SftpReading
+Reading = FilesReading | VmReading | SmbReading | SftpReading | NfsReading
 """Whatever a session may say about how its source is read."""
 
 
@@ -75,6 +79,8 @@ def open_session(order: SessionOrder, here: Here = NOTHING_HERE) -> Session:
         case SftpSource():
             folder = "/" + os.fsdecode(sftp_address(order.spec.url).folder)
             return PlainSession(described(SftpReading(spec=order.spec)), paths=(folder,))
+        case NfsSource():
+            return PlainSession(described(NfsReading(spec=order.spec)), paths=("/",))
         case SystemSource():
             return SystemSession(order)
         case _:
@@ -96,6 +102,8 @@ def open_source(reading: bytes) -> Source:
         case SftpReading():
             source = adapter("workers.sources.sftp.source", "SftpAdapter", extra="shares")(told)
             return source
+        case NfsReading():
+            return NfsAdapter(told)
         case _:
             assert_never(told)
 
@@ -135,5 +143,6 @@ LANDERS: dict[str, Lander] = {
     "sqlite": land_sqlite,
     "smb": _share_lander("smb"),
     "sftp": _share_lander("sftp"),
+    "nfs": land_nfs,
 }
 """What brings points of a workload back, by its name; the tree as it is where there is none."""

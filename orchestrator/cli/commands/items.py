@@ -100,11 +100,11 @@ def set_item(
 
 
 def _field(item: Mapping[str, Any], given: str) -> tuple[str, Any]:
-    """Read ``FIELD=VALUE``: a text, or yes and no where the field is one of these."""
+    """Read ``FIELD=VALUE``: a text, a number, or yes and no, by what the field is."""
     name, equals, value = given.partition("=")
     now = item["source"].get(name)
-    if not equals or not isinstance(now, str | bool):
-        known = ", ".join(sorted(key for key, one in item["source"].items() if isinstance(one, str | bool))) or "none"
+    if not equals or not isinstance(now, str | int):
+        known = ", ".join(sorted(key for key, one in item["source"].items() if isinstance(one, str | int))) or "none"
         own = {"paths": "--path", "excludes": "--exclude"}.get(name)
         raise SkyharborError(
             "bad-request",
@@ -113,6 +113,10 @@ def _field(item: Mapping[str, Any], given: str) -> tuple[str, Any]:
         )
     if isinstance(now, str):
         return name, value
+    if not isinstance(now, bool):
+        if not value.isdecimal():
+            raise SkyharborError("bad-request", f"--source {given!r}: {name} is a number")
+        return name, int(value)
     if value not in ("yes", "no"):
         raise SkyharborError("bad-request", f"--source {given!r}: {name} is yes or no")
     return name, value == "yes"

@@ -10,10 +10,11 @@ from typing import assert_never
 from orchestrator.domain.sources.databases import checked_mysql, checked_postgres, checked_sqlite
 from orchestrator.domain.sources.files import checked_files
 from orchestrator.domain.sources.machines import checked_vm
-from orchestrator.domain.sources.shares import checked_sftp, checked_smb
+from orchestrator.domain.sources.shares import checked_nfs, checked_sftp, checked_smb
 from shared.contracts.sources import (
     FilesSource,
     MysqlSource,
+    NfsSource,
     PostgresSource,
     SftpSource,
     SmbSource,
@@ -41,6 +42,8 @@ def checked(spec: SourceSpec) -> SourceSpec:
             return checked_smb(spec)
         case SftpSource():
             return checked_sftp(spec)
+        case NfsSource():
+            return checked_nfs(spec)
         case SystemSource():
             return spec
         case _:

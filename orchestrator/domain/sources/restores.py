@@ -16,7 +16,7 @@ _OPTIONS: dict[str, frozenset[str]] = {
     "smb": frozenset({"credentials_file"}),
     "sftp": frozenset({"credentials_file"}),
 }
-_URLS = {"smb": "smb://", "sftp": "sftp://"}
+_URLS = {"smb": "smb://", "sftp": "sftp://", "nfs": "nfs://"}
 
 
 def check_restore(workload: str, *, target: str, options: Mapping[str, str]) -> None:

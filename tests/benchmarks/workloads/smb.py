@@ -2,11 +2,11 @@
 
     python -m tests.benchmarks.workloads.smb [--files N] [--mib N] [--rounds N]
 
-starts a Samba and an sshd of its own and prints medians over interleaved rounds: files/s of small ones (4 KiB) and
-MiB/s of a large one, for a full backup by SMB (encrypted) and by SFTP, and for the peers that copy the same; and
-nodes/s of a second backup in which nothing has changed. ``files`` is the engine on the same folder without a server,
-which is the most that there is to have. A backup chunks, hashes, compresses, encrypts and packs what it
-reads, and keeps descriptors and streams; the peers copy contents.
+starts a Samba, an sshd and an nfs-ganesha of its own and prints medians over interleaved rounds: files/s of small ones
+(4 KiB) and MiB/s of a large one, for a full backup by SMB (encrypted), SFTP and NFS (3 and 4), and for the peers that
+copy the same; and nodes/s of a second backup in which nothing has changed. ``files`` is the engine on the same folder
+without a server, which is the most that there is to have. A backup chunks, hashes, compresses, encrypts and packs what
+it reads, and keeps descriptors and streams; the peers copy contents.
 
 Rule of the file: everything reads the same bytes from the same server on the same machine.
 """
@@ -30,10 +30,12 @@ import msgspec
 
 from shared.contracts.sources import FilesSource, SftpSource, SmbSource
 from tests.support.crews import Bench, running_chief
+from tests.support.ganesha import Ganesha
 from tests.support.samba import PASSWORD, USER, Samba
 from tests.support.ssh_server import SshServer
 from workers.crew.chief import Chief
 from workers.sources.files import FilesReading
+from workers.sources.nfs.reading import NfsReading
 from workers.sources.opening import Reading, open_source
 from workers.sources.sftp.reading import SftpReading
 from workers.sources.smb.reading import SmbReading
@@ -52,11 +54,13 @@ def main() -> None:
         folder = Path(place)
         folder.chmod(0o755)
         samba, sshd = Samba(folder / "samba"), SshServer(folder / "ssh")
+        ganesha = Ganesha(folder / "nfs", samba.share)
         try:
             _plant(samba.share, wanted.files, wanted.mib)
             with running_chief() as chief:
-                _print(_measured(folder, samba, sshd, chief, wanted), wanted)
+                _print(_measured(folder, samba, sshd, ganesha, chief, wanted), wanted)
         finally:
+            ganesha.stop()
             samba.stop()
             sshd.stop()
 
@@ -72,13 +76,17 @@ def _plant(share: Path, files: int, mib: int) -> None:
             file.write(os.urandom(1 << 20))
 
 
-def _measured(folder: Path, samba: Samba, sshd: SshServer, chief: Chief, wanted: Any) -> dict[str, list[float]]:
+def _measured(
+    folder: Path, samba: Samba, sshd: SshServer, ganesha: Ganesha, chief: Chief, wanted: Any
+) -> dict[str, list[float]]:
     found: dict[str, list[float]] = defaultdict(list)
     for number in range(wanted.rounds):
         for part in ("small", "large"):
             for name, reading in (
                 ("smb", _smb(samba, part)),
                 ("sftp", _sftp(samba, sshd, part)),
+                ("nfs 3", NfsReading(spec=ganesha.spec(f"/{part}"))),
+                ("nfs 4", NfsReading(spec=ganesha.spec(f"/{part}", version=4))),
                 ("files", FilesReading(source=FilesSource(paths=(f"{samba.share}/{part}",)))),
             ):
                 bench = Bench(folder / f"vault-{number}-{part}-{name}", "processes", chief)

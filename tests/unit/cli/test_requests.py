@@ -322,6 +322,19 @@ def test_a_field_of_a_source_is_changed_and_the_others_stay(world: World) -> Non
     }  # fmt: skip
 
 
+def test_a_number_of_a_source_is_changed_as_a_number(world: World) -> None:
+    source = {"url": "nfs://nas/x", "uid": 0, "gid": 0, "excludes": []}
+    item = {"id": "0b6f", "name": "home", "workload": "nfs", "source": source}
+    world.server.on("GET /items/home", Answer(body=item))
+    world.server.on("PATCH /items/home", Answer(body=item))
+    ran = world.run("item", "set", "home", "--source", "uid=root")
+    world.run("--json", "item", "set", "home", "--source", "uid=1000")
+    assert (ran.code, "uid is a number" in ran.err) == (2, True)
+    assert [seen.body for seen in world.server.seen("PATCH /items/home")] == [
+        {"source": {"workload": "nfs", **source, "uid": 1000}}
+    ]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

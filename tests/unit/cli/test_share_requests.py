@@ -1,4 +1,4 @@
-"""What ``item add smb`` and ``item add sftp`` send, and a restore to a share."""
+"""What ``item add smb``, ``sftp`` and ``nfs`` send, and a restore to a share."""
 
 from __future__ import annotations
 
@@ -40,6 +40,20 @@ def test_a_folder_of_an_ssh_server_is_described_by_its_url_and_its_key(world: Wo
         0,
         "sftp",
         {"url": "sftp://backup@web/srv", "credentials_file": "/etc/c", "known_hosts": "/etc/known", "excludes": []},
+    )
+
+
+def test_a_folder_of_an_nfs_server_is_described_by_its_url_and_who_asks(world: World) -> None:
+    world.server.on("POST /items", Answer(201, AN_ITEM))
+    ran = world.run(
+        *("item", "add", "nfs", "home", *COMMON, "--url", "nfs://nas/export?version=4"),
+        *("--uid", "1000", "--gid", "100", "--exclude", "*.tmp"),
+    )
+    body = world.server.seen("POST /items")[0].body
+    assert (ran.code, body["workload"], body["source"]) == (
+        0,
+        "nfs",
+        {"url": "nfs://nas/export?version=4", "uid": 1000, "gid": 100, "excludes": ["*.tmp"]},
     )
 
 

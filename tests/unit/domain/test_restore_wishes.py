@@ -35,7 +35,13 @@ def test_what_a_workload_knows_is_let_through(workload: str, options: dict[str, 
 
 @pytest.mark.parametrize(
     ("workload", "target"),
-    [("files", "smb://host/share"), ("vm", "sftp://host/x"), ("sftp", "smb://host/share"), ("smb", "sftp://host/x")],
+    [
+        ("files", "smb://host/share"),
+        ("vm", "sftp://host/x"),
+        ("sftp", "smb://host/share"),
+        ("smb", "sftp://host/x"),
+        ("nfs", "smb://host/x"),
+    ],
 )
 def test_a_point_does_not_go_to_the_url_of_something_else(workload: str, target: str) -> None:
     with pytest.raises(SkyharborError, match="is restored to a folder"):
@@ -45,3 +51,4 @@ def test_a_point_does_not_go_to_the_url_of_something_else(workload: str, target:
 def test_a_share_goes_back_to_a_share() -> None:
     check_restore("smb", target="smb://host/share", options={})
     check_restore("sftp", target="sftp://host/folder", options={})
+    check_restore("nfs", target="nfs://host/export", options={})

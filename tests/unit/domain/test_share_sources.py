@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.domain.sources.checking import checked
-from shared.contracts.sources import SftpSource, SmbSource, SourceSpec
+from shared.contracts.sources import NfsSource, SftpSource, SmbSource, SourceSpec
 from shared.errors import SkyharborError
 
 
@@ -16,6 +16,8 @@ from shared.errors import SkyharborError
         SmbSource(url="smb://host:4450/share/a%20b/c", credentials_file="/etc/creds", excludes=("*.tmp",)),
         SftpSource(url="sftp://user@host/srv/data", credentials_file="/etc/creds", known_hosts="/etc/known"),
         SftpSource(url="sftp://host", credentials_file="/c"),
+        NfsSource(url="nfs://host/export", uid=1000, gid=1000, excludes=("*.tmp",)),
+        NfsSource(url="nfs://host:2050/export/a%20b?version=4&mountport=20048"),
     ],
 )
 def test_a_description_that_makes_sense_is_kept_as_it_is(spec: SourceSpec) -> None:
@@ -43,6 +45,15 @@ def test_a_description_that_makes_sense_is_kept_as_it_is(spec: SourceSpec) -> No
         (SftpSource(url="sftp:///folder"), "sftp://user@host"),
         (SftpSource(url="sftp://u:secret@host/folder"), "credentials file"),
         (SftpSource(url="sftp://host/folder", credentials_file="/c", known_hosts="known"), "absolute"),
+        (NfsSource(url="nfs://host"), "nfs://host/export"),
+        (NfsSource(url="nfs://user@host/export"), "uid and gid"),
+        (NfsSource(url="nfs://host/export/../other"), "nfs://host/export"),
+        (NfsSource(url="nfs://host/export?version=2"), "?version=3|4"),
+        (NfsSource(url="nfs://host/export?password=secret"), "?version=3|4"),
+        (NfsSource(url="nfs://host/export?mountport=0"), "mountport"),
+        (NfsSource(url="nfs://host/export", uid=-1), "uid and gid"),
+        (NfsSource(url="nfs://host/export", gid=1 << 32), "uid and gid"),
+        (NfsSource(url="nfs://host/export", excludes=("x",) * 1001), "excludes"),
     ],
 )
 def test_one_that_makes_none_says_what_to_write(spec: SourceSpec, word: str) -> None:

@@ -19,12 +19,12 @@ from tests.unit.engine.rig import Recorder
 from workers.engine.ports import Found, Stop
 from workers.engine.span import spans_between
 from workers.sources.sftp import line as ssh_line
-from workers.sources.sftp import small
 from workers.sources.sftp import source as sftp_source
 from workers.sources.sftp import target as sftp_target
 from workers.sources.sftp.opened import OpenedFarFile
 from workers.sources.sftp.reading import SftpReading
 from workers.sources.sftp.source import SftpAdapter
+from workers.sources.shares.small import SmallFiles
 
 
 def _write(folder, name, data):
@@ -302,7 +302,7 @@ def test_a_server_that_accepts_and_says_nothing_does_not_hold_us_for_ever(scene,
 def test_a_server_that_dies_half_way_is_no_point(own_scene, monkeypatch):
     for number in range(600):
         _write(own_scene.tree, str(number), os.urandom(3000))
-    read, turn = small.SmallFiles.read, [0]
+    read, turn = SmallFiles.read, [0]
 
     def dying(self, entry, room):
         turn[0] += 1
@@ -310,7 +310,7 @@ def test_a_server_that_dies_half_way_is_no_point(own_scene, monkeypatch):
             own_scene.server.stop()
         return read(self, entry, room)
 
-    monkeypatch.setattr(small.SmallFiles, "read", dying)
+    monkeypatch.setattr(SmallFiles, "read", dying)
     error = _fails(own_scene)
     assert (error.code, turn[0] >= 200) == ("source-failed", True)
 

@@ -198,10 +198,10 @@ def test_a_file_in_the_way_of_a_folder_is_told_and_stays(scene):
 def test_a_restore_that_breaks_off_leaves_no_half_file(scene, monkeypatch):
     (scene.tree / "large").write_bytes(os.urandom(8 * 1024 * 1024))
     scene.backup()
-    placed = writing._placed
+    placed = writing.placed
 
-    def torn(entry, chunks):
-        for number, piece in enumerate(placed(entry, chunks)):
+    def torn(entry, chunks, *, most):
+        for number, piece in enumerate(placed(entry, chunks, most=most)):
             if number == 2:
                 wires[-1].close()  # as if the process had been killed: the server sees the line end
                 raise Stopped
@@ -214,7 +214,7 @@ def test_a_restore_that_breaks_off_leaves_no_half_file(scene, monkeypatch):
 
     wires = []
     monkeypatch.setattr(smb_target, "FileWriter", Watched)
-    monkeypatch.setattr(writing, "_placed", torn)
+    monkeypatch.setattr(writing, "placed", torn)
     with pytest.raises(Stopped):
         scene.land(f"{scene.name}/back")
     while _hidden(scene):

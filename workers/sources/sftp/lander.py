@@ -38,14 +38,7 @@ def land_on_server(reader: PointReader, instruction: RestoreInstruction, control
     server.line()  # which says what is wrong before anything is done, and that the library is there
     from workers.sources.sftp.target import SftpTarget
 
-    landing = FarLanding(
-        SftpTarget(server),
-        reader,
-        base=address.folder,
-        paths=instruction.paths,
-        rule=instruction.conflict,
-        control=control,
-    )
+    landing = FarLanding(SftpTarget(server), reader, instruction, base=address.folder, control=control)
     try:
         return landing.fly()
     finally:

@@ -21,7 +21,8 @@ import asyncssh
 
 from shared.errors import SkyharborError
 from workers.sources.sftp.address import SftpAddress
-from workers.sources.sftp.login import LineLost, Login, refused
+from workers.sources.sftp.login import Login, refused
+from workers.sources.shares.lines import LineLost
 
 DIAL_SECONDS = 20.0
 PATIENCE = 60.0

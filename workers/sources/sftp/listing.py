@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from shared.model.backup import Notice
 from workers.engine.notices import shown
 from workers.engine.ports import Unreadable
-from workers.sources.sftp.login import LineLost
 from workers.sources.sftp.nodes import stat_of
 from workers.sources.sftp.server import SftpServer, unreadable
+from workers.sources.shares.lines import LineLost
 from workers.sources.shares.listing import Listed, Rows
 from workers.sources.shares.stats import FarStat
 

@@ -12,10 +12,6 @@ from shared.errors import SkyharborError
 from workers.sources.sftp.address import SftpAddress
 
 
-class LineLost(Exception):
-    """The connection is of no use any more, or there never was one; the text says why."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Login:
     """Who we are, and by which file the server is known. ``key`` is the path of a private key."""

@@ -6,9 +6,7 @@ Rule of the file: when the line is lost, the file is opened once more and must b
 from __future__ import annotations
 
 import stat
-from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import TYPE_CHECKING, TypeVar
 
 import asyncssh
@@ -17,16 +15,16 @@ from shared.model.backup import Notice
 from workers.engine.notices import shown
 from workers.engine.ports import Unreadable
 from workers.engine.seen import entry_of
-from workers.sources.sftp.login import LineLost
 from workers.sources.sftp.nodes import stat_of
 from workers.sources.sftp.server import SftpServer, unreadable
+from workers.sources.shares.lines import LineLost
+from workers.sources.shares.pieces import Pieces
 from workers.sources.shares.stats import FarStat
 
 if TYPE_CHECKING:
-    from workers.sources.sftp.line import Act, SshLine
+    from workers.sources.sftp.line import SshLine
 
 _T = TypeVar("_T")
-_PIECE = 4 * 1024 * 1024
 _AHEAD = 3
 BLOCK = 261_120
 """Bytes of one request: the most that OpenSSH answers at once."""
@@ -39,9 +37,7 @@ class OpenedFarFile:
     def __init__(self, server: SftpServer, path: bytes) -> None:
         self._server = server
         self._path = path
-        self._coming: deque[tuple[Future[bytes], int, int]] = deque()
-        self._rest: tuple[int, memoryview] = (0, memoryview(b""))
-        self._until = 0
+        self._pieces = Pieces(self._begin, ahead=_AHEAD)
         try:
             self._open()
         except LineLost:
@@ -93,7 +89,7 @@ class OpenedFarFile:
     def data(self, begin: int, end: int) -> list[tuple[int, int]]:
         """Return everything between two offsets as data."""
         end = min(end, self._look.st_size)
-        self._until = end
+        self._pieces.until = end
         return [(begin, end - begin)] if begin < end else []
 
     def read(self, size: int, offset: int) -> bytes:
@@ -106,47 +102,17 @@ class OpenedFarFile:
         return self._again(lambda: self._fill(buffer, offset))
 
     def _fill(self, buffer: memoryview, offset: int) -> int:
-        done = self._from_rest(buffer, offset)
-        if self._coming and done < len(buffer) and self._coming[0][1] != offset + done:
-            self._coming.clear()
-        while done < len(buffer):
-            self._ask_ahead(offset + done, offset + len(buffer))
-            future, at, length = self._coming.popleft()
-            data = memoryview(self._line.result(future))
-            taken = min(len(data), len(buffer) - done)
-            buffer[done : done + taken] = data[:taken]
-            done += taken
-            if len(data) < length:  # the file ended
-                self._coming.clear()
-                return done
-            if taken < len(data):
-                self._rest = (at + taken, data[taken:])
-        return done
+        return self._pieces.fill(buffer, offset)
 
-    def _from_rest(self, buffer: memoryview, offset: int) -> int:
-        at, data = self._rest
-        if at != offset:
-            self._rest = (0, memoryview(b""))
-            return 0
-        taken = min(len(data), len(buffer))
-        buffer[:taken] = data[:taken]
-        self._rest = (at + taken, data[taken:])
-        return taken
+    def _begin(self, size: int, at: int) -> Callable[[], bytes]:
+        line = self._line
 
-    def _ask_ahead(self, offset: int, wanted: int) -> None:
-        at = sum(self._coming[-1][1:]) if self._coming else offset
-        while len(self._coming) < _AHEAD and (at < self._until or not self._coming):
-            end = wanted if at < wanted else max(self._until, at + 1)
-            size = min(_PIECE, end - at)
-            self._coming.append((self._line.begin(self._reading(size, at)), at, size))
-            at += size
-
-    def _reading(self, size: int, at: int) -> Act[bytes]:
         async def read(_: asyncssh.SFTPClient) -> bytes:
             data = await self._file.read(size, at)
             return data if isinstance(data, bytes) else data.encode()
 
-        return read
+        future = line.begin(read)
+        return lambda: line.result(future)
 
     def _again(self, act: Callable[[], _T]) -> _T:
         """Do something with the handle; when the line is lost, once more with a new one on the same file."""
@@ -154,8 +120,7 @@ class OpenedFarFile:
             try:
                 return act()
             except LineLost:
-                self._coming.clear()
-                self._rest = (0, memoryview(b""))
+                self._pieces.forget()
             then = self._look
             self._open()
             if self._look != then:

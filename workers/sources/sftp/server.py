@@ -15,7 +15,8 @@ from shared.model.backup import Notice
 from workers.engine.notices import shown
 from workers.engine.ports import Unreadable
 from workers.sources.sftp.address import SftpAddress
-from workers.sources.sftp.login import LineLost, Login, refused
+from workers.sources.sftp.login import Login, refused
+from workers.sources.shares.lines import LineLost, gone
 
 if TYPE_CHECKING:
     from workers.sources.sftp.line import Act, SshLine
@@ -68,8 +69,7 @@ class SftpServer:
 
     def gone(self, error: LineLost) -> SkyharborError:
         """Return what is to be said when the line is lost for the second time."""
-        detail = f"{self.address.text}: the connection is lost: {error}"
-        return SkyharborError("source-failed", detail, hint="Check the server and its log.")
+        return gone(self.address.text, error)
 
     def hang_up(self) -> None:
         """Close the line."""

@@ -1,24 +1,22 @@
-"""Reads small files of an SSH server, many of them under way at once.
+"""Reads a small file of an SSH server in one go.
 
-The engine says which files come next (``announce``); a window of them is asked for before they are needed. What was
-read is taken only when the name and the open file look as the scan met them, before and behind.
+What was read is taken only when the name and the open file look as the scan met them, before and behind.
 
-Rule of the file: one object per thread. What goes wrong here is read the long way, which says what it was.
+Rule of the file: what goes wrong here is read the long way, which says what it was.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from shared.errors import SkyharborError
-from shared.vault.entry import Entry, EntryKind
-from workers.engine.reading import LARGE_FILE
-from workers.sources.sftp.login import LineLost
+from shared.vault.entry import Entry
 from workers.sources.sftp.nodes import stat_of
 from workers.sources.sftp.server import SftpServer
+from workers.sources.shares.lines import LineLost
+from workers.sources.shares.small import SmallFiles
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -27,54 +25,38 @@ if TYPE_CHECKING:
 
     from workers.sources.sftp.line import SshLine
 
-_FILES, _BYTES = 64, 8 * 1024 * 1024
+
+def small_files(server: SftpServer) -> SmallFiles:
+    """Return a reader for one thread."""
+    return SmallFiles(lambda entry: _Coming(server, entry))
 
 
-class SmallFiles:
-    """What one thread has asked for."""
+class _Coming:
+    """A file that was asked for."""
 
-    def __init__(self, server: SftpServer) -> None:
-        self._server = server
-        self._coming: deque[Entry] = deque()
-        self._asked: dict[bytes, tuple[SshLine, Future[bytes | None], int]] = {}
-        self._bytes = 0
+    def __init__(self, server: SftpServer, entry: Entry) -> None:
+        self._asked: tuple[SshLine, Future[bytes | None]] | None = None
+        try:
+            self._asked = server.begin(_reading(entry))
+        except (LineLost, SkyharborError):
+            return
 
-    def announce(self, entries: Iterable[Entry]) -> None:
-        """Take note of the files that are read next, in order; what was announced before is forgotten."""
-        for _, future, _ in self._asked.values():
-            future.cancel()
-        self._asked, self._bytes = {}, 0
-        self._coming = deque(entry for entry in entries if entry.kind == EntryKind.FILE and entry.size < LARGE_FILE)
-
-    def read(self, entry: Entry, room: memoryview) -> bool:
-        """Read a file into ``room``; False when it is not plainly what the scan met."""
+    def take(self) -> bytes | None:
+        """Wait for the content."""
         import asyncssh
 
+        if self._asked is None:
+            return None
+        line, future = self._asked
         try:
-            line, future = self._answering(entry)
-            self._ask_ahead()
-            data = line.result(future)
+            return line.result(future)
         except (asyncssh.SFTPError, LineLost, SkyharborError):
-            return False
-        if data is None or len(data) != entry.size:
-            return False
-        room[: len(data)] = data
-        return True
+            return None
 
-    def _answering(self, entry: Entry) -> tuple[SshLine, Future[bytes | None]]:
-        if entry.path in self._asked:
-            line, future, size = self._asked.pop(entry.path)
-            self._bytes -= size
-            return line, future
-        if self._coming and self._coming[0].path == entry.path:
-            self._coming.popleft()
-        return self._server.begin(_reading(entry))
-
-    def _ask_ahead(self) -> None:
-        while self._coming and len(self._asked) < _FILES and self._bytes < _BYTES:
-            entry = self._coming.popleft()
-            self._asked[entry.path] = (*self._server.begin(_reading(entry)), entry.size)
-            self._bytes += entry.size
+    def drop(self) -> None:
+        """Nobody wants it any more."""
+        if self._asked is not None:
+            self._asked[1].cancel()
 
 
 def _reading(entry: Entry) -> Callable[[SFTPClient], Coroutine[Any, Any, bytes | None]]:

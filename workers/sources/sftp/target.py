@@ -21,10 +21,10 @@ from shared.errors import SkyharborError
 from shared.model.backup import ConflictRule
 from shared.vault.entry import Entry
 from workers.engine.placing import beside_name
-from workers.engine.proving import data_ranges
 from workers.sources.sftp.line import Act, SshLine
-from workers.sources.sftp.login import LineLost
 from workers.sources.sftp.server import SftpServer
+from workers.sources.shares.filling import placed
+from workers.sources.shares.lines import LineLost
 from workers.sources.shares.target import Landed, NotDone, OpenChunks
 
 _T = TypeVar("_T")
@@ -178,27 +178,14 @@ def _fill(
     line: SshLine, file: asyncssh.SFTPClientFile, entry: Entry, chunks: OpenChunks, check: Callable[[], None]
 ) -> None:
     """Write a file's data between its holes, many requests at once."""
-    ranges = data_ranges(entry) if entry.holes else iter([(0, entry.size)])
-    at, left = next(ranges, (0, 0))
     under_way: deque[Future[int]] = deque()
-    written = 0
-    for chunk in chunks():
-        rest = bytes(chunk)
-        while rest:
-            check()
-            if not left:
-                at, left = next(ranges, (0, 0))
-                if not left:
-                    raise SkyharborError("object-damaged", "the file has more data than room between its holes")
-            count = min(left, len(rest), _PIECE)
-            under_way.append(line.begin(_writing(file, rest[:count], at)))
-            rest, at, left, written = rest[count:], at + count, left - count, written + count
-            if len(under_way) >= _WINDOW:
-                line.result(under_way.popleft())
+    for at, piece in placed(entry, chunks(), most=_PIECE):
+        check()
+        under_way.append(line.begin(_writing(file, bytes(piece), at)))
+        if len(under_way) >= _WINDOW:
+            line.result(under_way.popleft())
     while under_way:
         line.result(under_way.popleft())
-    if written != entry.size - sum(length for _, length in entry.holes):
-        raise SkyharborError("object-damaged", f"the file's chunks have {written} bytes, which is not its size")
     if entry.holes:
         line.call(lambda _: file.truncate(entry.size))
 

@@ -1,7 +1,9 @@
 """Brings a recovery point, or a part of it, back to a far server.
 
 One thread goes through the entries in order and makes folders; a few others write files, each with its own connection.
-Folders get their attributes when what is in them is there, some hundred at a time.
+Folders get their attributes when what is in them is there, some hundred at a time. Further names of a node (hard links)
+are added, where a server has some, to a node that this restore has made and to no other; where there is none, the first
+of them gets the content.
 
 What happens when it dies: no half file under a real name; running the same restore again completes it.
 
@@ -11,11 +13,15 @@ Rule of the file: order and outcome; how nodes are made is the workload's.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from shared.contracts.work import Progress, RestoreDone
+import msgspec
+
+from shared.contracts.work import Progress, RestoreDone, RestoreInstruction
 from shared.errors import SkyharborError
 from shared.model.backup import ConflictRule, RestoreStats
 from shared.vault.entry import Entry, EntryKind
@@ -24,7 +30,7 @@ from workers.engine.landing import is_safe
 from workers.engine.notices import Notices
 from workers.engine.ports import Control, Stop, StopReason
 from workers.engine.selection import Selection
-from workers.sources.shares.target import FarTarget, Landed, NotDone
+from workers.sources.shares.target import FarMaker, FarTarget, Landed, NotDone
 
 _WRITERS = 4
 _UNDER_WAY = 16
@@ -42,6 +48,14 @@ class _Level:
     entry: Entry | None = None
 
 
+class _Node(NamedTuple):
+    """A node that lands: its entry, and the folder on the server and the name for it."""
+
+    entry: Entry
+    folder: bytes
+    name: bytes
+
+
 class FarLanding:
     """One restore. ``base`` is the folder on the server that paths of the point are joined to."""
 
@@ -49,23 +63,27 @@ class FarLanding:
         self,
         target: FarTarget,
         reader: PointReader,
+        instruction: RestoreInstruction,
         *,
         base: bytes,
-        paths: tuple[str, ...],
-        rule: ConflictRule,
         control: Control,
     ) -> None:
         self._target = target
+        self._maker = target if isinstance(target, FarMaker) else None
         self._reader = reader
         self._base = base
-        self._selection = Selection(reader, paths)
-        self._rule = rule
+        self._selection = Selection(reader, instruction.paths)
+        self._rule = instruction.conflict
         self._control = control
         self._notices = Notices()
         self._stats = RestoreStats()
         self._levels = [_Level(b"", base)]
         self._left: list[_Level] = []
-        self._calls: deque[tuple[Entry, Future[Landed]]] = deque()
+        self._calls: deque[tuple[_Node, Future[Landed]]] = deque()
+        # Nodes with further names: the paths of their first ones, where those are that were made, and what waits.
+        self._firsts: frozenset[bytes] = frozenset()
+        self._made_firsts: dict[bytes, bytes] = {}
+        self._further: list[_Node] = []
         self._stopping = False
 
     def fly(self) -> RestoreDone:
@@ -74,6 +92,10 @@ class FarLanding:
         pool = ThreadPoolExecutor(_WRITERS, thread_name_prefix="landing")
         try:
             self._make_base()
+            if self._maker is not None:
+                self._firsts = frozenset(
+                    entry.link for entry in self._selection.entries() if isinstance(entry, Entry) and entry.link
+                )
             for entry in self._selection.entries():
                 self._take(entry, pool)
                 self._control.check()
@@ -108,9 +130,14 @@ class FarLanding:
             self._stats.files_skipped += entry.kind != EntryKind.DIRECTORY
         elif entry.kind == EntryKind.DIRECTORY:
             self._enter(entry, _joined(parent, name))
-        elif entry.kind in (EntryKind.FILE, EntryKind.SYMLINK):
+        elif entry.link and self._maker is not None:
+            self._further.append(_Node(entry, parent, name))
+            if len(self._further) >= _LEFT:
+                self._add_names(self._maker)
+        elif entry.kind in (EntryKind.FILE, EntryKind.SYMLINK) or self._maker is not None:
             self._await_room(_UNDER_WAY - 1)
-            self._calls.append((entry, pool.submit(self._make, entry, parent, name)))
+            node = _Node(entry, parent, name)
+            self._calls.append((node, pool.submit(self._make, node)))
         else:
             self._notices.say(entry.path, "special-not-created", "such a node cannot be made there")
 
@@ -152,6 +179,8 @@ class FarLanding:
     def _dress(self) -> None:
         """Give the folders that were left their attributes, once all that is in them is there."""
         self._await_room(0)
+        if self._maker is not None:
+            self._add_names(self._maker)
         left, self._left = self._left, []
         for level in left:
             if level.entry is None or level.where is None:
@@ -164,12 +193,35 @@ class FarLanding:
             if lost:
                 self._notices.say(level.path, "metadata-not-kept", ", ".join(lost))
 
-    def _make(self, entry: Entry, folder: bytes, name: bytes) -> Landed:
+    def _add_names(self, maker: FarMaker) -> None:
+        """Add the further names that wait, once their nodes are there."""
+        self._await_room(0)
+        further, self._further = self._further, []
+        for node in further:
+            self._control.check()
+            self._settle(node, lambda node=node: self._named(maker, node))  # type: ignore[misc]
+
+    def _named(self, maker: FarMaker, node: _Node) -> Landed:
+        first = self._made_firsts.get(node.entry.link)
+        if first is not None:
+            return maker.further_name(first, node.folder, node.name, self._rule)
+        content = next(self._reader.entries_or_errors(node.entry.link), None)
+        if not isinstance(content, Entry) or content.path != node.entry.link or content.link:
+            raise SkyharborError("object-damaged", "the point does not have the node's content")
+        landed = self._make(node._replace(entry=msgspec.structs.replace(content, path=node.entry.path)))
+        if landed.name is not None:
+            self._made_firsts[node.entry.link] = _joined(node.folder, landed.name)
+        return landed
+
+    def _make(self, node: _Node) -> Landed:
+        entry, folder, name = node
         self._check()
         if self._rule is ConflictRule.SKIP and self._target.exists(_joined(folder, name)):
             return Landed(None, [])
         if entry.kind == EntryKind.SYMLINK:
             return self._target.link(folder, name, entry, self._rule)
+        if entry.kind != EntryKind.FILE and self._maker is not None:
+            return self._maker.special(folder, name, entry, self._rule)
         return self._target.write(
             folder, name, entry, lambda: self._reader.read_chunks(entry.chunks), self._rule, self._check
         )
@@ -180,16 +232,17 @@ class FarLanding:
 
     def _await_room(self, most: int) -> None:
         while len(self._calls) > most:
-            entry, call = self._calls.popleft()
+            node, call = self._calls.popleft()
             while not call.done():
                 wait_for([call], timeout=_PATIENCE)
                 self._control.check()
-            self._settle(entry, call)
+            self._settle(node, call.result)
             self._report()
 
-    def _settle(self, entry: Entry, call: Future[Landed]) -> None:
+    def _settle(self, node: _Node, landing: Callable[[], Landed]) -> None:
+        entry = node.entry
         try:
-            landed = call.result()
+            landed = landing()
         except NotDone as problem:
             self._notices.say(entry.path, "not-restored", str(problem))
             return
@@ -201,6 +254,8 @@ class FarLanding:
         if landed.name is None:
             self._stats.files_skipped += 1
             return
+        if entry.path in self._firsts:
+            self._made_firsts[entry.path] = _joined(node.folder, landed.name)
         if landed.lost:
             self._notices.say(entry.path, "metadata-not-kept", ", ".join(landed.lost))
         self._stats.files_restored += 1

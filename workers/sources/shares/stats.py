@@ -9,9 +9,15 @@ from typing import NamedTuple
 
 from workers.engine.seen import FIRST_TIME, LAST_TIME
 
+Node = tuple[int, int]
+"""Device and inode."""
+
 
 class FarStat(NamedTuple):
-    """The engine's ``Stat``; ``st_gen`` is the workload's own, such as what kind of reparse point a node is."""
+    """The engine's ``Stat``; ``st_gen`` is the workload's own, such as what kind of reparse point a node is.
+
+    Where a listing tells nothing of devices and further names, a share is one file system, and every name a node.
+    """
 
     st_mode: int
     st_ino: int
@@ -21,21 +27,14 @@ class FarStat(NamedTuple):
     st_uid: int
     st_gid: int
     st_gen: int = 0
+    st_dev: int = 0
+    st_nlink: int = 1
+    st_rdev: int = 0
 
     @property
-    def st_dev(self) -> int:
-        """A share is one file system to us."""
-        return 0
-
-    @property
-    def st_nlink(self) -> int:
-        """Not told with listings: every name is a node of its own."""
-        return 1
-
-    @property
-    def st_rdev(self) -> int:
-        """No devices."""
-        return 0
+    def node(self) -> Node:
+        """By what a node is told from all others, where the server numbers them."""
+        return self.st_dev, self.st_ino
 
 
 def within(at: int) -> int:

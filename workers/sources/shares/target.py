@@ -6,7 +6,7 @@ Rule of the file: Protocols only. Paths are those of the server, raw, without a 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from shared.model.backup import ConflictRule
 from shared.vault.entry import Entry
@@ -58,4 +58,17 @@ class FarTarget(Protocol):
 
     def link(self, folder: bytes, name: bytes, entry: Entry, rule: ConflictRule) -> Landed:
         """Make a symlink."""
+        ...
+
+
+@runtime_checkable
+class FarMaker(Protocol):
+    """A ``FarTarget`` that makes all that a file system has. Any thread; raises as that does."""
+
+    def special(self, folder: bytes, name: bytes, entry: Entry, rule: ConflictRule) -> Landed:
+        """Make a FIFO, a socket or a device."""
+        ...
+
+    def further_name(self, first: bytes, folder: bytes, name: bytes, rule: ConflictRule) -> Landed:
+        """Give the node at the path ``first``, which this restore made, a further name."""
         ...

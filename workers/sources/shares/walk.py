@@ -21,7 +21,7 @@ from workers.engine.ports import Found, Unreadable
 from workers.engine.span import Span
 from workers.sources.excludes import Excludes
 from workers.sources.shares.listing import Asked, Listed, Listing
-from workers.sources.shares.stats import FarStat
+from workers.sources.shares.stats import FarStat, Node
 
 _BLOCK = 1024
 _AHEAD = 48
@@ -37,7 +37,7 @@ class _Folder:
 
     __slots__ = ("ahead", "node", "path", "rows", "waiting")
 
-    def __init__(self, path: bytes, node: int, rows: list[tuple[bytes, FarStat]], waiting: list[bytes]) -> None:
+    def __init__(self, path: bytes, node: Node, rows: list[tuple[bytes, FarStat]], waiting: list[bytes]) -> None:
         self.path = path
         self.node = node
         self.rows = rows
@@ -98,7 +98,7 @@ class Walk:
         self._paths, self._stats, self._notices = [], [], []
 
     def _tree(self, root: FarStat) -> Iterator[Found | Notice]:
-        self._enter(self._top, root.st_ino)
+        self._enter(self._top, root.node)
         while self._stack:
             folder = self._stack[-1]
             if folder.rows:
@@ -119,16 +119,16 @@ class Walk:
                 Notice(shown(path), "too-deep", "its path is longer than any server takes; not entered")
             )
             return
-        if info.st_ino and any(above.node == info.st_ino for above in self._stack):
+        if info.st_ino and any(above.node == info.node for above in self._stack):
             self._notices.append(Notice(shown(path), "loop", "the server shows a folder inside of itself; not entered"))
             asked = self._asked.pop(path, None)
             if asked is not None:
                 folder.ahead -= 1
                 asked.drop()
             return
-        self._enter(path, info.st_ino)
+        self._enter(path, info.node)
 
-    def _enter(self, path: bytes, node: int) -> None:
+    def _enter(self, path: bytes, node: Node) -> None:
         asked = self._asked.pop(path, None)
         if asked is None:
             asked = self._listing.ask(path)
@@ -144,7 +144,7 @@ class Walk:
         self._stack.append(self._folder(path, node, listed))
         self._ask_ahead()
 
-    def _folder(self, path: bytes, node: int, listed: Listed) -> _Folder:
+    def _folder(self, path: bytes, node: Node, listed: Listed) -> _Folder:
         prefix = path + b"/" if path else b""
         rows = self._listing.finished(path, [row for row in listed.rows if self._wanted(prefix + row[0], row[1])])
         rows.sort(key=lambda row: row[0], reverse=True)

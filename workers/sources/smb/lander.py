@@ -39,14 +39,7 @@ def land_on_share(
     """
     address = smb_address(instruction.target, code="target-invalid")
     share = Share(address, login_of(_credentials(instruction, address.server), address), clock or SystemClock())
-    landing = FarLanding(
-        ShareTarget(share),
-        reader,
-        base=address.folder,
-        paths=instruction.paths,
-        rule=instruction.conflict,
-        control=control,
-    )
+    landing = FarLanding(ShareTarget(share), reader, instruction, base=address.folder, control=control)
     try:
         return landing.fly()
     finally:

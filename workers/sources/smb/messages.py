@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable
 from typing import Final, NamedTuple, ParamSpec, TypeVar
 
-from workers.sources.smb.status import LineLost
+from workers.sources.shares.lines import LineLost
 
 HEADER_SIZE: Final = 64
 RELATED: Final = b"\xff" * 16

@@ -6,36 +6,29 @@ Rule of the file: what is done over a wire must be safe to do twice. A server th
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TypeVar
-
 from shared.clock import Clock
 from shared.errors import SkyharborError
 from shared.model.backup import Notice
 from workers.engine.notices import shown
 from workers.engine.ports import Unreadable
+from workers.sources.shares.lines import Lines
 from workers.sources.smb import status
 from workers.sources.smb.address import SmbAddress
 from workers.sources.smb.login import Login, Unreachable, refused
 from workers.sources.smb.setting import Setting
 from workers.sources.smb.status import Refused
-from workers.sources.smb.wire import LineLost, Wire
-
-_T = TypeVar("_T")
+from workers.sources.smb.wire import Wire
 
 
-class Share:
+class Share(Lines[Wire]):
     """Wires to one share. Any thread; each wire is one thread's for as long as it is borrowed."""
 
     def __init__(self, address: SmbAddress, login: Login, clock: Clock, setting: Setting = Setting()) -> None:
+        super().__init__(address.text, self.dial, harmless=(Refused, Unreadable))
         self.address = address
         self.setting = setting
         self._login = login
         self._clock = clock
-        self._idle: list[Wire] = []
-        self._lock = threading.Lock()
         self.ahead = 0.0
         """Seconds by which the server's clock is ahead of ours."""
 
@@ -58,63 +51,6 @@ class Share:
                 "source-failed", str(error), hint="Check host, port and network; an SMB server listens on port 445."
             ) from error
         return wire
-
-    def take(self) -> Wire:
-        """Borrow a wire."""
-        with self._lock:
-            while self._idle:
-                wire = self._idle.pop()
-                if not wire.lost:
-                    return wire
-        return self.dial()
-
-    def give_back(self, wire: Wire) -> None:
-        """Return a wire with nothing under way that anybody wants."""
-        if not wire.lost:
-            with self._lock:
-                self._idle.append(wire)
-
-    @contextmanager
-    def borrowed(self) -> Iterator[Wire]:
-        """Lend a wire for a block. One that is left by an exception but ``Refused`` is hung up."""
-        wire = self.take()
-        try:
-            yield wire
-        except (Refused, Unreadable):
-            raise
-        except BaseException:
-            wire.close()
-            raise
-        finally:
-            self.give_back(wire)
-
-    def over(self, act: Callable[[Wire], _T]) -> _T:
-        """Do something over a wire, once more over a new one when the first is lost. Raises ``source-failed``."""
-        try:
-            with self.borrowed() as wire:
-                return act(wire)
-        except LineLost:
-            self.hang_up()  # those that idle are likely to be lost as well
-        try:
-            with self.borrowed() as wire:
-                return act(wire)
-        except LineLost as error:
-            raise self.gone(error) from error
-
-    def gone(self, error: LineLost) -> SkyharborError:
-        """Return what is to be said when a wire is lost for the second time."""
-        return SkyharborError(
-            "source-failed",
-            f"{self.address.text}: the connection is lost: {error}",
-            hint="Check the server and its log.",
-        )
-
-    def hang_up(self) -> None:
-        """Close every wire that nobody has borrowed."""
-        with self._lock:
-            idle, self._idle = self._idle, []
-        for wire in idle:
-            wire.close()
 
 
 def unreadable(path: bytes, error: Refused) -> Unreadable:

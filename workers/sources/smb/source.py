@@ -6,20 +6,17 @@ Rule of the file: it puts the parts of the adapter together; listing, reading an
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
 from shared.clock import Clock, SystemClock
 from shared.model.backup import Notice
 from shared.vault.entry import Entry, EntryKind
 from workers.engine.notices import shown
-from workers.engine.ports import Found, Haste, Survey, Unreadable
-from workers.engine.reading import RANGE
+from workers.engine.ports import Unreadable
 from workers.engine.seen import entry_of
-from workers.engine.span import EVERYTHING, Span
 from workers.sources.credentials import read_credentials
-from workers.sources.excludes import Excludes
-from workers.sources.shares.survey import survey
-from workers.sources.shares.walk import Walk
+from workers.sources.shares.per_thread import PerThread
+from workers.sources.shares.source import FarSource, Means
 from workers.sources.smb import messages as smb
 from workers.sources.smb import status
 from workers.sources.smb.address import smb_address
@@ -49,42 +46,22 @@ def open_share(reading: SmbReading, clock: Clock) -> Share:
     return Share(address, login, clock, Setting(reading.moment, reading.marked, reading.audit))
 
 
-class SmbAdapter:
+class SmbAdapter(FarSource):
     """The engine's ``Source`` over a share. Paths are those in the share. ``bad-request`` for a bad URL or exclude."""
 
-    block = 0
-
     def __init__(self, reading: SmbReading, *, clock: Clock | None = None) -> None:
-        self._share = open_share(reading, clock or SystemClock())
-        self._top = self._share.address.folder
-        self._excludes = Excludes(reading.spec.excludes)
-        self._walk: Walk | None = None
-        self._threads = threading.local()
+        share = self._share = open_share(reading, clock or SystemClock())
+        self._small = PerThread(lambda: SmallFiles(share))
+        means = Means(
+            listing=lambda: SmbListing(share),
+            small=self._small,
+            opened=lambda path: OpenedShareFile(share, path, self._complain),
+            is_young=self._is_young,
+        )
+        super().__init__(means, top=share.address.folder, excludes=reading.spec.excludes)
         self._complaints: dict[bytes, str] = {}
         self._told: set[bytes] = set()
         self._lock = threading.Lock()
-
-    def scan(self, span: Span = EVERYTHING) -> Iterator[Found | Notice]:
-        """Yield every node of the span in the order of a recovery point (see the port)."""
-        listing = SmbListing(self._share)
-        self._walk = Walk(listing, self._top, self._excludes, span)
-        try:
-            yield from self._walk
-        finally:
-            listing.close()
-
-    @property
-    def excluded(self) -> int:
-        """How many nodes the excludes left out of the last scan."""
-        return self._walk.excluded if self._walk is not None else 0
-
-    def survey(self, most: int) -> Survey:
-        """List upper folders (see the port)."""
-        listing = SmbListing(self._share)
-        try:
-            return survey(listing, self._top, self._excludes, most=most)
-        finally:
-            listing.close()
 
     def complete(self, entry: Entry) -> Entry:
         """Return a folder or a link with its descriptor, attributes, streams and target."""
@@ -132,35 +109,6 @@ class SmbAdapter:
             self._complain(path, about.complaint)
         return about.xattrs
 
-    def read_whole(self, entry: Entry, room: memoryview) -> Haste:
-        """Read a small file in one round trip, if it is plainly what the scan met (see the port)."""
-        if not self._small().read(entry, room):
-            return Haste.NO
-        self._aged(entry)
-        return Haste.WAITED
-
-    def warm(self, entries: Iterable[Entry]) -> None:
-        """There is no cache to warm: ``announce`` is what we are told."""
-
-    def announce(self, entries: Sequence[Entry]) -> None:
-        """Have this thread's next nodes asked for ahead."""
-        self._small().announce(entries)
-
-    def open(self, entry: Entry) -> OpenedShareFile:
-        """Open a file that the scan met."""
-        opened = OpenedShareFile(self._share, entry.path, self._complain)
-        if opened.entry.size < 2 * RANGE:  # larger ones are read in ranges, which compare with what the scan met
-            self._aged(opened.entry)
-        return opened
-
-    def names_of_owners(
-        self,
-        uids: Iterable[int],  # noqa: ARG002 - the port's signature
-        gids: Iterable[int],  # noqa: ARG002
-    ) -> tuple[dict[str, str], dict[str, str]]:
-        """Return nothing: owners are in the descriptors."""
-        return {}, {}
-
     def complaints(self) -> Sequence[Notice]:
         """Return, once, what could not be had of nodes that were read."""
         with self._lock:
@@ -174,17 +122,9 @@ class SmbAdapter:
                 if len(self._told) < 10_000:
                     self._told.add(path)
 
-    def _small(self) -> SmallFiles:
-        small: SmallFiles | None = getattr(self._threads, "small", None)
-        if small is None:
-            small = self._threads.small = SmallFiles(self._share)
-        return small
-
-    def _aged(self, entry: Entry) -> Entry:
+    def _is_young(self, entry: Entry) -> bool:
         changed = entry.mtime_ns if self._share.setting.marked else entry.ctime_ns
-        if changed > self._share.now_ns() - _YOUNG_NS:
-            entry.ctime_ns = 0
-        return entry
+        return changed > self._share.now_ns() - _YOUNG_NS
 
 
 def _target(path: bytes, data: bytes) -> bytes:

@@ -52,10 +52,6 @@ STARVED: Final = frozenset({0xC000009A, 0xC0000205, 0xC000011F})
 """The server has run out of something: nothing is wrong with the node."""
 
 
-class LineLost(Exception):
-    """The connection is of no use any more; the text says why."""
-
-
 class Refused(Exception):
     """The server answered with a status that is no success."""
 

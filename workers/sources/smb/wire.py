@@ -18,10 +18,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from workers.sources.shares.lines import LineLost
 from workers.sources.smb import status as statuses
 from workers.sources.smb.crypt import SPARE, TRANSFORM, Cipher, Forged, SessionKeys, Signer
 from workers.sources.smb.messages import CREDIT, HEADER_SIZE, Request
-from workers.sources.smb.status import LineLost
 
 __all__ = ["LineLost", "Reply", "Terms", "Wire"]
 

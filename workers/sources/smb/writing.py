@@ -14,11 +14,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from shared.errors import SkyharborError
 from shared.model.backup import ConflictRule
 from shared.vault.entry import Entry
 from workers.engine.placing import beside_name
-from workers.engine.proving import data_ranges
+from workers.sources.shares.filling import placed
 from workers.sources.smb import messages as smb
 from workers.sources.smb import status
 from workers.sources.smb.describing import AUDIT, READ_ATTRIBUTES
@@ -153,39 +152,17 @@ class FileWriter:
         entry, under_way = self._entry, deque[int]()
         if entry.holes:
             self._wire.ask(smb.ioctl(handle, smb.FSCTL_SET_SPARSE))  # where it cannot, holes are zeros
-        written = 0
-        for offset, data in _placed(entry, chunks):
-            for begin in range(0, len(data), self._wire.most_write):
-                self._check()
-                piece = data[begin : begin + self._wire.most_write]
-                under_way += self._wire.send(smb.write(handle, offset + begin, piece))
-                if len(under_way) >= _WINDOW:
-                    _settle(self._wire, under_way.popleft())
-            written += len(data)
+        for offset, piece in placed(entry, chunks, most=self._wire.most_write):
+            self._check()
+            under_way += self._wire.send(smb.write(handle, offset, piece))
+            if len(under_way) >= _WINDOW:
+                _settle(self._wire, under_way.popleft())
         while under_way:
             _settle(self._wire, under_way.popleft())
-        if written != entry.size - sum(length for _, length in entry.holes):
-            raise SkyharborError("object-damaged", f"the file's chunks have {written} bytes, which is not its size")
         if entry.holes:
             end = entry.size.to_bytes(8, "little")
             (answer,) = self._wire.ask(smb.set_info(handle, smb.INFO_FILE, smb.END_OF_FILE, end))
             answer.expect()
-
-
-def _placed(entry: Entry, chunks: Chunks) -> Iterator[tuple[int, memoryview]]:
-    """Yield pieces of data and where they belong between the holes."""
-    ranges = data_ranges(entry) if entry.holes else iter([(0, entry.size)])
-    at, left = next(ranges, (0, 0))
-    for chunk in chunks:
-        rest = chunk
-        while len(rest):
-            if not left:
-                at, left = next(ranges, (0, 0))
-                if not left:
-                    raise SkyharborError("object-damaged", "the file has more data than room between its holes")
-            count = min(left, len(rest))
-            yield at, rest[:count]
-            rest, at, left = rest[count:], at + count, left - count
 
 
 def _settle(wire: Wire, number: int) -> None:

@@ -1,4 +1,4 @@
-"""``item add smb`` and ``item add sftp``."""
+"""``item add smb``, ``item add sftp`` and ``item add nfs``."""
 
 from __future__ import annotations
 
@@ -106,5 +106,33 @@ def add_sftp(
             "known_hosts": optional(session, known_hosts),
             "excludes": exclude or [],
         },
+        care=Care(policy=policy, tags=tag, rpo=rpo, keep=keep),
+    )
+
+
+def add_nfs(
+    ctx: typer.Context,
+    name: ItemName,
+    machine: Machine,
+    vault: Vault,
+    url: Annotated[
+        str, typer.Option(metavar="URL", help="nfs://host[:port]/export[/folder], with ?version=4 for NFS 4.")
+    ],
+    uid: Annotated[int, typer.Option(help="As whom the server is asked: root sees all where exports let it.")] = 0,
+    gid: Annotated[int, typer.Option(help="The group that goes with --uid.")] = 0,
+    exclude: Excludes = None,
+    policy: Policy = None,
+    tag: Tags = None,
+    rpo: Rpo = None,
+    keep: Keep = None,
+) -> None:
+    """Protect a folder of an NFS server, without mounting it. Nothing is backed up yet."""
+    protect(
+        Session.of(ctx),
+        name=name,
+        workload="nfs",
+        machine=machine,
+        vault=vault,
+        source={"url": url, "uid": uid, "gid": gid, "excludes": exclude or []},
         care=Care(policy=policy, tags=tag, rpo=rpo, keep=keep),
     )

@@ -3,6 +3,7 @@
 import pytest
 
 from shared.errors import SkyharborError
+from workers.sources.nfs.address import NfsAddress, nfs_address
 from workers.sources.sftp.address import sftp_address
 from workers.sources.smb.address import smb_address
 
@@ -64,3 +65,45 @@ def test_a_servers_key_is_asked_for_at_its_port(url, command):
 def test_no_folder(url):
     with pytest.raises(SkyharborError):
         sftp_address(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("nfs://host/export/a%20b/", NfsAddress(host="host", folder=b"export/a b")),
+        ("nfs://host:2050/%FF%FE", NfsAddress(host="host", folder=b"\xff\xfe", port=2050)),
+        ("nfs://host/x?version=4", NfsAddress(host="host", folder=b"x", port=2049, version=4, plain=False)),
+        ("nfs://h:1/x?version=3&mountport=9", NfsAddress(host="h", folder=b"x", port=1, mount_port=9, plain=False)),
+        ("nfs://[::1]/x", NfsAddress(host="::1", folder=b"x")),
+    ],
+)
+def test_a_folder_of_an_nfs_server(url, address):
+    assert nfs_address(url) == address
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nfs://host", "nfs:///x", "smb://host/x", "nfs://u@host/x", "nfs://h/a/../b", "nfs://h/x?version=2",
+        "nfs://h/x?version=x", "nfs://h/x?uid=0", "nfs://h/x?mountport=65536", "nfs://h/x#y", "nfs://h/a%00b",
+    ],
+)  # fmt: skip
+def test_no_folder_of_an_nfs_server(url):
+    with pytest.raises(SkyharborError) as caught:
+        nfs_address(url, code="target-invalid")
+    assert caught.value.code == "target-invalid"
+
+
+@pytest.mark.parametrize(
+    ("target", "own", "reached"),
+    [
+        ("nfs://h/back", "nfs://H:7/x?mountport=9", "nfs://H:7/back?mountport=9"),
+        ("nfs://h:7/back", "nfs://h:7/x?mountport=9", "nfs://h:7/back?mountport=9"),
+        ("nfs://h/back?mountport=5", "nfs://h:7/x?mountport=9", "nfs://h/back?mountport=5"),
+        ("nfs://h:8/back", "nfs://h:7/x?mountport=9", "nfs://h:8/back"),
+        ("nfs://other/back", "nfs://h:7/x?mountport=9", "nfs://other/back"),
+        ("nfs://h/back", "nfs://h:7/x?version=4", "nfs://h/back"),
+    ],
+)
+def test_a_target_on_the_items_server_is_reached_by_its_ports(target, own, reached):
+    assert nfs_address(target).beside(nfs_address(own)) == nfs_address(reached)

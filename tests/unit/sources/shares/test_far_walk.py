@@ -163,3 +163,32 @@ def test_a_tree_without_an_end_is_left_where_no_path_is_so_long():
     tree.children = {b"": set()}
     paths, notices, _ = _walked(tree)
     assert ([notice.code for notice in notices], 30_000 < len(paths[-1]) < 30_300) == (["too-deep"], True)
+
+
+def test_the_same_number_on_another_file_system_is_no_loop():
+    class Nested:
+        def ask(self, folder):
+            return _Answer(folder)
+
+        def finished(self, folder, rows):
+            return rows
+
+        def look(self, path):
+            return FarStat(stat.S_IFDIR | 0o755, 2, 0, 1, 1, 0, 0, st_dev=1)
+
+    class _Answer:
+        def __init__(self, folder):
+            self.folder = folder
+
+        def listed(self):
+            device = {b"": 2, b"mounted": 1}.get(self.folder)
+            if device is None:
+                return Listed([], [])
+            name = b"again" if self.folder else b"mounted"
+            return Listed([(name, FarStat(stat.S_IFDIR | 0o755, 2, 0, 1, 1, 0, 0, st_dev=device))], [])
+
+        def drop(self):
+            pass
+
+    found = list(Walk(Nested(), b"", Excludes(()), EVERYTHING))
+    assert [notice.path for notice in found if isinstance(notice, Notice)] == ["/mounted/again"]
