@@ -76,6 +76,7 @@ class FilesSession:
                 leave_out=tuple(self._order.leave_out),
                 changes=self._changes,
                 shown=tuple(self._snapshots.shown),
+                snapshots=self._snapshots.devices,
             )
         )
 
