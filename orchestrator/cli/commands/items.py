@@ -92,14 +92,18 @@ def set_item(
 
 
 def _field(item: Mapping[str, Any], given: str) -> tuple[str, Any]:
-    """Read ``FIELD=VALUE``: a text, or yes and no where the field is one of these."""
+    """Read ``FIELD=VALUE``: a text, or a whole number, or yes and no where the field is one of these."""
     name, equals, value = given.partition("=")
     now = item["source"].get(name)
-    if not equals or not isinstance(now, str | bool):
-        known = ", ".join(sorted(key for key, one in item["source"].items() if isinstance(one, str | bool))) or "none"
+    if not equals or not isinstance(now, str | int):
+        known = ", ".join(sorted(key for key, one in item["source"].items() if isinstance(one, str | int))) or "none"
         raise SkyharborError("bad-request", f"--source {given!r}: write FIELD=VALUE; the fields are {known}")
     if isinstance(now, str):
         return name, value
+    if not isinstance(now, bool):
+        if not value.isdecimal():
+            raise SkyharborError("bad-request", f"--source {given!r}: {name} is a whole number")
+        return name, int(value)
     if value not in ("yes", "no"):
         raise SkyharborError("bad-request", f"--source {given!r}: {name} is yes or no")
     return name, value == "yes"
@@ -183,7 +187,7 @@ def _source(source: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield from _hooks(value)
         elif isinstance(value, list):
             yield from ((name.removesuffix("s"), str(one)) for one in value)
-        elif value not in ("", None, False, "none"):
+        elif value not in ("", None, False, 0, "none"):
             yield name.replace("_", " "), "yes" if value is True else str(value)
 
 

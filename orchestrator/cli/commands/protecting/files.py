@@ -56,8 +56,22 @@ def add_files(
     ] = "",
     hook_timeout: Annotated[str, typer.Option(metavar="TIME", help="How long either may take, such as 60s.")] = "60s",
     snapshot: Annotated[
-        SnapshotWay, typer.Option(help="How the files are held still; auto: the best way that there is.")
+        SnapshotWay,
+        typer.Option(
+            help="How the files are held still: in a snapshot of the btrfs subvolume or the LVM volume that they are"
+            " on; auto: the best way that there is, or none."
+        ),
     ] = SnapshotWay.NONE,
+    snapshot_percent: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=0,
+            max=100,
+            help="How much of an LVM volume may be overwritten while it is read, in percent of it. Usual is 20, and at"
+            " most half of what its group has free.",
+        ),
+    ] = 0,
     journal: Annotated[
         bool, typer.Option("--journal", help="Note where anything changes, and look only there next time.")
     ] = False,
@@ -95,6 +109,7 @@ def add_files(
             "rules": rules,
             "hooks": _hooks(before, after, hook_timeout),
             "snapshot": snapshot.value,
+            "snapshot_percent": snapshot_percent,
             "journal": journal,
         },
         care=Care(policy=policy, tags=tag, rpo=rpo, keep=keep),
