@@ -191,8 +191,7 @@ def elsewhere(guest: Guest) -> Told:
 def thin(guest: Guest) -> Told:
     """A volume in a thin pool, with XFS."""
     desk, source = guest.desk(), spec(guest.thin.folder)
-    first, second = backed_up(desk, guest.thin, source), backed_up(desk, guest.thin, source)
-    return {"first": first, "second": second, "kernel": lvm.kernel()}
+    return {"first": backed_up(desk, guest.thin, source), "second": backed_up(desk, guest.thin, source)}
 
 
 def below(guest: Guest) -> Told:
