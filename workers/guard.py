@@ -16,6 +16,8 @@ from workers.sources.hooks.debt import KIND as RUN_HOOK
 from workers.sources.hooks.debt import pay_for_the_dead
 from workers.sources.snapshots.btrfs import KIND as DELETE_SNAPSHOT
 from workers.sources.snapshots.btrfs import delete_for_the_dead
+from workers.sources.snapshots.lvm import KIND as REMOVE_SNAPSHOT
+from workers.sources.snapshots.lvm import remove_for_the_dead
 from workers.sources.vm import domain_release as domains
 from workers.sources.vm import release as vm
 
@@ -32,6 +34,7 @@ DEEDS: dict[str, Deed] = {
     "postgres-drop-slot": _drop_slot,
     RUN_HOOK: pay_for_the_dead,
     DELETE_SNAPSHOT: delete_for_the_dead,
+    REMOVE_SNAPSHOT: remove_for_the_dead,
 }
 """By kind, what undoes what a session may leave behind."""
 

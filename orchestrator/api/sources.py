@@ -70,7 +70,8 @@ class HooksIn(Received):
 class FilesSource(Received):
     """Absolute paths on the machine, what is left out (glob patterns and rules), and how the files are held still.
 
-    With ``journal`` the worker's machine notes where anything changes, and the next backup looks only there.
+    ``snapshot_percent`` of a logical volume may be overwritten while it is read; 0 for what is usual. With ``journal``
+    the worker's machine notes where anything changes, and the next backup looks only there.
     """
 
     workload: Literal["files"]
@@ -79,6 +80,7 @@ class FilesSource(Received):
     rules: Annotated[Rules, Field(default_factory=Rules)]
     hooks: Annotated[HooksIn, Field(default_factory=HooksIn)]
     snapshot: SnapshotWay = SnapshotWay.NONE
+    snapshot_percent: Annotated[int, Field(ge=0, le=100)] = 0
     journal: bool = False
 
 

@@ -52,11 +52,13 @@ class SnapshotWay(StrEnum):
     NONE = "none"
     AUTO = "auto"
     BTRFS = "btrfs"
+    LVM = "lvm"
 
 
 class FilesSource(msgspec.Struct, frozen=True, kw_only=True, tag="files", tag_field="workload"):
     """Paths on the machine: absolute, no trailing slash. Excludes are glob patterns (see the files source).
 
+    ``snapshot_percent`` of a logical volume may be overwritten while it is read, 0 for what is usual (at most 20).
     ``journal``: have the worker's machine note where anything changes, so that the next backup need not look elsewhere.
     """
 
@@ -65,6 +67,7 @@ class FilesSource(msgspec.Struct, frozen=True, kw_only=True, tag="files", tag_fi
     rules: ExcludeRules = ExcludeRules()
     hooks: Hooks = Hooks()
     snapshot: SnapshotWay = SnapshotWay.NONE
+    snapshot_percent: int = 0
     journal: bool = False
 
 

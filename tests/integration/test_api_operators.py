@@ -31,10 +31,16 @@ RULES = {
 }
 HELD = {
     "hooks": {"before": ["quiesce", "--all"], "after": ["thaw"], "timeout": 300.0},
-    "snapshot": "btrfs",
+    "snapshot": "lvm",
+    "snapshot_percent": 30,
     "journal": True,
 }
-NOT_HELD = {"hooks": {"before": [], "after": [], "timeout": 60.0}, "snapshot": "none", "journal": False}
+NOT_HELD = {
+    "hooks": {"before": [], "after": [], "timeout": 60.0},
+    "snapshot": "none",
+    "snapshot_percent": 0,
+    "journal": False,
+}
 POLICY = "name: nightly\nschedules:\n  - cron: '0 2 * * *'\n    zone: Europe/Berlin\n"
 
 
@@ -131,7 +137,9 @@ def test_a_hook_that_is_none_is_refused(api: httpx.Client, hooks: dict[str, Any]
 def test_an_item_of_before_there_were_rules_has_none(api: httpx.Client, plane: ControlPlane) -> None:
     item = add_everything(api)
     plane.sql(
-        "UPDATE item SET source = source - 'rules' - 'hooks' - 'snapshot' - 'journal' WHERE id = :id", id=item["id"]
+        "UPDATE item SET source = source - 'rules' - 'hooks' - 'snapshot' - 'snapshot_percent' - 'journal'"
+        " WHERE id = :id",
+        id=item["id"],
     )
     assert ok(api.get("/items/etc")) == item
 

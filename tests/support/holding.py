@@ -49,6 +49,7 @@ class Holding:
         self.line = JournalLine(hands_environment()) if journal else None
         self.programs = programs
         self.guard = Remembering()
+        self.leave_out: tuple[str, ...] = ()
 
     def backup(self, spec: FilesSource, *, type: BackupType = BackupType.INCREMENTAL) -> BackupDone:
         """Back up against the last point, as the tower would say."""
@@ -61,7 +62,7 @@ class Holding:
                 item_id="item",
                 point_id=instruction.point_id,
                 reference=reference,  # type: ignore[arg-type]
-                leave_out=(),
+                leave_out=self.leave_out,
                 folder=self.folder,
                 guard=guard,  # type: ignore[arg-type]
                 check=lambda: None,

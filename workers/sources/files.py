@@ -6,7 +6,7 @@ Rule of the file: it puts the parts of the adapter together; walking, opening an
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -32,13 +32,14 @@ class FilesReading(msgspec.Struct, frozen=True, kw_only=True, tag="files", tag_f
     """How a backup of files is read: the item's description, and absolute folders that are never entered.
 
     ``changes`` is the path of a file that says what has changed since the reference; empty when that is not known.
-    ``shown`` is what is read in snapshots.
+    ``shown`` is what is read in snapshots; ``snapshots`` are their device numbers, with that of what each is of.
     """
 
     source: FilesSource
     leave_out: tuple[str, ...] = ()
     changes: str = ""
     shown: tuple[Shown, ...] = ()
+    snapshots: dict[int, int] = {}
 
 
 class FilesAdapter:
@@ -58,6 +59,7 @@ class FilesAdapter:
         leave_out: Sequence[str] = (),
         changes: str = "",
         shown: Sequence[Shown] = (),
+        snapshots: Mapping[int, int] | None = None,
     ) -> None:
         self._source = source
         self._roots = roots_of(source.paths)
@@ -65,6 +67,7 @@ class FilesAdapter:
         self._rules = Rules(source, self._roots.given)
         self._leave_out = [os.fsencode(folder) for folder in leave_out]
         self._changes = changes
+        self._snapshots = snapshots or {}
 
     @property
     def selective(self) -> bool:
@@ -76,7 +79,13 @@ class FilesAdapter:
         self._rules = Rules(self._source, self._roots.given)
         changes = read_changes(self._changes) if self._changes and span.everything else None
         yield from Walk(
-            self._roots.walked, self._rules, self._nodes, leave_out=self._leave_out, span=span, changes=changes
+            self._roots.walked,
+            self._rules,
+            self._nodes,
+            leave_out=self._leave_out,
+            span=span,
+            changes=changes,
+            snapshots=self._snapshots,
         )
         if not span.begin:  # what has to be said of the item as a whole is said with the first part
             yield from self._roots.notices

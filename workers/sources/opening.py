@@ -93,7 +93,13 @@ def open_source(reading: bytes) -> Source:
     source: Source
     match told:
         case FilesReading():
-            return FilesAdapter(told.source, leave_out=told.leave_out, changes=told.changes, shown=told.shown)
+            return FilesAdapter(
+                told.source,
+                leave_out=told.leave_out,
+                changes=told.changes,
+                shown=told.shown,
+                snapshots=told.snapshots,
+            )
         case VmReading():
             return VmAdapter(told)
         case SmbReading():

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from operator import length_hint
@@ -89,8 +89,10 @@ class Walk:
         leave_out: Sequence[bytes] = (),
         span: Span = EVERYTHING,
         changes: Changes | None = None,
+        snapshots: Mapping[int, int] | None = None,
     ) -> None:
         self._span = span
+        self._snapshots = snapshots or {}
         self._changes = changes if span.everything else None
         self._on_the_way = bool(span.begin)
         self._roots = sorted(roots, key=lambda root: sort_key(root[1:]))
@@ -111,6 +113,7 @@ class Walk:
             with suppress(OSError):  # not there, or nobody can enter it by this name
                 info = os.stat(folder)
                 self._left_out.add((info.st_dev, info.st_ino))
+                self._left_out |= {(one, info.st_ino) for one, of in self._snapshots.items() if of == info.st_dev}
         told: set[bytes] = set()
         for root in self._roots:
             self._ancestors(root, told)

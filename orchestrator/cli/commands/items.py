@@ -115,7 +115,7 @@ def _field(item: Mapping[str, Any], given: str) -> tuple[str, Any]:
         return name, value
     if not isinstance(now, bool):
         if not value.isdecimal():
-            raise SkyharborError("bad-request", f"--source {given!r}: {name} is a number")
+            raise SkyharborError("bad-request", f"--source {given!r}: {name} is a whole number")
         return name, int(value)
     if value not in ("yes", "no"):
         raise SkyharborError("bad-request", f"--source {given!r}: {name} is yes or no")
@@ -228,7 +228,7 @@ def _source(source: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield from _hooks(value)
         elif isinstance(value, list):
             yield from ((name.removesuffix("s"), str(one)) for one in value)
-        elif value not in ("", None, False, "none"):
+        elif value not in ("", None, False, 0, "none"):
             yield name.replace("_", " "), "yes" if value is True else str(value)
 
 

@@ -30,6 +30,8 @@ def checked_files(spec: FilesSource) -> FilesSource:
         check_file_name(name, field="source")
     if rules.larger_than is not None and not 1 <= rules.larger_than < 2**63:
         raise SkyharborError("bad-request", "give a size of 1 byte or more, or none for no limit", field="source")
+    if not 0 <= spec.snapshot_percent <= 100:
+        raise SkyharborError("bad-request", "give a snapshot 1 to 100 percent, or 0 for what is usual", field="source")
     return msgspec.structs.replace(
         spec,
         paths=checked_paths(spec.paths),

@@ -42,6 +42,7 @@ def test_paths_to_protect_are_made_absolute_and_plain(world: World) -> None:
             "rules": NO_RULES,
             "hooks": {"before": [], "after": [], "timeout": 60},
             "snapshot": "none",
+            "snapshot_percent": 0,
             "journal": False,
         },
         "policy": None,
@@ -80,27 +81,33 @@ def test_how_files_are_held_travels_and_commands_are_taken_apart_like_a_shell_do
     world.server.on("POST /items", Answer(201, AN_ITEM))
     ran = world.run(
         *("item", "add", "files", "etc", "--machine", "m", "--vault", "v", "--path", "/etc", "--journal"),
-        *("--before", "quiesce --all 'two words'", "--after", "thaw", "--hook-timeout", "5m", "--snapshot", "btrfs"),
+        *("--before", "quiesce --all 'two words'", "--after", "thaw", "--hook-timeout", "5m", "--snapshot", "lvm"),
+        *("--snapshot-percent", "30"),
     )
     source = world.server.seen("POST /items")[0].body["source"]
     assert ran.code == 0
     assert source["hooks"] == {"before": ["quiesce", "--all", "two words"], "after": ["thaw"], "timeout": 300}
-    assert (source["snapshot"], source["journal"]) == ("btrfs", True)
+    assert (source["snapshot"], source["snapshot_percent"], source["journal"]) == ("lvm", 30, True)
     thing = {"id": "1", "name": "n"}
     item = {**thing, "workload": "files", "machine": thing, "vault": thing, "source": source, "created_at": None}
     world.server.on("GET /items/etc", Answer(body=item))
     shown = dict(line.strip().split("  ", 1) for line in world.run("item", "show", "etc").out.splitlines())
-    held = {name: shown.get(name, "").strip() for name in ("before", "after", "hook timeout", "snapshot", "journal")}
+    names = ("before", "after", "hook timeout", "snapshot", "snapshot percent", "journal")
+    held = {name: shown.get(name, "").strip() for name in names}
     assert held == {
         "before": "quiesce --all 'two words'",
         "after": "thaw",
         "hook timeout": "300 s",
-        "snapshot": "btrfs",
+        "snapshot": "lvm",
+        "snapshot percent": "30",
         "journal": "yes",
     }
 
 
-@pytest.mark.parametrize("options", [("--before", "it's"), ("--hook-timeout", "long"), ("--snapshot", "magic")])
+@pytest.mark.parametrize(
+    "options",
+    [("--before", "it's"), ("--hook-timeout", "long"), ("--snapshot", "magic"), ("--snapshot-percent", "101")],
+)
 def test_hooks_and_snapshots_that_are_none_are_refused_before_anything_is_sent(
     world: World, options: tuple[str, str]
 ) -> None:
@@ -349,6 +356,17 @@ def test_what_a_workload_does_not_have_cannot_be_set(world: World, words: tuple[
     ran = world.run("item", "set", "db", *words)
     assert (ran.code, said in ran.err) == (2, True)
     assert world.server.seen("PATCH /items/db") == []
+
+
+def test_a_number_of_a_source_is_changed_and_nothing_but_a_number(world: World) -> None:
+    item = {**a_database(), "workload": "files", "source": {"paths": ["/etc"], "snapshot_percent": 0, "journal": True}}
+    world.server.on("GET /items/db", Answer(body=item))
+    world.server.on("PATCH /items/db", Answer(body=item))
+    world.run("--json", "item", "set", "db", "--source", "snapshot_percent=30")
+    sent = world.server.seen("PATCH /items/db")[0].body["source"]
+    assert (sent["snapshot_percent"], sent["journal"]) == (30, True)
+    ran = world.run("item", "set", "db", "--source", "snapshot_percent=much")
+    assert (ran.code, "snapshot_percent is a whole number" in ran.err) == (2, True)
 
 
 def test_whoever_removes_a_postgres_item_is_told_of_its_slot(world: World) -> None:

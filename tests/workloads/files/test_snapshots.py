@@ -116,6 +116,15 @@ def test_a_whole_subvolume_is_protected_without_our_own_folder(holding, top, tre
     assert differences(tree, f"{tmp_path}/back{tree}") == []
 
 
+def test_a_vault_in_the_tree_is_no_part_of_it(holding, top, tree):
+    (tree / "vault").mkdir()
+    (tree / "vault/pack").write_text("what grows with every backup")
+    holding.leave_out = (f"{tree}/vault",)
+    done = holding.backup(_spec(tree))
+    assert [(one.path, one.code) for one in done.warnings] == [(f"{tree}/vault", "skipped-vault")]
+    assert not any(b"pack" in entry.path for entry in holding.entries())
+
+
 def test_the_journal_and_a_snapshot_go_together(holding, tree, monkeypatch):
     holding.backup(_spec(tree, journal=True))
     (tree / "c/file3").write_text("changed")

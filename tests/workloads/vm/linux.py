@@ -5,7 +5,6 @@ Made without root from packages; under TCG, because a machine that tests may hav
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 import shutil
@@ -14,8 +13,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 
-import pytest
-
+from tests.support.debian_kernel import unpacked_kernel
 from tests.workloads.vm.guest import need
 from workers.sources.children import tied
 
@@ -43,8 +41,10 @@ class Kit:
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
-        modules = _unpacked_kernel(folder)
-        self.kernel = glob.glob(f"{folder}/kernel/boot/vmlinuz-*")[0]
+        kernel = unpacked_kernel(
+            folder, "*/drivers/virtio/*", "*/drivers/block/virtio_blk.ko", "*/drivers/char/virtio_*"
+        )
+        modules, self.kernel = kernel.modules, kernel.image
         self.initrd = f"{folder}/initrd"
         self._make_initrd(modules)
         self._make_disk(modules)
@@ -147,27 +147,6 @@ def make_kit(folder: str) -> Kit:
     """Return what guests are made of; skip, by name, where something is missing."""
     need(*PROGRAMS)
     return Kit(folder)
-
-
-def _unpacked_kernel(folder: str) -> dict[str, str]:
-    """Unpack what we need of Debian's kernel; return its modules by name."""
-    told = subprocess.run(["apt-cache", "depends", "linux-image-cloud-amd64"], capture_output=True, text=True).stdout
-    names = re.findall(r"Depends: (linux-image-\S+)", told)
-    candidates = [f"{name}-unsigned" for name in names] + names
-    for name in candidates:
-        fetched = subprocess.run(["apt-get", "download", "-q", name], cwd=folder, capture_output=True, timeout=300)
-        if fetched.returncode == 0:
-            break
-    packages = glob.glob(f"{folder}/linux-image-*.deb")
-    if not packages:
-        pytest.skip("the package linux-image-cloud-amd64 cannot be had")
-    os.makedirs(f"{folder}/kernel")
-    with subprocess.Popen(["dpkg", "--fsys-tarfile", packages[0]], stdout=subprocess.PIPE) as archive:
-        patterns = ["./boot/vmlinuz*", "*/drivers/virtio/*", "*/drivers/block/virtio_blk.ko", "*/drivers/char/virtio_*"]
-        extract = ["tar", "-x", "-C", f"{folder}/kernel", "--wildcards", *patterns]
-        subprocess.run(extract, stdin=archive.stdout, check=True, timeout=120)
-    found = glob.glob(f"{folder}/kernel/lib/modules/*/kernel/drivers/**/*.ko", recursive=True)
-    return {os.path.basename(path).removesuffix(".ko"): path for path in found}
 
 
 def _root(root: str, init: str) -> str:

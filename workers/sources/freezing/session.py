@@ -41,7 +41,7 @@ class FilesSession:
         self._here = here
         self._changes = ""
         self._journaling: Journaling | None = None
-        self._snapshots = Snapshots(source.snapshot, item_id=order.item_id, point_id=order.point_id, guard=order.guard)
+        self._snapshots = Snapshots(source.snapshot, order, percent=source.snapshot_percent)
         self._hooks = HookPair(
             source.hooks,
             item_id=order.item_id,
@@ -76,6 +76,7 @@ class FilesSession:
                 leave_out=tuple(self._order.leave_out),
                 changes=self._changes,
                 shown=tuple(self._snapshots.shown),
+                snapshots=self._snapshots.devices,
             )
         )
 
@@ -90,13 +91,18 @@ class FilesSession:
         return self._journaling.state if self._journaling is not None else {}
 
     def notices(self) -> Sequence[Notice]:
-        """Let go, now that everything was read, and return what has to be said."""
+        """Let go, now that everything was read, and return what has to be said.
+
+        Raises ``source-failed`` when a snapshot was lost: that says more than what could not be read in it.
+        """
+        self._snapshots.confirm()
         self._hooks.release("read")
         journal = self._journaling.notices if self._journaling is not None else []
         return [*self._hooks.notices(), *self._snapshots.notices, *journal]
 
     def confirm(self) -> None:
-        """What was read is what was there."""
+        """What was read is what was there, as long as snapshots are what they were."""
+        self._snapshots.confirm()
 
     def sealed(self) -> None:
         """The journal's mark is in the point."""
@@ -112,8 +118,8 @@ class FilesSession:
 
     def _take_snapshots(self) -> None:
         roots = [os.fsdecode(root) for root in roots_of(self._source.paths).walked]
-        self._snapshots.take(roots, read_mounts())
-        if self._snapshots.shown:
+        self._snapshots.take(roots, read_mounts(), below=not self._source.rules.one_file_system)
+        if self._snapshots.holds_all:
             self._hooks.release("snapshot")
 
     def _look_up_changes(self, journaling: Journaling) -> None:

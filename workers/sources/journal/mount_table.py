@@ -60,7 +60,7 @@ def layout_of(roots: Sequence[str], mounts: Sequence[Mount]) -> Layout:
 
     What is mounted below a pseudo file system is left out, unless a path begins inside of that: no scan goes there.
     """
-    found = [(root, home) for root in roots if (home := _home(root, mounts)) is not None]
+    found = [(root, home) for root in roots if (home := home_of(root, mounts)) is not None]
     homes = {home.id for _, home in found}
     by_id = {mount.id: mount for mount in mounts}
     met: list[Mount] = []
@@ -83,7 +83,7 @@ def _is_reached(mount: Mount, by_id: dict[int, Mount], homes: Iterable[int]) -> 
     return True
 
 
-def _home(path: str, mounts: Sequence[Mount]) -> Mount | None:
+def home_of(path: str, mounts: Sequence[Mount]) -> Mount | None:
     """Return the mount that a path is on; of several at one place the last one covers the others."""
     best = None
     for mount in mounts:

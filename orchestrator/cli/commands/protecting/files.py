@@ -47,7 +47,23 @@ Before = Annotated[
 ]
 After = Annotated[str, typer.Option(metavar="CMD", help="One to run when everything has been read, and in any case.")]
 HookTimeout = Annotated[str, typer.Option(metavar="TIME", help="How long either may take, such as 60s.")]
-Freeze = Annotated[SnapshotWay, typer.Option(help="How the files are held still; auto: the best way that there is.")]
+Freeze = Annotated[
+    SnapshotWay,
+    typer.Option(
+        help="How the files are held still: in a snapshot of the btrfs subvolume or the LVM volume that they are on;"
+        " auto: the best way that there is, or none."
+    ),
+]
+Percent = Annotated[
+    int,
+    typer.Option(
+        metavar="N",
+        min=0,
+        max=100,
+        help="How much of an LVM volume may be overwritten while it is read, in percent of it. Usual is 20, and at most"
+        " half of what its group has free.",
+    ),
+]
 Journal = Annotated[bool, typer.Option("--journal", help="Note where anything changes, and look only there next time.")]
 
 
@@ -68,6 +84,7 @@ def add_files(
     after: After = "",
     hook_timeout: HookTimeout = "60s",
     snapshot: Freeze = SnapshotWay.NONE,
+    snapshot_percent: Percent = 0,
     journal: Journal = False,
     policy: Policy = None,
     tag: Tags = None,
@@ -100,6 +117,7 @@ def add_files(
             "rules": rules,
             "hooks": _hooks(before, after, hook_timeout),
             "snapshot": snapshot.value,
+            "snapshot_percent": snapshot_percent,
             "journal": journal,
         },
         care=Care(policy=policy, tags=tag, rpo=rpo, keep=keep),
