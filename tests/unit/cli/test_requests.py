@@ -336,7 +336,7 @@ def test_a_number_of_a_source_is_changed_as_a_number(world: World) -> None:
     world.server.on("PATCH /items/home", Answer(body=item))
     ran = world.run("item", "set", "home", "--source", "uid=root")
     world.run("--json", "item", "set", "home", "--source", "uid=1000")
-    assert (ran.code, "uid is a number" in ran.err) == (2, True)
+    assert (ran.code, "uid is a whole number" in ran.err) == (2, True)
     assert [seen.body for seen in world.server.seen("PATCH /items/home")] == [
         {"source": {"workload": "nfs", **source, "uid": 1000}}
     ]
