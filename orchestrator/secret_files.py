@@ -66,7 +66,8 @@ def _content(path: str, name: str) -> str:
             text = file.read().strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise SkyharborError("bad-request", f"{name}: {reason}: {path}") from error
+        hint = "The file must be there, and this process's user must be able to read it."
+        raise SkyharborError("bad-request", f"{name}: {reason}: {path}", hint=hint) from error
     if not text:
         raise SkyharborError("bad-request", f"{name}: {path} is empty")
     return text

@@ -186,4 +186,5 @@ def _content(path: str, name: str) -> str:
         with open(path, encoding="ascii") as handle:
             return handle.read().strip()
     except OSError as error:
-        raise SkyharborError("bad-request", f"{name}: {error.strerror}: {path}") from error
+        hint = "The file must be there, and this process's user must be able to read it."
+        raise SkyharborError("bad-request", f"{name}: {error.strerror}: {path}", hint=hint) from error

@@ -138,4 +138,7 @@ def _token(env: Mapping[str, str]) -> str:
         with open(path, encoding="ascii") as file:
             return file.read().strip()
     except OSError as error:
-        raise SkyharborError("bad-request", f"SKYHARBOR_WORKER_TOKEN_FILE: {error.strerror}: {path}") from error
+        hint = "The file must be there, and this process's user must be able to read it."
+        raise SkyharborError(
+            "bad-request", f"SKYHARBOR_WORKER_TOKEN_FILE: {error.strerror}: {path}", hint=hint
+        ) from error

@@ -73,7 +73,8 @@ def _connect(url: str) -> Connection:
     try:
         engine = create_engine(url, poolclass=pool.NullPool, connect_args={"connect_timeout": 10})
     except (ArgumentError, ValueError) as error:
-        raise SkyharborError("bad-request", "SKYHARBOR_DATABASE_URL is not the URL of a database") from error
+        hint = "Write postgresql://user@host:5432/database."
+        raise SkyharborError("bad-request", "SKYHARBOR_DATABASE_URL is not the URL of a database", hint=hint) from error
     try:
         return engine.connect()
     except OperationalError as error:

@@ -67,7 +67,11 @@ def flower(
     environment = program_environment()
     broker = environment.pop("SKYHARBOR_BROKER_URL", "")
     if not broker:
-        raise SkyharborError("bad-request", "SKYHARBOR_BROKER_URL is not set")
+        raise SkyharborError(
+            "bad-request",
+            "SKYHARBOR_BROKER_URL is not set",
+            hint="Set it in the environment; see 'skyharbor serve --help'.",
+        )
     # By the environment, for arguments are for everybody to read.
     environment["CELERY_BROKER_URL"] = broker
     arguments = ["celery", "flower", f"--address={address}", f"--port={port}", "--read_only=True"]

@@ -159,3 +159,4 @@ def glass(tmp_path: Path) -> GlassOnDisk:
 def _die_with_the_test() -> None:
     """Let the kernel end the program when the tests are killed; a mount goes with it in good order."""
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may have had it ignored (nohup)
