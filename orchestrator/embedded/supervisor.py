@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from orchestrator.embedded.runner import Runner
 from shared.clock import Clock
 from shared.errors import SkyharborError
 from shared.model.ids import new_id
+from shared.waiting import readable
 
 _log = structlog.get_logger(__name__)
 
@@ -186,7 +186,7 @@ class Supervisor:
             """Only wake the loop: the wake-up descriptor has a byte now."""
 
         def wait(seconds: float) -> None:
-            if select.select([reader], [], [], seconds)[0]:
+            if readable(reader, seconds=seconds):
                 with contextlib.suppress(BlockingIOError):
                     os.read(reader, 4096)
 

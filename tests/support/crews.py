@@ -6,7 +6,6 @@ Rule of the file: a kind of crew is a word of ``KINDS``; what a test does with i
 from __future__ import annotations
 
 import os
-import select
 import threading
 from contextlib import contextmanager
 
@@ -17,6 +16,7 @@ from shared.model.backup import ConflictRule
 from shared.model.bandwidth import BandwidthPlan
 from shared.storage.local import LocalStore
 from shared.vault.writer import PointWriter
+from shared.waiting import readable
 from tests.support.held import reading_of
 from tests.unit.engine.rig import Rig
 from workers.crew.chief import Chief
@@ -258,7 +258,7 @@ def _ends(pid, seconds):
     except ProcessLookupError:
         return True
     try:
-        return bool(select.select([fd], [], [], seconds)[0])
+        return bool(readable(fd, seconds=seconds))
     finally:
         os.close(fd)
 

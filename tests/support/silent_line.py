@@ -9,11 +9,12 @@ Rule of the file: it knows bytes and no protocol. Everything it opens it closes 
 from __future__ import annotations
 
 import contextlib
-import select
 import socket
 import threading
 from types import TracebackType
 from typing import Self
+
+from shared.waiting import readable
 
 _PIECE = 64 * 1024
 _LOOK_EVERY = 0.1
@@ -104,7 +105,7 @@ class SilentLine:
         try:
             while not self._ended.is_set():
                 # Never by timeouts of the sockets: two threads use each of them, and would change them for each other.
-                if not select.select([source], [], [], _LOOK_EVERY)[0]:
+                if not readable(source.fileno(), seconds=_LOOK_EVERY):
                     continue
                 piece = source.recv(_PIECE)
                 if not piece:

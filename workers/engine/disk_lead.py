@@ -10,7 +10,7 @@ Rule of the file: where the cuts are and what becomes of the parts; who flies th
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 
 from msgspec.structs import replace
@@ -35,7 +35,7 @@ from workers.engine.shard import fly_stretches
 from workers.engine.shard_messages import PartReport, ShardOrder
 from workers.engine.sharding import parts_of
 from workers.engine.sharing import Sharing
-from workers.engine.stretch import ToRead, cut
+from workers.engine.stretch import Stretch, ToRead, cut
 from workers.engine.stretch_run import nodes_of
 
 _KEEP = 16 * 1024 * 1024
@@ -84,7 +84,7 @@ class DiskLead:
         reports = self._sharing.fly()
         # What others have stored is in no index here yet, and the point names it.
         self._gear.index.catch_up(self._gear.vault, self._instruction.machine.id, self._gear.keys)
-        parts = [self._collect(report) for report in reports]
+        parts = [self._collect(*one) for one in zip(self._parts, reports, strict=True)]
         said = Notices()
         run = PartRun(
             self._gear,
@@ -141,11 +141,13 @@ class DiskLead:
 
     # ── putting together ─────────────────────────────────────────────────────────────────────────────
 
-    def _collect(self, report: PartReport) -> PointPart:
+    def _collect(self, stretches: Sequence[Stretch], report: PartReport) -> PointPart:
         """Give files what was read of them; return what the part has cost, without the pages that say so."""
         entries = self._entries(report.part)
-        for entry in entries:
-            self._give(entry)
+        if [entry.path for entry in entries] != [stretch.path for stretch in stretches]:
+            raise SkyharborError("source-failed", "a part of the disks does not say all that it should have read")
+        for stretch, entry in zip(stretches, entries, strict=True):
+            self._give(stretch, entry)
         told_twice = sum(len(entry.chunks) for entry in entries) // ID_SIZE
         return replace(report.part, pages=(), packs=(), references=report.part.references - told_twice)
 
@@ -159,7 +161,7 @@ class DiskLead:
             entries += outcome.entries()
         return entries
 
-    def _give(self, entry: Entry) -> None:
+    def _give(self, stretch: Stretch, entry: Entry) -> None:
         file = self._files.get(entry.path)
         young = not entry.ctime_ns
         found = replace(entry, ctime_ns=file.entry.ctime_ns) if file is not None and young else entry
@@ -167,6 +169,8 @@ class DiskLead:
             raise SkyharborError("source-failed", f"{shown(entry.path)} did not look the same to all who read it")
         part: Future[ReadRange] = Future()
         data = tuple(data_between(entry.holes, entry.size))
+        if any(offset < stretch.begin or offset + length > stretch.end for offset, length in data):
+            raise SkyharborError("source-failed", f"{shown(entry.path)} was read where others read it")
         part.set_result(ReadRange(replace(file.looked), entry.chunks, data, ended=False, young=young))
         file.add(part)
 

@@ -5,7 +5,6 @@ Rule of the file: a deed that fails is tried again for a while, the others do no
 
 from __future__ import annotations
 
-import select
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -15,6 +14,7 @@ import msgspec
 import structlog
 
 from shared.decoders import json_decoder
+from shared.waiting import readable
 from workers.guarding.messages import Arm, Armed, Disarm, Order
 
 log = structlog.get_logger()
@@ -46,8 +46,7 @@ class Watch:
         held = b""
         while True:
             self._do_due()
-            readable, _, _ = select.select([self._line], [], [], self._patience())
-            if not readable:
+            if not readable(self._line.fileno(), seconds=self._patience()):
                 continue
             got = self._read()
             if not got:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -19,6 +18,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
+from shared.waiting import readable
 from workers.disks import sandbox
 from workers.serving.tgt_management import Management, ManagementError
 from workers.serving.tgt_room import POINT, ROOM, Room
@@ -97,8 +97,7 @@ def _serve(line: socket.socket, tgtd: subprocess.Popen[bytes], portal: str) -> N
     management.let_in()
     _tell(line, serving=len(units))
     ended = os.pidfd_open(tgtd.pid)
-    ready, _, _ = select.select([line.fileno(), ended], [], [])
-    if ended in ready:
+    if ended in readable(line.fileno(), ended):
         _tell(line, error="target-invalid", detail=f"tgtd has ended ({tgtd.wait()}): {_last_words()}")
 
 

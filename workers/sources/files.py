@@ -17,6 +17,7 @@ from workers.engine.notices import shown, unreadable
 from workers.engine.ports import Haste, Survey, Unreadable
 from workers.engine.span import EVERYTHING, Span
 from workers.sources.excludes import Excludes
+from workers.sources.held_places import HeldPlaces
 from workers.sources.journal.changes import read_changes
 from workers.sources.names import names_of
 from workers.sources.nodes import Nodes, is_regular
@@ -40,6 +41,8 @@ class FilesReading(msgspec.Struct, frozen=True, kw_only=True, tag="files", tag_f
     changes: str = ""
     shown: tuple[Shown, ...] = ()
     snapshots: dict[int, int] = {}
+    held: HeldPlaces | None = None
+    """What whoever reads by this description has to see."""
 
 
 class FilesAdapter:

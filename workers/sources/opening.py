@@ -28,7 +28,7 @@ from shared.contracts.work import RestoreDone, RestoreInstruction
 from shared.decoders import msgpack_decoder
 from shared.vault.reader import PointReader
 from workers.engine.plain_session import PlainSession
-from workers.engine.ports import Control, Guard, Lander, Session, SessionOrder, Source
+from workers.engine.ports import Control, Elsewhere, Guard, Lander, Session, SessionOrder, Source
 from workers.sources.files import FilesAdapter, FilesReading
 from workers.sources.freezing.here import NOTHING_HERE, Here
 from workers.sources.freezing.session import FilesSession
@@ -118,9 +118,12 @@ def open_source(reading: bytes) -> Source:
 def borrow(reading: bytes, guard: Guard) -> Iterator[bytes]:
     """Return how this worker opens the source that another worker's session holds, for as long as it is borrowed.
 
-    Raises ``Elsewhere`` when it cannot read the very same. Files and shares are taken to be the same at the same paths.
+    Raises ``Elsewhere`` when it cannot read the very same. Files and shares are taken to be the same at the same paths,
+    but not the snapshots in which files are read: they are mounted where the session is, and nowhere else.
     """
     told: Reading = msgpack_decoder(Reading).decode(reading)
+    if isinstance(told, FilesReading) and told.held is not None and not told.held.seen():
+        raise Elsewhere("the snapshots of this backup are mounted elsewhere")
     if not isinstance(told, VmReading):
         yield reading
         return

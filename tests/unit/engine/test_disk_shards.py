@@ -16,6 +16,7 @@ from shared.contracts.work import BackupDone, Fence, Progress
 from shared.errors import SkyharborError
 from shared.model.backup import BackupType
 from shared.vault.entry import Entry
+from shared.vault.point import PointPart
 from tests.support.held import doors_to
 from tests.support.uncontrolled import Uncontrolled
 from tests.support.wing import Wing
@@ -23,6 +24,7 @@ from tests.unit.engine.rig import Recorder, Rig
 from tests.unit.engine.test_blocks import BLOCK, Disk, DiskSource, DiskStat, OpenedDisk, filled
 from workers.engine import disk_lead
 from workers.engine.backup import BackupOptions, run_backup
+from workers.engine.disk_lead import DiskLead
 from workers.engine.ports import Control, Found
 from workers.engine.reading import RANGE
 from workers.engine.sharding import Sharding
@@ -343,3 +345,33 @@ def test_two_terabytes_on_one_disk_are_work_for_all() -> None:
     made = cut([ToRead(b"disk0.raw", size, [(0, size)], False)], parts=64, block=256 * 1024)
     assert [(one.begin, one.end) for [one] in made] == [(n * (size >> 6), (n + 1) * (size >> 6)) for n in range(64)]
     assert made[0][0].end % RANGE == 0
+
+
+def test_a_part_that_does_not_say_all_that_it_should_have_read_makes_no_point(
+    rng: random.Random, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What nobody speaks of would be a hole in the disk."""
+    machine = Machine([filled(rng, blocks=600, of=700)])
+    entries = DiskLead._entries
+    monkeypatch.setattr(DiskLead, "_entries", lambda self, part: entries(self, part)[:-1])
+    with pytest.raises(SkyharborError, match="does not say all") as error:
+        machine.backup(Wing(helpers=2))
+    assert (error.value.code, machine.rig.points()) == ("source-failed", [])
+
+
+def test_a_part_that_was_read_where_others_read_makes_no_point(
+    rng: random.Random, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine([filled(rng, blocks=600, of=700)])
+    entries = DiskLead._entries
+
+    def whole(self: DiskLead, part: PointPart) -> list[Entry]:
+        found = entries(self, part)
+        for entry in found:
+            entry.holes = ()
+        return found
+
+    monkeypatch.setattr(DiskLead, "_entries", whole)
+    with pytest.raises(SkyharborError, match="where others read it"):
+        machine.backup(Wing(helpers=2))
+    assert machine.rig.points() == []

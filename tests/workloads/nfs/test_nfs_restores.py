@@ -184,6 +184,7 @@ def test_a_connection_that_was_made_again_while_a_file_was_written_costs_that_fi
     back, url = scene.beside()
     done = scene.land(url)
     assert ((back / "large").read_bytes() == data, done.warnings, len(asked)) == (True, (), 2)
+    assert os.listdir(back) == ["large"]
 
 
 def test_a_connection_that_the_library_makes_again_is_seen(scene):

@@ -20,6 +20,7 @@ from shared.model.backup import Notice
 from workers.engine.ports import SessionOrder
 from workers.sources.files import FilesReading
 from workers.sources.freezing.here import Here
+from workers.sources.held_places import held_places
 from workers.sources.hooks.pair import HookPair
 from workers.sources.journal.changes import write_changes
 from workers.sources.journal.journaling import Journaling
@@ -77,6 +78,7 @@ class FilesSession:
                 changes=self._changes,
                 shown=tuple(self._snapshots.shown),
                 snapshots=self._snapshots.devices,
+                held=held_places(self._snapshots.shown),
             )
         )
 

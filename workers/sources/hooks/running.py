@@ -7,7 +7,6 @@ on purpose; and a command that fills its output, or never closes it, stops nobod
 from __future__ import annotations
 
 import os
-import select
 import signal
 import subprocess
 import time
@@ -17,6 +16,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from shared.errors import SkyharborError
+from shared.waiting import readable
 from workers.sources.children import tied
 from workers.sources.settings import inherited
 
@@ -98,9 +98,9 @@ class _Output:
     def ended(self, patience: float) -> bool:
         """Listen for so many seconds at most; True when the process has ended."""
         watched = [self._process, *([self._pipe.fileno()] if self._open else [])]
-        readable, _, _ = select.select(watched, [], [], patience)
+        ready = readable(*watched, seconds=patience)
         self._listen()
-        return self._process in readable
+        return self._process in ready
 
     def _listen(self) -> None:
         for _ in range(64):  # not for ever: whoever talks without an end has a deadline as well

@@ -6,7 +6,6 @@ Rule of the file: it answers after it has taken note of everything that had happ
 from __future__ import annotations
 
 import os
-import select
 import signal
 import socket
 import sys
@@ -18,6 +17,7 @@ import structlog
 from shared.decoders import msgpack_decoder
 from shared.model.ids import new_id
 from shared.telemetry.logging import configure_logging
+from shared.waiting import readable
 from workers.sources.journal.fanotify import Watch
 from workers.sources.journal.messages import Ask, Happened, Mark, Marked, Place, Since, receive, send
 from workers.sources.journal.record import Record
@@ -40,9 +40,9 @@ class Journal:
     def keep(self) -> None:
         """Serve until the worker's line ends."""
         while True:
-            readable, _, _ = select.select([self._watch.fd, self._line.fileno()], [], [])
+            ready = readable(self._watch.fd, self._line.fileno())
             self._record.take(self._watch.events())
-            if self._line.fileno() in readable:
+            if self._line.fileno() in ready:
                 try:
                     send(self._line, self._answer(msgpack_decoder(Ask).decode(receive(self._line))))
                 except (EOFError, ConnectionError):

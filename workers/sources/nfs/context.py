@@ -27,6 +27,7 @@ from workers.sources.nfs.library import DIRENT, STAT, TIMES, library
 
 PATIENCE_MS = 30_000
 """How long a request may take."""
+_SETTLING_MS = 10 * PATIENCE_MS
 _SYNS = 4  # some 30 s
 _MOST = 1024 * 1024
 """Bytes of one request under NFS 4."""
@@ -178,7 +179,12 @@ class Context:
 
     def fsync(self, handle: int) -> None:
         """Have the server put what was written where it stays."""
-        self._do("nfs_fsync", handle)
+        with self._lock:
+            self._lib.nfs_set_timeout(self._at, _SETTLING_MS)  # a slow disk is no lost line
+            try:
+                self._do("nfs_fsync", handle)
+            finally:
+                self._lib.nfs_set_timeout(self._at, PATIENCE_MS)
 
     def ftruncate(self, handle: int, size: int) -> None:
         """Set a file's size."""

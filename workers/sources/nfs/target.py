@@ -28,6 +28,8 @@ from workers.sources.shares.target import Landed, NotDone, OpenChunks
 
 _T = TypeVar("_T")
 _PIECE = 1024 * 1024
+_UNSETTLED = 64 * 1024 * 1024
+"""Bytes that a server may have to put on its disk at once: it has to be done within the time of one answer."""
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.ERANGE})
 """libnfs says ERANGE for a quota that is used up."""
 _NO_LINKS = frozenset({errno.EPERM, errno.EINVAL, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV})
@@ -71,9 +73,14 @@ class NfsTarget:
         check: Callable[[], None],
     ) -> Landed:
         """Write a file under a hidden name and give it its own when it is complete."""
+        hidden, tries = _at(folder, temporary_name()), 0
 
         def written(context: Context) -> Landed:
-            hidden = _at(folder, temporary_name())
+            nonlocal tries
+            tries += 1
+            if tries > 1:  # what was there when the line was lost can only be removed over another one
+                with suppress(FileNotFoundError):
+                    context.unlink(hidden)
             try:
                 _write(context, hidden, entry, chunks, check)
                 lost = _dress(context, hidden, entry)
@@ -164,11 +171,15 @@ def _make_folder(context: Context, path: bytes) -> bool:
 
 
 def _write(context: Context, path: bytes, entry: Entry, chunks: OpenChunks, check: Callable[[], None]) -> None:
-    handle = context.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    handle, unsettled = context.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), 0
     try:
         for at, piece in placed(entry, chunks(), most=_PIECE):
             check()
             context.pwrite(handle, bytes(piece), at)
+            unsettled += len(piece)
+            if unsettled >= _UNSETTLED:
+                context.fsync(handle)
+                unsettled = 0
         if entry.holes:
             context.ftruncate(handle, entry.size)
         context.fsync(handle)

@@ -9,7 +9,6 @@ Rule of the file: programs and their output; a program that fails, or says nothi
 from __future__ import annotations
 
 import os
-import select
 import subprocess
 import tempfile
 import time
@@ -20,6 +19,7 @@ import psycopg
 
 from shared.model.backup import Notice
 from shared.vault.reader import PointReader
+from shared.waiting import readable
 from workers.engine.ports import Kept, Pushed
 from workers.sources.postgres import binaries
 from workers.sources.postgres.access import Access
@@ -91,7 +91,7 @@ def _read(process: subprocess.Popen[bytes], name: str, check: Callable[[], None]
     source = process.stdout.fileno()
     heard = time.monotonic()
     while True:
-        if select.select([source], [], [], _PATIENCE)[0]:
+        if readable(source, seconds=_PATIENCE):
             piece = os.read(source, _PIECE)
             if not piece:
                 return

@@ -8,7 +8,6 @@ Rule of the file: libpq is used here and nowhere else; what a message means is d
 
 from __future__ import annotations
 
-import select
 import time
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
@@ -18,6 +17,7 @@ from psycopg import pq
 from psycopg.pq.abc import PGresult
 
 from shared.errors import SkyharborError
+from shared.waiting import readable
 from workers.sources.postgres.access import Access
 from workers.sources.postgres.lsn import parse_lsn
 from workers.sources.postgres.trouble import failed
@@ -182,7 +182,7 @@ class Replication:
     def _wait(self) -> None:
         """Wait until the server has sent something, and take it in."""
         until = time.monotonic() + self._silence
-        while not select.select([self._connection.socket], [], [], _PATIENCE)[0]:
+        while not readable(self._connection.socket, seconds=_PATIENCE):
             self._check()
             if time.monotonic() > until:
                 raise failed(f"{self.place} has said nothing for {self._silence:.0f} seconds")

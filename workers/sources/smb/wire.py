@@ -10,7 +10,6 @@ the server says about a node is a status of the reply.
 
 from __future__ import annotations
 
-import select
 import socket
 import struct
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from shared.waiting import readable
 from workers.sources.shares.lines import LineLost
 from workers.sources.smb import status as statuses
 from workers.sources.smb.crypt import SPARE, TRANSFORM, Cipher, Forged, SessionKeys, Signer
@@ -193,7 +193,7 @@ class Wire:
     def _await_frame(self) -> None:
         """Wait for the next frame: longer where the server has said that something takes its time (a recall)."""
         waited = 0.0
-        while not select.select([self._socket], [], [], self._patience)[0]:
+        while not readable(self._socket.fileno(), seconds=self._patience):
             waited += self._patience
             if not self._slow or waited >= _LONG * self._patience:
                 raise TimeoutError

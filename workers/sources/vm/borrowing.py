@@ -21,8 +21,9 @@ from msgspec.structs import replace
 from shared.errors import SkyharborError
 from workers.engine.notices import reason
 from workers.engine.ports import Elsewhere, Guard
+from workers.sources.this_boot import this_boot
 from workers.sources.vm.description import DiskReading, VmReading
-from workers.sources.vm.file_look import FileLook, look_into, this_boot
+from workers.sources.vm.file_look import FileLook, look_into
 from workers.sources.vm.image_server import ImageServer
 from workers.sources.vm.nbd import NbdClient
 from workers.sources.vm.release import FOLDER, FOLDERS

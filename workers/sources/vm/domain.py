@@ -24,6 +24,7 @@ from shared.contracts.sources import VmSource
 from shared.errors import SkyharborError
 from shared.model.backup import Notice
 from workers.engine.ports import SessionOrder
+from workers.sources.this_boot import this_boot
 from workers.sources.vm import domain_release as releasing
 from workers.sources.vm.chain import READ_WHOLE, DiskState, VmState, names_for, state_of, to_text
 from workers.sources.vm.description import DiskReading, FileReading, VmReading, block_for, encode
@@ -35,7 +36,6 @@ from workers.sources.vm.domain_xml import (
     checkpoint_xml,
     read_definition,
 )
-from workers.sources.vm.file_look import this_boot
 from workers.sources.vm.hypervisor import SAFE_IOTHREADS_SINCE
 from workers.sources.vm.names import bitmap_of, bitmaps_of, item_tag, new_session_tag
 from workers.sources.vm.papers import papers_of_domain

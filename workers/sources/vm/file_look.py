@@ -16,17 +16,6 @@ import time
 
 import msgspec
 
-_BOOT = "/proc/sys/kernel/random/boot_id"
-
-
-def this_boot() -> str:
-    """Return what tells this machine, as long as it runs, from every other one; empty where nobody says."""
-    try:
-        with open(_BOOT, encoding="ascii") as told:
-            return told.read().strip()
-    except OSError:
-        return ""
-
 
 class FileLook(msgspec.Struct, frozen=True, array_like=True):
     """A file as it looked. A device has its own number in ``device``, no inode, and was changed just now."""

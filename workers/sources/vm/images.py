@@ -22,9 +22,10 @@ from shared.errors import SkyharborError
 from shared.model.backup import Notice
 from workers.engine.notices import reason
 from workers.engine.ports import SessionOrder
+from workers.sources.this_boot import this_boot
 from workers.sources.vm.chain import DiskState, VmState, names_for, state_of, to_text
 from workers.sources.vm.description import DiskReading, FileReading, VmReading, block_for, encode
-from workers.sources.vm.file_look import FileLook, look_at, this_boot
+from workers.sources.vm.file_look import FileLook, look_at
 from workers.sources.vm.image_formats import RAW, format_of
 from workers.sources.vm.image_server import ImageServer
 from workers.sources.vm.image_use import is_written_to

@@ -20,11 +20,11 @@ from shared.contracts.sources import VmSource
 from shared.errors import SkyharborError
 from shared.model.backup import Notice
 from workers.engine.ports import SessionOrder
+from workers.sources.this_boot import this_boot
 from workers.sources.vm import release as releasing
 from workers.sources.vm.agent import Agent, NoAgent
 from workers.sources.vm.chain import DiskState, VmState, bitmap_since, names_for, state_of, to_text
 from workers.sources.vm.description import DiskReading, FileReading, VmReading, block_for, encode
-from workers.sources.vm.file_look import this_boot
 from workers.sources.vm.hypervisor import Disk, disks_of, has_filter, refuse_unsafe_iothreads
 from workers.sources.vm.moment import Held, Moment
 from workers.sources.vm.names import bitmap_of, bitmaps_of, frozen, is_frozen, item_tag, new_session_tag

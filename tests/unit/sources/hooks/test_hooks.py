@@ -2,7 +2,6 @@
 
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import pytest
 
 from shared.contracts.sources import Hooks
 from shared.errors import SkyharborError
+from shared.waiting import readable
 from tests.support.trees import IS_ROOT
 from workers.sources.hooks import running
 from workers.sources.hooks.debt import KIND, left_behind, pay_for_the_dead
@@ -141,7 +141,7 @@ def _must_end(pid):
     except ProcessLookupError:
         return
     try:
-        assert select.select([process], [], [], 60)[0]
+        assert readable(process, seconds=60)
     finally:
         os.close(process)
 
