@@ -8,7 +8,7 @@ from functools import partial
 
 import msgspec
 
-from shared.clock import SystemClock
+from shared.clock import Clock, SystemClock
 from shared.contracts.sources import ExcludeRules, FilesSource
 from shared.contracts.work import (
     BackupDone,
@@ -70,6 +70,7 @@ class Rig:
     """One machine with one item whose points follow each other; in a vault that is made, or was made before."""
 
     cache: str | None = None
+    clock: Clock = SystemClock()
 
     def __init__(self, store: ObjectStore | None = None, *, made: bool = False, cache: str | None = None) -> None:
         self.store = store or MemoryStore()
@@ -115,7 +116,7 @@ class Rig:
             instruction=instruction,
             fence=fence,
             control=control or Uncontrolled(),
-            clock=SystemClock(),
+            clock=self.clock,
             options=options,
             muster=muster,
             formation=wing,
@@ -158,7 +159,7 @@ class Rig:
             vault=self.vault,
             keys=self.keys,
             index=self.index(),
-            clock=SystemClock(),
+            clock=self.clock,
             options=options or BackupOptions(),
         )
 

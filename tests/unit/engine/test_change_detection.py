@@ -2,9 +2,11 @@
 
 import os
 import random
+from datetime import UTC, datetime
 
 import pytest
 
+from shared.clock import SystemClock
 from shared.model.backup import BackupType
 from shared.vault.entry import EntryKind
 from tests.support.compare import differences
@@ -113,16 +115,29 @@ def test_content_changed_behind_a_kept_mtime_is_noticed_by_its_change_time(tree,
     assert differences(tree, f"{tmp_path}/out{tree}") == []
 
 
+class _After(SystemClock):
+    """Stands so many milliseconds after a file changed, however long the backup is on its way to it."""
+
+    def __init__(self, path, milliseconds):
+        changed = os.stat(path).st_ctime_ns + milliseconds * 1_000_000
+        self._now = datetime.fromtimestamp(changed / 1e9, UTC)
+
+    def now(self):
+        return self._now
+
+
 def test_a_file_that_changed_right_before_it_was_read_is_read_again_next_time(tmp_path):
     tree = plant(tmp_path / "tree", [])
     rig = Rig()
-    settle(tree)
     with open(f"{tree}/young", "wb") as file:
         file.write(b"young")
+    rig.clock = _After(f"{tree}/young", 10)
     rig.backup(tree)
     assert [entry.ctime_ns for entry in rig.reader().entries() if entry.kind == EntryKind.FILE] == [0]
+    rig.clock = _After(f"{tree}/young", 30)
     again = rig.backup(tree).stats
     assert (again.bytes_read, again.files_unchanged, again.files_changed) == (5, 1, 0)
+    assert rig.backup(tree).stats.bytes_read == 0
 
 
 def test_a_full_reads_everything_and_stores_nothing_twice(tree):
