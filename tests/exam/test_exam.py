@@ -14,6 +14,7 @@ from tests.exam.desk import Desk, Watched, stop_at
 from tests.exam.seat import Seat
 from tests.exam.seats import files, held_files, mysql, nfs, postgres, sftp, smb, sqlite, vm
 from tests.exam.table import note
+from tests.support.open_ends import none_more
 from workers.engine.ports import Stop
 
 SEATS: Mapping[str, Callable[[Path], Seat]] = {
@@ -81,7 +82,8 @@ def test_what_was_there_comes_back_and_works(seat: Seat, desk: Desk, tmp_path: P
 def test_the_next_backup_moves_what_has_changed_and_its_point_is_whole(seat: Seat, desk: Desk, tmp_path: Path) -> None:
     first = desk.backup(seat.spec)
     seat.change()
-    second = desk.backup(seat.spec)
+    with none_more():
+        second = desk.backup(seat.spec)
     assert second.point.reference == first.point.point_id
     assert second.stats.bytes_transferred < first.stats.bytes_transferred / 4
     assert seat.restored(desk.reader(), tmp_path / "out") == seat.truth()
@@ -98,8 +100,10 @@ def test_what_is_written_meanwhile_is_not_half_in_the_point(seat: Seat, desk: De
 @pytest.mark.parametrize("part", PARTS)
 def test_a_cancelled_backup_is_no_point_and_leaves_nothing(seat: Seat, desk: Desk, part: float, tmp_path: Path) -> None:
     checks = checks_of(seat, tmp_path / "other")
-    with pytest.raises(Stop):
-        desk.backup(seat.spec, Watched(stop_at(max(1, int(part * checks)))))
+    with none_more():
+        with pytest.raises(Stop):
+            desk.backup(seat.spec, Watched(stop_at(max(1, int(part * checks)))))
+        desk.close()  # and with it the line to the guard, which is kept from one backup to the next
     assert desk.points() == []
     assert clean(seat)
 
@@ -145,8 +149,10 @@ def test_a_server_that_dies_half_way_makes_no_point(seat: Seat, desk: Desk, tmp_
         if check == half and not seat.die():
             pytest.skip("nothing stands between a worker and this source")
 
-    with pytest.raises(SkyharborError) as failed:
-        desk.backup(seat.spec, Watched(die))
+    with none_more():
+        with pytest.raises(SkyharborError) as failed:
+            desk.backup(seat.spec, Watched(die))
+        desk.close()
     assert failed.value.code in ("source-failed", "source-missing")
     assert desk.points() == []
 

@@ -109,7 +109,8 @@ def _craft(
         vault = Vault(store=store, header=work.vault, clock=SystemClock())
         match work:
             case BackupWork():
-                return _Reader(desk, work, vault, open_source(work.reading))
+                source = opened.enter_context(contextlib.closing(open_source(work.reading)))
+                return _Reader(desk, work, vault, source)
             case RestoreWork():
                 return _Writer(work, vault)
     except Exception as error:  # noqa: BLE001 - told to the worker, which fails the unit

@@ -83,17 +83,18 @@ def run_backup(
         if not isinstance(reading, bytes):
             bench = Bench(vault=vault, keys=keys, index=index, clock=clock, options=options)
             return flight.of_stream(reading, bench)
-        gear = Gear(
-            source=doors.open_source(reading),
-            reading=reading,
-            vault=vault,
-            keys=keys,
-            index=index,
-            clock=clock,
-            options=options,
-            muster=muster,
-        )
-        return flight.of_tree(gear, formation)
+        with contextlib.closing(doors.open_source(reading)) as source:
+            gear = Gear(
+                source=source,
+                reading=reading,
+                vault=vault,
+                keys=keys,
+                index=index,
+                clock=clock,
+                options=options,
+                muster=muster,
+            )
+            return flight.of_tree(gear, formation)
 
 
 def _open(

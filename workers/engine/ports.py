@@ -240,6 +240,13 @@ class Source(Protocol):
         """Return the names of users and groups where the source has any, by the decimal text of their number."""
         ...
 
+    def close(self) -> None:
+        """Let go of connections and threads, when nobody reads any more. Idempotent; then nothing may be asked of it.
+
+        A worker runs for months, and a server counts its guests: nothing is left to the garbage collector.
+        """
+        ...
+
 
 @runtime_checkable
 class Complaining(Protocol):

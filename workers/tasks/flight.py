@@ -188,9 +188,13 @@ def _shard(granted: Granted, instruction: ShardInstruction, control: Control, ha
     keys = DomainKeys.derive(hangar.keyring.get(instruction.backup.machine.id))
     order = shard_order(instruction, granted.fence, keys)
     backup = order.backup
-    with hangar.borrow(order.reading) as reading, _opened(backup.vault, control, hangar) as vault:
+    with (
+        hangar.borrow(order.reading) as reading,
+        _opened(backup.vault, control, hangar) as vault,
+        contextlib.closing(hangar.open_source(reading)) as source,
+    ):
         gear = Gear(
-            source=hangar.open_source(reading),
+            source=source,
             reading=reading,
             vault=vault,
             keys=keys,

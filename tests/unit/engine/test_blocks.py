@@ -84,6 +84,9 @@ class DiskSource:
     def warm(self, entries: Iterable[Entry]) -> None:
         """Nothing to warm."""
 
+    def close(self) -> None:
+        """Nothing to let go of."""
+
     def names_of_owners(self, uids: Iterable[int], gids: Iterable[int]) -> tuple[dict[str, str], dict[str, str]]:
         return {}, {}
 

@@ -37,6 +37,9 @@ class Meddling:
     def complete(self, entry):
         return self._inner.complete(entry)
 
+    def close(self):
+        self._inner.close()
+
     def names_of_owners(self, uids, gids):
         return self._inner.names_of_owners(uids, gids)
 

@@ -6,6 +6,9 @@ What libnfs (4.0) would do to us, and what is done about it:
   may dial again: so it may, once.
 - Its time limit is for requests; dialling is limited by how often a SYN is sent.
 - All contexts of a process have one name for NFS 4, so that each throws the others out: each gets its own.
+- A context that ends with requests under way has them answered on stacks that are gone: such a one is hung up and left
+  as it is, some kilobytes for every lost connection at most.
+- A connection that is lost and cannot be dialled again leaves its socket open: it is closed when the context ends.
 - Under NFS 4 a reply may be longer than what was asked for, and is copied all the same: there is room for the longest.
 
 Rule of the file: an answer that is no success is an ``OSError``; what it means is ``line``'s. One thread at a time: a
@@ -22,6 +25,7 @@ import socket
 import threading
 import weakref
 from collections.abc import Iterator
+from contextlib import suppress
 
 from workers.sources.nfs.library import DIRENT, STAT, TIMES, library
 
@@ -51,7 +55,7 @@ class Context:
             self._at = self._lib.nfs_init_context()
         if not self._at:
             raise MemoryError
-        self._end = weakref.finalize(self, self._lib.nfs_destroy_context, self._at)
+        self._end = weakref.finalize(self, _end, self._lib, self._at)
         self._end.atexit = False
         options = (
             f"version={version}&uid={_signed(uid)}&gid={_signed(gid)}&tcp-syncnt={_SYNS}"
@@ -249,6 +253,16 @@ class Context:
         with self._lock:
             fd = -1 if self.closed else self._lib.nfs_get_fd(self._at)
             return os.fstat(fd).st_ino if fd >= 0 else 0
+
+
+def _end(lib: ctypes.CDLL, at: int) -> None:
+    fd = lib.nfs_get_fd(at)
+    inode = os.fstat(fd).st_ino if fd >= 0 else 0
+    if not lib.nfs_queue_length(at):
+        lib.nfs_destroy_context(at)
+    with suppress(OSError):
+        if os.fstat(fd).st_ino == inode:  # by its inode it is nobody else's
+            os.close(fd)
 
 
 def _signed(number: int) -> int:

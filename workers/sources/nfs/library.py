@@ -38,6 +38,7 @@ _FUNCTIONS: dict[str, tuple[object, ...]] = {
     "nfs_destroy_context": (None, c_void_p),
     "nfs_parse_url_incomplete": (c_void_p, c_void_p, c_char_p),
     "nfs_destroy_url": (None, c_void_p),
+    "nfs_queue_length": (c_int, c_void_p),
     "nfs_set_timeout": (None, c_void_p, c_int),
     "nfs4_set_client_name": (None, c_void_p, c_char_p),
     "nfs_get_error": (c_char_p, c_void_p),

@@ -86,9 +86,9 @@ class NfsServer(Lines[NfsLine]):
         return self._pool.submit(act)
 
     def part(self) -> None:
-        """Hang up for good: nothing is asked any more."""
+        """End the threads and hang up for good."""
         self._pool.shutdown(cancel_futures=True)
-        self.hang_up()
+        super().part()
 
     def _dialled(self) -> NfsLine:
         if self._export is None:

@@ -33,6 +33,7 @@ class NfsAdapter(FarSource):
             small=PerThread(lambda: small_files(server)),
             opened=lambda path: OpenedNfsFile(server, path),
             is_young=self._is_young,
+            part=server.part,
         )
         super().__init__(means, top=b"", excludes=spec.excludes)
 

@@ -42,7 +42,7 @@ def land_on_server(reader: PointReader, instruction: RestoreInstruction, control
     try:
         return landing.fly()
     finally:
-        server.hang_up()
+        server.part()
 
 
 def _login(instruction: RestoreInstruction, address: SftpAddress) -> Login:

@@ -100,6 +100,7 @@ class SshLine:
     def _run(self) -> None:
         try:
             self._loop.run_forever()
+            self._loop.run_until_complete(self._loop.shutdown_default_executor())  # it has looked for the host
         finally:
             self._loop.close()
 

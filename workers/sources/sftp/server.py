@@ -71,8 +71,8 @@ class SftpServer:
         """Return what is to be said when the line is lost for the second time."""
         return gone(self.address.text, error)
 
-    def hang_up(self) -> None:
-        """Close the line."""
+    def part(self) -> None:
+        """Hang up for good."""
         with self._lock:
             if self._line is not None:
                 self._line.close()

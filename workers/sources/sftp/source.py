@@ -45,6 +45,7 @@ class SftpAdapter(FarSource):
             small=PerThread(lambda: small_files(server)),
             opened=self._opened,
             is_young=self._is_young,
+            part=server.part,
         )
         super().__init__(means, top=server.address.folder, excludes=reading.spec.excludes)
 

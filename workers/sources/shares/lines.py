@@ -7,6 +7,7 @@ Rule of the file: what is done over a line must be safe to do twice. A server th
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Generic, Protocol, TypeVar
@@ -44,6 +45,7 @@ class Lines(Generic[_Line]):
         self._dial = dial
         self._harmless = harmless
         self._idle: list[_Line] = []
+        self._all: weakref.WeakSet[_Line] = weakref.WeakSet()
         self._lock = threading.Lock()
 
     def take(self) -> _Line:
@@ -53,7 +55,10 @@ class Lines(Generic[_Line]):
                 line = self._idle.pop()
                 if not line.lost:
                     return line
-        return self._dial()
+        line = self._dial()
+        with self._lock:
+            self._all.add(line)
+        return line
 
     def give_back(self, line: _Line) -> None:
         """Return a line with nothing under way that anybody wants."""
@@ -97,6 +102,13 @@ class Lines(Generic[_Line]):
         with self._lock:
             idle, self._idle = self._idle, []
         for line in idle:
+            line.close()
+
+    def part(self) -> None:
+        """Hang up for good, and with those who have never given a line back. Nobody may be at work on one."""
+        with self._lock:
+            lines, self._idle = list(self._all), []
+        for line in lines:
             line.close()
 
 

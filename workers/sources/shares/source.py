@@ -38,12 +38,14 @@ class Means:
 
     ``listing`` opens a line for one scan, ``small`` returns the calling thread's reader, ``opened`` opens a file by its
     path. ``is_young`` tells of a node that was changed so shortly before it was read that it may change again unseen.
+    ``part`` hangs up for good.
     """
 
     listing: Callable[[], Listing]
     small: Callable[[], SmallReader]
     opened: Callable[[bytes], OpenedFile]
     is_young: Callable[[Entry], bool]
+    part: Callable[[], None]
 
 
 class FarSource:
@@ -110,6 +112,10 @@ class FarSource:
     ) -> tuple[dict[str, str], dict[str, str]]:
         """Return nothing: a server tells numbers, or keeps owners where only it understands them."""
         return {}, {}
+
+    def close(self) -> None:
+        """Hang up for good (see the port)."""
+        self._means.part()
 
     def _aged(self, entry: Entry) -> Entry:
         """Return the entry, with a change time that never compares when the node is young."""

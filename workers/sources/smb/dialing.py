@@ -185,7 +185,8 @@ def _handed_over(connection: Connection, session: Session, tree: TreeConnect, pa
         most_read=connection.max_read_size,
         most_write=connection.max_write_size,
     )
-    taken: socket.socket = transport._sock
+    # smbprotocol's objects hold each other, and would keep the connection open until the garbage collector comes.
+    taken = socket.socket(fileno=transport._sock.detach())
     taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     taken.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     return Wire(taken, terms, patience=patience)

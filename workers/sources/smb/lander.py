@@ -43,7 +43,7 @@ def land_on_share(
     try:
         return landing.fly()
     finally:
-        share.hang_up()
+        share.part()
 
 
 def _credentials(instruction: RestoreInstruction, server: tuple[str, int, str]) -> dict[str, str]:

@@ -58,7 +58,7 @@ class SmbSession:
             self._audit = self._share.over(self._may_audit)
             self._marked = _known(order) != _KEPT and not self._keeps_change_times()
         except BaseException:
-            self._share.hang_up()
+            self._share.part()
             raise
 
     def _choose(self, after: datetime | None) -> datetime | None:
@@ -132,7 +132,7 @@ class SmbSession:
 
     def close(self) -> None:
         """Hang up."""
-        self._share.hang_up()
+        self._share.part()
 
 
 _MISSING = frozenset({0xC0000034, 0xC000003A, 0xC000000F, 0xC0000103})

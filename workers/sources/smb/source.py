@@ -57,6 +57,7 @@ class SmbAdapter(FarSource):
             small=self._small,
             opened=lambda path: OpenedShareFile(share, path, self._complain),
             is_young=self._is_young,
+            part=share.part,
         )
         super().__init__(means, top=share.address.folder, excludes=reading.spec.excludes)
         self._complaints: dict[bytes, str] = {}

@@ -93,6 +93,11 @@ class VmAdapter:
             raise Unreadable(Notice(shown(entry.path), "vanished", "the session has no such file"))
         return _OpenedContent(entry_of(entry.path, self._nodes[entry.path]), content)
 
+    def close(self) -> None:
+        """Hang up (see the port)."""
+        for connections in self._connections.values():
+            connections.close()
+
     def names_of_owners(self, uids: Iterable[int], gids: Iterable[int]) -> tuple[dict[str, str], dict[str, str]]:  # noqa: ARG002
         """Nobody owns anything in here."""
         return {}, {}

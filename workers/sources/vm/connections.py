@@ -23,9 +23,11 @@ class Connections:
         self._disk = disk
         self._block = block
         self._idle: deque[NbdClient] = deque()
+        self._all: weakref.WeakSet[NbdClient] = weakref.WeakSet()
+        self._closed = False
         self._lock = threading.Lock()
+        self._dialled = threading.Lock()
         self._changes: Ranges | None = None
-        weakref.finalize(self, _close_all, self._idle)
 
     def take(self) -> NbdClient:
         """Return a connection that nobody else is using."""
@@ -36,7 +38,7 @@ class Connections:
 
     def give_back(self, client: NbdClient) -> None:
         """Keep a connection for the next one who wants it."""
-        if len(self._idle) < _IDLE:
+        if len(self._idle) < _IDLE and not self._closed:
             self._idle.append(client)
         else:
             client.close()
@@ -58,6 +60,13 @@ class Connections:
                 self.give_back(client)
             return self._changes
 
+    def close(self) -> None:
+        """Hang up for good, and for those who have not come to give back what they took. Idempotent."""
+        self._closed = True
+        self._idle.clear()
+        for client in list(self._all):
+            client.close()
+
     def _connect(self) -> NbdClient:
         disk = self._disk
         contexts = [ALLOCATION, *([dirty_context(disk.bitmap)] if disk.bitmap else [])]
@@ -65,9 +74,6 @@ class Connections:
         if client.size != disk.size:
             client.close()
             raise OSError(f"the export has {client.size} bytes, not {disk.size}")
+        with self._dialled:
+            self._all.add(client)
         return client
-
-
-def _close_all(clients: deque[NbdClient]) -> None:
-    while clients:
-        clients.pop().close()
