@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 
 from shared.contracts.sources import NfsSource
+from tests.support.mounts import FORGET_IMAGES
 from tests.support.samba import die_with_parent, free_port
 
 _CONF = """
@@ -40,6 +41,7 @@ LOG {{ Default_Log_Level = EVENT; }}
 """
 
 _START = """
+{forget}
 mount -t tmpfs none /run
 mkdir /run/ganesha
 setpriv --pdeathsig KILL unshare --net --pid --fork --kill-child sh -c 'ip link set lo up; rpcbind -f -w; exit' &
@@ -103,8 +105,9 @@ class Ganesha:
     def start(self) -> None:
         """Start it, again after a ``stop``, and wait until it answers."""
         (self._run / "log").unlink(missing_ok=True)
+        script = _START.format(run=self._run, forget=FORGET_IMAGES)
         self._process = subprocess.Popen(
-            ["unshare", "--mount", "--propagation", "private", "sh", "-c", _START.format(run=self._run)],
+            ["unshare", "--mount", "--propagation", "private", "sh", "-c", script],
             stdin=subprocess.DEVNULL,
             stdout=(self._run / "said").open("ab"),
             stderr=subprocess.STDOUT,

@@ -21,6 +21,7 @@ from typing import Any
 
 import httpx
 
+from tests.support.mounts import FORGET_IMAGES
 from tests.support.stack import Ran, Stack, wait_for
 
 READ_ONLY = "mount -o remount,bind,ro /"
@@ -159,7 +160,7 @@ class Served(Stack):
         if not self.writable:
             return []
         binds = "".join(f"mount --bind '{folder}' '{folder}' && " for folder in self.writable)
-        script = f'{binds}{READ_ONLY} && exec setpriv --bounding-set=-all --inh-caps=-all -- "$@"'
+        script = f'{FORGET_IMAGES}; {binds}{READ_ONLY} && exec setpriv --bounding-set=-all --inh-caps=-all -- "$@"'
         return ["unshare", "--mount", "sh", "-c", script, "sh"]
 
     def _environment(self, name: str, role: str, number: str) -> dict[str, str]:

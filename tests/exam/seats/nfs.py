@@ -32,7 +32,7 @@ class NfsSeat:
         self._tree = self._server.tree / "tree"
         self._rng = random.Random(13)
         self._times = 0
-        for number in range(2000):
+        for number in range(1000):
             place = self._tree / str(number % 20) / f"file{number}"
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(self._rng.randbytes(self._rng.randrange(6_000)))

@@ -30,7 +30,7 @@ class SftpSeat:
         self._tree = self._server.tree / "tree"
         self._rng = random.Random(11)
         self._times = 0
-        for number in range(2000):
+        for number in range(1000):
             place = self._tree / str(number % 20) / f"file{number}"
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(self._rng.randbytes(self._rng.randrange(6_000)))

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.mounts import mounted_image
+
 _PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 _PACKAGES = {
     "e2fsprogs": "mkfs.ext4 dumpe2fs debugfs chattr lsattr",
@@ -61,33 +63,14 @@ Mount = Callable[..., object]
 @pytest.fixture
 def mounted(tmp_path: Path) -> Iterator[Mount]:
     """Give a context manager that mounts an image in the kernel of the tests; skipped where that is not allowed."""
-    if os.geteuid() != 0 or not os.path.exists("/dev/loop-control"):
-        pytest.skip("mounting an image needs root and loop devices")
-    points: list[Path] = []
     numbers = count()
 
     @contextmanager
     def mount(image: Path, *options: str) -> Iterator[Path]:
-        point = tmp_path / f"mounted-{next(numbers)}"
-        point.mkdir()
-        done = subprocess.run(
-            ["mount", "-o", ",".join(["loop", *options]), str(image), str(point)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            pytest.skip(f"this kernel does not mount it: {done.stderr.strip().splitlines()[:1]}")
-        points.append(point)
-        try:
-            yield point
-        finally:
-            subprocess.run(["umount", str(point)], check=True)
-            points.remove(point)
+        with mounted_image(image, tmp_path / f"mounted-{next(numbers)}", *options) as point:
+            yield Path(point)
 
-    yield mount
-    for point in points:
-        subprocess.run(["umount", "-l", str(point)], check=False)
+    return mount
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import pytest
 
 from shared.contracts.sources import ExcludeRules, FilesSource
 from shared.model.backup import BackupType
-from tests.support.mounts import bound, image, mounted
+from tests.support.mounts import bound, image, mounted_image
 from tests.support.trees import IS_ROOT
 from workers.sources.journal import journaling
 from workers.sources.journal.fanotify import Watch, inode_of
@@ -339,14 +339,6 @@ def test_a_worker_without_a_journal_scans_and_says_so(tmp_path, holding, tree):
     ]
 
 
-def _await_its_end(image: str) -> None:
-    """An unmounted file system lives on, and is watched, while anybody has something of it open or mounted."""
-    until = time.monotonic() + 60
-    while subprocess.run(["losetup", "-j", image], check=True, capture_output=True).stdout:
-        assert time.monotonic() < until
-        time.sleep(0.01)
-
-
 def test_a_file_system_that_was_away_meanwhile_is_scanned(tmp_path, holding):
     if not IS_ROOT:
         pytest.skip("a file system in an image: needs root to mount")
@@ -355,8 +347,7 @@ def test_a_file_system_that_was_away_meanwhile_is_scanned(tmp_path, holding):
         (place / "tree").mkdir()
         (place / "tree/file").write_text("x")
         holding.backup(_spec(str(place / "tree")))
-    _await_its_end(f"{place}.img")
-    with mounted("ext4", place, source=f"{place}.img", options="loop"):
+    with mounted_image(f"{place}.img", place):
         done = holding.backup(_spec(str(place / "tree")))
         assert not _relied(done)
         assert "was not watched all the time" in done.warnings[0].message

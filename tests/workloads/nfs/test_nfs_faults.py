@@ -155,7 +155,7 @@ def test_a_server_that_accepts_and_says_nothing_does_not_hold_us_for_ever(monkey
 
 
 def test_a_connection_that_ends_with_a_request_under_way_does_not_write_to_our_stack(monkeypatch):
-    """``nfs_destroy_context`` has what waits answered by way of a frame of the call that gave up: workers died of it."""
+    """``nfs_destroy_context`` answers what waits by way of a frame of the call that gave up: workers died of it."""
     for _ in range(50):  # whether the request is still under way depends on how the server's end arrives
         context = _hung_up()
         if context._lib.nfs_queue_length(context._at):
@@ -185,7 +185,7 @@ def _hung_up():
     dying = threading.Thread(target=die)
     dying.start()
     context = Context(version=3, port=port, mount_port=port, uid=0, gid=0)
-    with pytest.raises(OSError, match="hung up|nfs_service failed"):
+    with pytest.raises(OSError, match=r"hung up|nfs_service failed"):
         context.mount("127.0.0.1", b"/x")
     dying.join()
     return context
