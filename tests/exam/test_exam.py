@@ -143,10 +143,10 @@ def test_what_cannot_be_read_is_refused_in_words_that_help(seat: Seat, desk: Des
 
 @pytest.mark.claim(Claim.DYING)
 def test_a_server_that_dies_half_way_makes_no_point(seat: Seat, desk: Desk, tmp_path: Path) -> None:
-    half = max(1, checks_of(seat, tmp_path / "other") // 2)
+    early = max(1, checks_of(seat, tmp_path / "other") // 3)
 
     def die(check: int) -> None:
-        if check == half and not seat.die():
+        if check == early and not seat.die():
             pytest.skip("nothing stands between a worker and this source")
 
     with none_more():

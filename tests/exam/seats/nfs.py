@@ -36,7 +36,7 @@ class NfsSeat:
             place = self._tree / str(number % 20) / f"file{number}"
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(self._rng.randbytes(self._rng.randrange(6_000)))
-        (self._tree / "large").write_bytes(self._rng.randbytes(8 << 20))
+        (self._tree / "large").write_bytes(self._rng.randbytes(48 << 20))
         (self._tree / "large").chmod(0o640)
         os.chown(self._tree / "large", 1234, 4321)
         (self._tree / "journal").write_bytes(b"0" * 64)

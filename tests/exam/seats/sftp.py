@@ -34,7 +34,7 @@ class SftpSeat:
             place = self._tree / str(number % 20) / f"file{number}"
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(self._rng.randbytes(self._rng.randrange(6_000)))
-        (self._tree / "large").write_bytes(self._rng.randbytes(8 << 20))
+        (self._tree / "large").write_bytes(self._rng.randbytes(48 << 20))
         (self._tree / "large").chmod(0o640)
         (self._tree / "journal").write_bytes(b"0" * 64)
         self.spec: SourceSpec = self._spec(self._server.url("/tree"))

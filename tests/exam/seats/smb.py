@@ -36,11 +36,11 @@ class SmbSeat:
         self._tree = self._server.share / "tree"
         self._rng = random.Random(11)
         self._times = 0
-        for number in range(2000):
+        for number in range(1000):
             place = self._tree / str(number % 20) / f"file{number}"
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(self._rng.randbytes(self._rng.randrange(6_000)))
-        (self._tree / "large").write_bytes(self._rng.randbytes(8 << 20))
+        (self._tree / "large").write_bytes(self._rng.randbytes(48 << 20))
         (self._tree / "journal").write_bytes(b"0" * 64)
         self._server.acl("tree/large", "-a", f"ACL:{_FOREIGN}:ALLOWED/0/READ")
         self.spec: SourceSpec = self._spec("data/tree")

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TooLate
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -41,6 +41,8 @@ class SshLine:
         self._loop = asyncio.new_event_loop()
         # Whoever waits for something meets what became of it; what nobody waits for any more is not worth a word.
         self._loop.set_exception_handler(lambda *_: None)
+        self._helper = ThreadPoolExecutor(1)  # looks for the host; the loop's own would not be waited for
+        self._loop.set_default_executor(self._helper)
         self._thread = threading.Thread(target=self._run, name="ssh", daemon=True)
         self._thread.start()
         self.lost = False
@@ -100,9 +102,9 @@ class SshLine:
     def _run(self) -> None:
         try:
             self._loop.run_forever()
-            self._loop.run_until_complete(self._loop.shutdown_default_executor())  # it has looked for the host
         finally:
             self._loop.close()
+            self._helper.shutdown()
 
     def _end(self) -> None:
         connection = getattr(self, "_connection", None)
