@@ -160,11 +160,14 @@ def test_a_connection_that_ends_with_a_request_under_way_does_not_write_to_our_s
         context = _hung_up()
         if context._lib.nfs_queue_length(context._at):
             break
-    destroyed = []
-    monkeypatch.setattr(context._lib, "nfs_destroy_context", destroyed.append)
+    used = []
+    for name in ("nfs_destroy_context", "nfs_lstat64"):
+        monkeypatch.setattr(context._lib, name, used.append)
     assert context._lib.nfs_queue_length(context._at) == 1
+    with pytest.raises(ConnectionResetError):
+        context.lstat(b"/x")
     context.close()
-    assert (destroyed, context.closed) == ([], True)
+    assert (used, context.closed) == ([], True)
 
 
 def _hung_up():
