@@ -19,7 +19,7 @@ demo: setup  ## the main job on a real tree, from nothing to break-glass (SRC=/s
 
 # Many tests wait for leases, clocks and processes: three at a time keep two cores busy.
 test: setup servers  ## the whole test suite, with real servers of its own
-	@$(PY) -m pytest --numprocesses 3 --dist loadscope
+	@$(PY) -m pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder
 
 servers:  ## the servers that tests start, from Debian's packages, as root where there is apt-get
 	@tools/servers.sh

@@ -128,8 +128,9 @@ class Desk:
         return worker.returncode != 0
 
     def close(self) -> None:
-        """Let the guard go."""
+        """Let the guard go, and the store."""
         self.guard.close()
+        self.vault.store.close()
 
     def _index(self) -> ChunkIndex:
         return ChunkIndex.load(self.vault, MACHINE, self.keys, cache_dir=None)

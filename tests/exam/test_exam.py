@@ -103,7 +103,7 @@ def test_a_cancelled_backup_is_no_point_and_leaves_nothing(seat: Seat, desk: Des
     with none_more():
         with pytest.raises(Stop):
             desk.backup(seat.spec, Watched(stop_at(max(1, int(part * checks)))))
-        desk.close()  # and with it the line to the guard, which is kept from one backup to the next
+        desk.guard.close()  # and with it the line to the guard, which is kept from one backup to the next
     assert desk.points() == []
     assert clean(seat)
 
@@ -152,7 +152,7 @@ def test_a_server_that_dies_half_way_makes_no_point(seat: Seat, desk: Desk, tmp_
     with none_more():
         with pytest.raises(SkyharborError) as failed:
             desk.backup(seat.spec, Watched(die))
-        desk.close()
+        desk.guard.close()
     assert failed.value.code in ("source-failed", "source-missing")
     assert desk.points() == []
 

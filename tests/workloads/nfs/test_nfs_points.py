@@ -9,6 +9,7 @@ import pytest
 from shared.contracts.sources import FilesSource
 from shared.vault.entry import EntryKind, sort_key
 from tests.support.crews import Bench, running_chief
+from tests.support.trees import settle
 from tests.workloads.nfs.conftest import Scene
 from tests.workloads.nfs.furnishing import furnish, inner_differences, names, write
 from workers.engine.ports import Found
@@ -41,6 +42,7 @@ def test_a_point_of_nfs_4_is_the_tree_but_for_hard_links_and_for_devices_which_a
 
 def test_what_has_not_changed_is_not_read_again_and_what_has_is(either):
     furnish(either.tree, devices=False, links=False)
+    settle(str(either.tree))
     either.backup()
     again = either.backup().stats
     write(either.tree, "d1/e1/1", b"2" * 777)

@@ -15,6 +15,7 @@ from shared.vault.entry import EntryKind, sort_key
 from tests.support.compare import differences
 from tests.support.crews import Bench, running_chief
 from tests.support.samba import free_port
+from tests.support.trees import settle
 from tests.unit.engine.rig import Recorder
 from workers.engine.ports import Found, Stop
 from workers.engine.span import spans_between
@@ -93,6 +94,7 @@ def test_a_node_that_sftp_cannot_make_is_told(scene):
 
 def test_what_has_not_changed_is_not_read_again_and_what_has_is(scene):
     _furnish(scene.tree)
+    settle(str(scene.tree))
     scene.backup()
     again = scene.backup().stats
     _write(scene.tree, "d1/e1/1", b"2" * 777)

@@ -14,6 +14,7 @@ from shared.contracts.sources import FilesSource
 from shared.errors import SkyharborError
 from shared.model.bandwidth import BandwidthPlan
 from tests.support.crews import Bench, running_chief
+from tests.support.open_ends import none_more
 from tests.support.samba import free_port
 from tests.support.trees import settle
 from tests.workloads.smb.conftest import Scene
@@ -26,7 +27,7 @@ from workers.sources.smb.wire import LineLost, Wire
 
 
 def _fails(scene, **changes):
-    with pytest.raises(SkyharborError) as caught:
+    with none_more(), pytest.raises(SkyharborError) as caught:
         scene.rig.backup("/", source=scene.adapter(**changes))
     assert scene.rig.points() == []
     return caught.value

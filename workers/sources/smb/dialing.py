@@ -57,9 +57,12 @@ def dial(address: SmbAddress, login: Login, *, clock: Clock, patience: float = P
         return _dialed(connection, address, login, clock, patience)
     except BaseException:
         _cut(connection)
+        with suppress(Exception):
+            connection._t_worker.join(DIAL_SECONDS)
         raise
     finally:
         dog.cancel()
+        dog.join()
 
 
 def _dialed(
