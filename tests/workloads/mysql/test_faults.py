@@ -18,11 +18,13 @@ import pytest
 
 from shared.contracts.work import Progress
 from shared.errors import SkyharborError
+from shared.model.backup import BackupType
 from shared.storage.local import LocalStore
 from tests.support.mariadb import MariaDb, mariadb, needs_mariadb, started_on
+from tests.support.small_disk import NoDisk, small_disk
 from tests.unit.engine.rig import Rig
 from tests.workloads.mysql.rig import PASSWORD, ServerRig
-from tests.workloads.mysql.test_physical import fill
+from tests.workloads.mysql.test_physical import at, fill
 from workers.engine.ports import Stop, StopReason
 from workers.sources.mysql import physical, session
 from workers.sources.mysql.target import WORK
@@ -337,6 +339,38 @@ def test_a_cancelled_restore_leaves_nothing_of_the_data(item: ServerRig, tmp_pat
     with pytest.raises(Stop):
         item.restore(tmp_path / "target", control=Cancelling(None))
     assert os.listdir(tmp_path / "target") == []
+
+
+@pytest.mark.parametrize(
+    "room", [pytest.param(0, id="the-server-cannot-start"), pytest.param(32 << 20, id="the-server-waits-for-room")]
+)
+def test_a_disk_that_is_full_when_changes_are_done_again_is_said_and_not_waited_for(
+    item: ServerRig, db: MariaDb, room: int
+) -> None:
+    db.ask("CREATE OR REPLACE TABLE d.grown (b LONGTEXT) ENGINE=MyISAM")
+    item.backup(type=BackupType.FULL)
+    for _ in range(64):
+        db.ask("INSERT INTO d.grown VALUES (REPEAT(MD5(RAND()), 32768))")
+    grown = db.pass_a_second()
+    db.pass_a_second()
+    item.backup()
+    db.ask("DROP TABLE d.grown")
+    try:
+        with small_disk(str(db.folder / "disk"), 1 << 30) as disk:
+
+            class Filling(Watch):
+                def progress(self, progress: Progress) -> None:
+                    if progress.phase == "replaying":
+                        there = os.statvfs(disk.path)
+                        disk.resize((there.f_blocks - there.f_bfree) * there.f_frsize + room)
+
+            os.chmod(disk.path, 0o755)  # noqa: S103 - the server's user has to get in
+            with pytest.raises(SkyharborError) as caught:
+                item.restore(Path(disk.path) / "back", until=at(grown), control=Filling(None, after=1 << 30))
+            assert caught.value.code == "target-full"
+            assert os.listdir(Path(disk.path) / "back") == []
+    except NoDisk as error:
+        pytest.skip(f"no small disk here: {error}")
 
 
 def test_a_damaged_point_is_never_made_into_a_data_folder(item: ServerRig, tmp_path: Path) -> None:

@@ -187,6 +187,6 @@ def _there(stream: IO[bytes] | None) -> IO[bytes]:
 
 def last_words(said: str) -> str:
     """Return the line that explains best why a program gave up."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    lines = [line.strip() for line in said.splitlines() if line.strip() and not line.endswith("[ERROR] Aborting")]
     telling = [line for line in lines if any(word in line.lower() for word in ("error", "denied", "fail", "cannot"))]
     return f"it said: {(telling or lines or ['nothing'])[-1]}"

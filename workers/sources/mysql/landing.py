@@ -56,8 +56,7 @@ class _Order:
 
 
 def land_mysql(reader: PointReader, instruction: RestoreInstruction, *, control: Control, folder: str) -> RestoreDone:
-    """Bring the point back (see the port). What is built is built in the target, so ``folder`` is not needed."""
-    del folder
+    """Bring the point back (see the port). What is built is built in the target; ``folder`` has what programs say."""
     info = _info(reader)
     if info is None or instruction.paths:
         if set(instruction.options) - ({UNTIL} if instruction.options.get(UNTIL) == LATEST else set()):
@@ -73,7 +72,7 @@ def land_mysql(reader: PointReader, instruction: RestoreInstruction, *, control:
     target = Target(instruction.target)
     target.begin()
     try:
-        return _land(reader, order, target, control)
+        return _land(reader, order, target, control, folder)
     except BaseException:
         target.forget()
         raise
@@ -138,13 +137,13 @@ def window_of(info: Info) -> str:
 # ── how it is made ───────────────────────────────────────────────────────────────────────────────────
 
 
-def _land(reader: PointReader, order: _Order, target: Target, control: Control) -> RestoreDone:
+def _land(reader: PointReader, order: _Order, target: Target, control: Control, folder: str) -> RestoreDone:
     work = target.work
     done = _unpacked(reader, order, work, control)
     for step in order.chain:
         call_by_name(os.path.join(work, step.name), step.names)
     _tell(control, "preparing", done)
-    data = prepare(order.mariabackup, work, order.chain, check=control.check)
+    data = prepare(order.mariabackup, work, order.chain, folder=folder, check=control.check)
     owner = owner_on_this_machine(order.info.owner)
     place = order.chain[-1].binlog
     if order.until is not None and order.programs is not None and place is not None:
@@ -159,7 +158,7 @@ def _land(reader: PointReader, order: _Order, target: Target, control: Control) 
             Changes(files, place.position, order.until),
             variables=order.info.variables,
             user=owner,
-            work=work,
+            folder=folder,
             check=control.check,
         )
     target.finish(data, owner)

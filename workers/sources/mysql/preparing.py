@@ -11,8 +11,9 @@ from typing import Final
 
 from shared.errors import SkyharborError
 from workers.sources.mysql.chain import Info, Step
-from workers.sources.mysql.child import Check, Child, last_words
+from workers.sources.mysql.child import Check, Child
 from workers.sources.mysql.programs import program, series_of, version_of
+from workers.sources.mysql.reports import why_not_restored
 
 _PATIENCE: Final = 6 * 3600.0
 _MEMORY: Final = 256 * 1024 * 1024
@@ -57,12 +58,15 @@ def call_by_name(folder: str, names: Mapping[str, str | None]) -> None:
             os.rename(os.path.join(folder, aside[kept]), os.path.join(folder, name))
 
 
-def prepare(mariabackup: str, work: str, chain: Sequence[Step], *, check: Check) -> str:
-    """Apply the increments to the full in its place and return that folder. Raises ``target-invalid``."""
+def prepare(mariabackup: str, work: str, chain: Sequence[Step], *, folder: str, check: Check) -> str:
+    """Apply the increments to the full in its place and return that folder. Raises ``target-invalid``, ``target-full``.
+
+    ``folder`` is where what is said is kept for a while: not in the target, where a full disk would swallow it.
+    """
     data = os.path.join(work, chain[0].name)
     for step in chain:
         more = [] if step.is_full else [f"--incremental-dir={os.path.join(work, step.name)}"]
-        _run([mariabackup, "--prepare", f"--use-memory={_MEMORY}", f"--target-dir={data}", *more], work, check)
+        _run([mariabackup, "--prepare", f"--use-memory={_MEMORY}", f"--target-dir={data}", *more], folder, check)
     for at, _, files in os.walk(data):
         for name in files:
             if name.startswith(_NOT_DATA) if at == data else name.endswith(_ELSEWHERE):
@@ -70,10 +74,10 @@ def prepare(mariabackup: str, work: str, chain: Sequence[Step], *, check: Check)
     return data
 
 
-def _run(arguments: Sequence[str], work: str, check: Check) -> None:
-    child = Child(arguments, check=check, folder=work, stall=_PATIENCE, cwd="/", has_output=False)
+def _run(arguments: Sequence[str], folder: str, check: Check) -> None:
+    child = Child(arguments, check=check, folder=folder, stall=_PATIENCE, cwd="/", has_output=False)
     try:
         if child.wait(patience=_PATIENCE) or "completed OK!" not in child.said():
-            raise SkyharborError("target-invalid", f"mariabackup cannot prepare the files; {last_words(child.said())}")
+            raise why_not_restored("mariabackup cannot prepare the files", child.said())
     finally:
         child.close()

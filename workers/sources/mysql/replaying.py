@@ -19,7 +19,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from shared.errors import SkyharborError
-from workers.sources.mysql.child import Check, Child, last_words
+from workers.sources.mysql.child import Check, Child
+from workers.sources.mysql.reports import no_room, why_not_restored
 
 _SOCKET: Final = "skyharbor.sock"  # relative to the data folder: paths of sockets have 107 bytes at most
 _STALL: Final = 3600.0
@@ -55,23 +56,28 @@ def replay(
     *,
     variables: Mapping[str, str],
     user: tuple[int, int] | None,
-    work: str,
+    folder: str,
     check: Check,
 ) -> None:
-    """Do the changes again on the data folder, which must belong to ``user``. Raises ``target-invalid``."""
+    """Do the changes again on the data folder, which must belong to ``user``.
+
+    Raises ``target-invalid``, and ``target-full`` while the server waits for room. ``folder`` is where what is said is
+    kept for a while: not in the target, where a full disk would swallow it.
+    """
     with ExitStack() as stack:
         server = Child(
             [programs.server, *_server_options(data, variables), *_as_root(user)],
             check=check,
-            folder=work,
+            folder=folder,
             stall=_STARTING,
             user=user,
             cwd=data,
             has_output=False,
         )
         stack.callback(server.close)
-        _wait_until_ready(server, check)
-        _pour(programs, data, changes, user=user, work=work, check=check)
+        watched = _while_room(server, check)
+        _wait_until_ready(server, watched)
+        _pour(programs, data, changes, server, user=user, folder=folder, check=watched)
         server.process.terminate()
         if server.wait(patience=_ENDING):
             raise _failed("the private server did not end well", server)
@@ -118,8 +124,26 @@ def _wait_until_ready(server: Child, check: Check) -> None:
         time.sleep(_PAUSE)
 
 
+def _while_room(server: Child, check: Check) -> Check:
+    """A server whose disk is full waits until there is room, and its client with it: nobody would be told."""
+
+    def checked() -> None:
+        check()
+        if no_room(server.said()):
+            raise _failed("the private server has no room", server)
+
+    return checked
+
+
 def _pour(
-    programs: Programs, data: str, changes: Changes, *, user: tuple[int, int] | None, work: str, check: Check
+    programs: Programs,
+    data: str,
+    changes: Changes,
+    server: Child,
+    *,
+    user: tuple[int, int] | None,
+    folder: str,
+    check: Check,
 ) -> None:
     """Have the log read by one program and done again by another."""
     stop = datetime.fromtimestamp(changes.until, UTC).strftime("%Y-%m-%d %H:%M:%S")
@@ -133,7 +157,7 @@ def _pour(
                 *changes.files,
             ],
             check=check,
-            folder=work,
+            folder=folder,
             stall=_STALL,
             cwd="/",
         )
@@ -152,7 +176,7 @@ def _pour(
                 "--init-command=FLUSH PRIVILEGES",
             ],
             check=check,
-            folder=work,
+            folder=folder,
             stall=_STALL,
             user=user,
             cwd=data,
@@ -169,8 +193,10 @@ def _pour(
                 raise _failed("the log of changes cannot be read", log)
         client.end_input()
         if client.wait(patience=_STALL):
-            raise _failed("a change could not be done again", client)
+            raise _failed("a change could not be done again", client, server)
 
 
-def _failed(what: str, child: Child) -> SkyharborError:
-    return SkyharborError("target-invalid", f"{what}; {last_words(child.said())}")
+def _failed(what: str, *children: Child) -> SkyharborError:
+    """Return why: what the first one said, unless another one knows that the disk is full."""
+    said = [child.said() for child in children]
+    return why_not_restored(what, next(filter(no_room, said), said[0]))

@@ -12,6 +12,7 @@ from typing import Final
 
 from shared.errors import SkyharborError
 from workers.sources.mysql.chain import Place
+from workers.sources.mysql.child import last_words
 from workers.sources.mysql.server import GRANTS
 
 CHECKPOINTS: Final = frozenset({b"xtrabackup_checkpoints", b"mariadb_backup_checkpoints"})
@@ -27,6 +28,7 @@ _BINLOG: Final = re.compile(
 )
 _LSN: Final = re.compile(r"^(from_lsn|to_lsn) = (\d+)$", re.M)
 _LINE: Final = re.compile(r"^\[\d+\] (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (.*)$", re.M)
+_FULL: Final = re.compile(r"no space left|out of disk space|disk is full|\b(?:error|errno|errcode):? 28\b", re.I)
 _HELD: Final = "Acquired locks for BACKUP STAGE BLOCK_COMMIT"
 _FREED: Final = "Starting BACKUP STAGE END"
 
@@ -72,6 +74,18 @@ def why_failed(said: str) -> SkyharborError:
     elif "Permission denied" in said or "errno: 13" in said or "OS error 213" in said:
         hint = "Run the worker as root, or as the user that the server runs as."
     return SkyharborError("source-failed", f"mariabackup gave up: {words}", **({"hint": hint} if hint else {}))
+
+
+def no_room(said: str) -> str:
+    """Return the line that says that a disk is full; empty when there is none."""
+    return next((line.strip() for line in said.splitlines() if _FULL.search(line)), "")
+
+
+def why_not_restored(what: str, said: str) -> SkyharborError:
+    """Return the error for a program that gave up, or waits for room, while a data folder is made."""
+    if line := no_room(said):
+        return SkyharborError("target-full", f"{what}; it said: {line}")
+    return SkyharborError("target-invalid", f"{what}; {last_words(said)}")
 
 
 def _one_of(reports: Mapping[bytes, bytes], names: frozenset[bytes]) -> str:
