@@ -277,6 +277,7 @@ def test_a_port_that_is_taken_is_said_and_nothing_is_served_anywhere_instead(dis
         port = taken.getsockname()[1]
         error = disks.refused("serve", "--iscsi", f"127.0.0.1:{port}")
         assert (error["code"], f"127.0.0.1:{port}" in error["message"]) == ("port-busy", True)
+        assert "adjust" not in error["message"]  # what it may not do is not why
 
 
 def test_two_points_are_never_two_ways_to_one_disk(disks: GlassOnDisk) -> None:
