@@ -217,8 +217,9 @@ def test_the_guard_deletes_snapshots_only(top, tree):
 
 def test_files_elsewhere_are_refused_with_btrfs_and_read_with_auto(holding, tmp_path):
     (tmp_path / "plain").mkdir()
-    with pytest.raises(SkyharborError, match="in no btrfs subvolume"):
+    with pytest.raises(SkyharborError, match="in no btrfs subvolume") as caught:
         holding.backup(_spec(tmp_path / "plain"))
+    assert "is mounted" in caught.value.hint
     assert holding.backup(_spec(tmp_path / "plain", snapshot=SnapshotWay.AUTO)).warnings == ()
 
 

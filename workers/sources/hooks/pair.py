@@ -15,6 +15,8 @@ from workers.sources.hooks.debt import KIND, Owed, environment, left_behind, not
 from workers.sources.hooks.permission import allowed
 from workers.sources.hooks.running import run
 
+_HINT = "Run it by hand as the worker's user, and see how long it takes: 'skyharbor item show' says how long it may."
+
 
 class HookPair:
     """The hooks of one backup of an item. Used by one thread.
@@ -65,7 +67,7 @@ class HookPair:
                 check=self._check,
             )
             if not ended.well:
-                raise SkyharborError("source-failed", ended.told(before, self._hooks.timeout))
+                raise SkyharborError("source-failed", ended.told(before, self._hooks.timeout), hint=_HINT)
 
     def release(self, outcome: str) -> None:
         """Run the command after, if it is owed. What goes wrong is a notice: the data have been read."""

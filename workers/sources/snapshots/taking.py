@@ -56,7 +56,11 @@ class Snapshots:
         tops = {root: self._top_of(real, mounts) for root, real in reals.items()}
         homes = {root: home_of(reals[root], mounts) for root, top in tops.items() if top is None}
         if homes and self._way is SnapshotWay.BTRFS:
-            raise SkyharborError("source-failed", f"{next(iter(homes))}: it is in no btrfs subvolume within reach")
+            raise SkyharborError(
+                "source-failed",
+                f"{next(iter(homes))}: it is in no btrfs subvolume within reach",
+                hint="Check that its file system is mounted; --snapshot auto reads what is elsewhere as it is.",
+            )
         reached = layout_of(list(reals.values()), mounts).mounts
         if self._way is not SnapshotWay.BTRFS:
             self._take_volumes(homes, reached if below else ())

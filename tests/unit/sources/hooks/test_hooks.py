@@ -199,8 +199,9 @@ def test_a_backup_fails_with_the_words_of_the_command_before_and_after_runs(tmp_
     _program(programs, "after", f"echo $SKYHARBOR_OUTCOME >> {said}")
     guard = Guarded()
     pair = _pair(tmp_path, programs, guard, before=("before",), after=("after",))
-    with pytest.raises(SkyharborError, match="before ended with status 3: the database is not there"):
+    with pytest.raises(SkyharborError, match="before ended with status 3: the database is not there") as caught:
         pair.hold()
+    assert "by hand" in caught.value.hint
     pair.release("failed")
     assert _lines(said) == ["failed"]
     assert guard.armed == {}
