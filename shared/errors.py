@@ -143,6 +143,8 @@ REGISTRY: dict[str, ErrorKind] = _kinds(
     ("source-failed", "The source could not be read", _C.SOURCE, 500, _X.FAILED, _SAID),
     ("source-denied", "The source refused us, or is not the one that we know", _C.CONFIG, 403, _X.REFUSED, _SAID),
     ("target-invalid", "The restore target cannot be used", _C.CONFIG, 409, _X.FAILED, _SAID),
+    ("target-unreachable", "The server of the restore target does not answer", _C.TRANSIENT, 503, _X.UNREACHABLE,
+     "Check the server and the network; what was restored is kept when the same restore runs again."),
     ("target-full", "The disk of the restore target is full", _C.CONFIG, 507, _X.FAILED, "Free space and run the same restore again; it resumes."),
     ("path-not-in-point", "The recovery point has no such path", _C.CONFIG, 404, _X.NOT_FOUND, "List the point with 'skyharbor point ls'."),
     ("disk-unreadable", "What is in the disk cannot be read file by file", _C.CONFIG, 409, _X.FAILED,

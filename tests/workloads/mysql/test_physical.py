@@ -323,6 +323,8 @@ def test_a_server_without_a_log_has_only_the_moments_of_its_points_and_that_is_s
         item = ServerRig(db, db.folder / "own")
         item.grant()
         fill(db)
+        for _ in range(3):  # how long it runs is told in whole seconds: a point before that is as if before its start
+            db.pass_a_second()
         assert "no-window" in [notice.code for notice in item.backup().warnings]
         db.ask("INSERT INTO d.told VALUES (2)")
         assert item.backup().warnings == ()

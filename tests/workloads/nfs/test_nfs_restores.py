@@ -244,3 +244,13 @@ def test_a_target_that_is_not_exported_is_refused(scene):
     with pytest.raises(SkyharborError) as caught:
         scene.land(f"nfs://127.0.0.1:{scene.server.port}/elsewhere/x?mountport={scene.server.mount_port}")
     assert (caught.value.code, "/elsewhere/x" in caught.value.detail) == ("target-invalid", True)
+
+
+@pytest.mark.parametrize("version", [3])
+def test_a_restore_whose_server_is_gone_is_tried_again(own):
+    write(own.tree, "file", b"1")
+    own.backup()
+    own.server.stop()
+    with pytest.raises(SkyharborError) as caught:
+        own.land(own.server.url("/back"))
+    assert (caught.value.code, caught.value.kind.retryable) == ("target-unreachable", True)

@@ -231,6 +231,15 @@ def test_a_line_that_is_lost_in_the_middle_of_a_restore_is_dialled_again(scene, 
     assert (back.read_bytes() == data, done.warnings, len(lost)) == (True, (), 1)
 
 
+def test_a_restore_whose_server_is_gone_is_tried_again(own_scene):
+    _write(own_scene.tree, "file", b"1")
+    own_scene.backup()
+    own_scene.server.stop()
+    with pytest.raises(SkyharborError) as caught:
+        own_scene.land(own_scene.to("back"))
+    assert (caught.value.code, caught.value.kind.retryable) == ("target-unreachable", True)
+
+
 def test_credentials_are_never_sent_to_another_server(scene):
     _write(scene.tree, "file", b"1")
     scene.backup()

@@ -261,7 +261,7 @@ def test_a_server_that_is_gone_fails_the_restore(own_scene):
     own_scene.server.stop()
     with pytest.raises(SkyharborError) as caught:
         own_scene.land("back")
-    assert caught.value.code == "target-invalid"
+    assert (caught.value.code, caught.value.kind.retryable) == ("target-unreachable", True)
 
 
 def test_credentials_are_never_sent_to_another_server(scene):

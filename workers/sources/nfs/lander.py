@@ -18,6 +18,7 @@ from workers.sources.nfs.server import NfsServer
 from workers.sources.nfs.target import NfsTarget
 from workers.sources.shares.home_landing import land_at_home
 from workers.sources.shares.landing import FarLanding
+from workers.sources.shares.target import as_target
 
 
 def land(reader: PointReader, instruction: RestoreInstruction, *, control: Control, folder: str) -> RestoreDone:  # noqa: ARG001 - the port's signature
@@ -31,7 +32,8 @@ def land_on_server(reader: PointReader, instruction: RestoreInstruction, control
     """Restore to the folder that the instruction's target names; paths land below it as they are in the point.
 
     A server is asked as the item's is: as the same user, and by the same ports when it is the same server.
-    Raises ``target-invalid``, ``target-full``, ``path-not-in-point``, ``Stop`` and the store's errors.
+    Raises ``target-invalid``, ``target-unreachable``, ``target-full``, ``path-not-in-point``, ``Stop`` and the store's
+    errors.
     """
     address = nfs_address(instruction.target, code="target-invalid")
     if address.version != 3:
@@ -57,4 +59,4 @@ def _base(server: NfsServer) -> bytes:
     try:
         return server.base
     except SkyharborError as error:
-        raise SkyharborError("target-invalid", error.detail, **error.fields) from error
+        raise as_target(error) from error

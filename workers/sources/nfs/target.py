@@ -24,7 +24,7 @@ from workers.sources.nfs.line import NfsLine
 from workers.sources.nfs.server import NfsServer, words
 from workers.sources.shares.filling import placed
 from workers.sources.shares.lines import LineLost
-from workers.sources.shares.target import Landed, NotDone, OpenChunks
+from workers.sources.shares.target import Landed, NotDone, OpenChunks, as_target
 
 _T = TypeVar("_T")
 _PIECE = 1024 * 1024
@@ -138,9 +138,7 @@ class NfsTarget:
                 raise SkyharborError("target-full", f"{self._server.address.text}: {words(error)}") from error
             raise NotDone(words(error)) from error
         except SkyharborError as error:
-            if error.code not in ("source-failed", "source-denied"):
-                raise
-            raise SkyharborError("target-invalid", error.detail, **error.fields) from error
+            raise as_target(error) from error
 
 
 def _at(folder: bytes, name: bytes) -> bytes:

@@ -16,6 +16,7 @@ from workers.sources.sftp.login import Login, login_of
 from workers.sources.sftp.server import SftpServer
 from workers.sources.shares.home_landing import land_at_home
 from workers.sources.shares.landing import FarLanding
+from workers.sources.shares.target import as_target
 
 CREDENTIALS = "credentials_file"
 """The option that names a file for another server than the item's."""
@@ -31,11 +32,15 @@ def land(reader: PointReader, instruction: RestoreInstruction, *, control: Contr
 def land_on_server(reader: PointReader, instruction: RestoreInstruction, control: Control) -> RestoreDone:
     """Restore to the folder that the instruction's target names. Paths land below it as they are in the point.
 
-    Raises ``target-invalid``, ``target-full``, ``path-not-in-point``, ``Stop`` and the store's errors.
+    Raises ``target-invalid``, ``target-unreachable``, ``target-full``, ``path-not-in-point``, ``Stop`` and the store's
+    errors.
     """
     address = sftp_address(instruction.target, code="target-invalid")
     server = SftpServer(address, _login(instruction, address))
-    server.line()  # which says what is wrong before anything is done, and that the library is there
+    try:
+        server.line()  # which says what is wrong before anything is done, and that the library is there
+    except SkyharborError as error:
+        raise as_target(error) from error
     from workers.sources.sftp.target import SftpTarget
 
     landing = FarLanding(SftpTarget(server), reader, instruction, base=address.folder, control=control)

@@ -25,7 +25,7 @@ from workers.sources.sftp.line import Act, SshLine
 from workers.sources.sftp.server import SftpServer
 from workers.sources.shares.filling import placed
 from workers.sources.shares.lines import LineLost
-from workers.sources.shares.target import Landed, NotDone, OpenChunks
+from workers.sources.shares.target import Landed, NotDone, OpenChunks, as_target
 
 _T = TypeVar("_T")
 _PIECE = 261_120
@@ -83,11 +83,11 @@ class SftpTarget:
                 return self._written(line, folder, name, entry, chunks, rule, check)
             except LineLost as error:
                 if last:
-                    raise self._gone(self._server.gone(error)) from error
+                    raise as_target(self._server.gone(error)) from error
             except asyncssh.SFTPError as error:
                 raise self._refused(error, folder) from error
             except SkyharborError as error:
-                raise self._gone(error) from error
+                raise as_target(error) from error
         raise AssertionError
 
     def link(self, folder: bytes, name: bytes, entry: Entry, rule: ConflictRule) -> Landed:
@@ -138,7 +138,7 @@ class SftpTarget:
         except asyncssh.SFTPError as error:
             raise self._refused(error, b"") from error
         except SkyharborError as error:
-            raise self._gone(error) from error
+            raise as_target(error) from error
 
     def _refused(self, error: asyncssh.SFTPError, folder: bytes) -> Exception:
         """Return what is to be said: OpenSSH has one word for a full disk and for much else, so we look."""
@@ -159,11 +159,6 @@ class SftpTarget:
         except (asyncssh.SFTPError, SkyharborError):
             return False
         return told.bavail * told.frsize < _NO_ROOM
-
-    def _gone(self, error: SkyharborError) -> SkyharborError:
-        if error.code not in ("source-failed", "source-denied"):
-            return error
-        return SkyharborError("target-invalid", error.detail, **error.fields)
 
 
 def _hidden_name() -> bytes:

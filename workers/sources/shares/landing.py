@@ -87,7 +87,10 @@ class FarLanding:
         self._stopping = False
 
     def fly(self) -> RestoreDone:
-        """Restore and tell. Raises ``target-invalid``, ``target-full``, ``Stop`` and the store's errors."""
+        """Restore and tell.
+
+        Raises ``target-invalid``, ``target-unreachable``, ``target-full``, ``Stop`` and the store's errors.
+        """
         before = self._reader.bytes_read
         pool = ThreadPoolExecutor(_WRITERS, thread_name_prefix="landing")
         try:

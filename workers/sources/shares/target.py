@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol, runtime_checkable
 
+from shared.errors import SkyharborError
 from shared.model.backup import ConflictRule
 from shared.vault.entry import Entry
 
@@ -29,7 +30,7 @@ class Landed(NamedTuple):
 class FarTarget(Protocol):
     """A server that is written to. Any thread.
 
-    All raise ``NotDone``, ``target-full``, and ``target-invalid`` when the server is gone.
+    All raise ``NotDone``, ``target-full``, and what ``as_target`` returns when the server is gone or shuts us out.
     """
 
     def make_folder(self, path: bytes) -> bool:
@@ -72,3 +73,9 @@ class FarMaker(Protocol):
     def further_name(self, first: bytes, folder: bytes, name: bytes, rule: ConflictRule) -> Landed:
         """Give the node at the path ``first``, which this restore made, a further name."""
         ...
+
+
+def as_target(error: SkyharborError) -> SkyharborError:
+    """Return what an error of a server means for a restore: one that is gone may be back at the next attempt."""
+    code = {"source-failed": "target-unreachable", "source-denied": "target-invalid"}.get(error.code)
+    return SkyharborError(code, error.detail, **error.fields) if code is not None else error

@@ -35,7 +35,8 @@ def land_on_share(
 ) -> RestoreDone:
     """Restore to the share that the instruction's target names. Paths land below it as they are in the share.
 
-    Raises ``target-invalid``, ``target-full``, ``path-not-in-point``, ``Stop`` and the store's errors.
+    Raises ``target-invalid``, ``target-unreachable``, ``target-full``, ``path-not-in-point``, ``Stop`` and the store's
+    errors.
     """
     address = smb_address(instruction.target, code="target-invalid")
     share = Share(address, login_of(_credentials(instruction, address.server), address), clock or SystemClock())

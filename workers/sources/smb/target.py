@@ -11,7 +11,7 @@ from typing import TypeVar
 from shared.errors import SkyharborError
 from shared.model.backup import ConflictRule
 from shared.vault.entry import Entry
-from workers.sources.shares.target import Landed, NotDone, OpenChunks
+from workers.sources.shares.target import Landed, NotDone, OpenChunks, as_target
 from workers.sources.smb import status
 from workers.sources.smb.share import Share
 from workers.sources.smb.status import Refused
@@ -70,6 +70,4 @@ class ShareTarget:
         except UnicodeError as error:
             raise NotDone("its name cannot be one on a share") from error
         except SkyharborError as error:
-            if error.code not in ("source-failed", "source-denied"):
-                raise
-            raise SkyharborError("target-invalid", error.detail, **error.fields) from error
+            raise as_target(error) from error
