@@ -5,6 +5,7 @@ Rule of the file: nothing outside of the given folder is written, but for a Unix
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import secrets
@@ -145,6 +146,18 @@ class Samba:
             os.killpg(self._process.pid, number)
             self._process.wait(30)
             self._process = None
+            for helper in self._helpers():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(helper, signal.SIGKILL)
+
+    def _helpers(self) -> list[int]:
+        """Those that answer RPC: they are in sessions of their own and outlive the server."""
+        found = []
+        for pid in filter(str.isdecimal, os.listdir("/proc")):
+            with contextlib.suppress(OSError):
+                if f"--configfile={self.conf}".encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+                    found.append(int(pid))
+        return found
 
     def status(self) -> str:
         """What smbstatus says of open files."""

@@ -156,18 +156,22 @@ def test_a_server_that_accepts_and_says_nothing_does_not_hold_us_for_ever(monkey
 
 def test_a_connection_that_ends_with_a_request_under_way_does_not_write_to_our_stack(monkeypatch):
     """``nfs_destroy_context`` answers what waits by way of a frame of the call that gave up: workers died of it."""
-    for _ in range(50):  # whether the request is still under way depends on how the server's end arrives
-        context = _hung_up()
-        if context._lib.nfs_queue_length(context._at):
-            break
-    used = []
+    lib, used, contexts = nfs_library.library(), [], []
     for name in ("nfs_destroy_context", "nfs_lstat64"):
-        monkeypatch.setattr(context._lib, name, used.append)
-    assert context._lib.nfs_queue_length(context._at) == 1
+        monkeypatch.setattr(lib, name, used.append)
+    for _ in range(50):  # whether the request is still under way depends on how the server's end arrives
+        contexts.append(_hung_up())
+        if contexts[-1].closed:
+            break
+    waiting = contexts.pop()
+    assert lib.nfs_queue_length(waiting._at) == 1
     with pytest.raises(ConnectionResetError):
-        context.lstat(b"/x")
-    context.close()
-    assert (used, context.closed) == ([], True)
+        waiting.lstat(b"/x")
+    waiting.close()
+    assert (used, waiting.closed) == ([], True)
+    monkeypatch.undo()
+    for context in contexts:
+        context.close()
 
 
 def _hung_up():

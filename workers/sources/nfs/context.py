@@ -7,8 +7,8 @@ What libnfs (4.0) would do to us, and what is done about it:
 - Its time limit is for requests; dialling is limited by how often a SYN is sent.
 - All contexts of a process have one name for NFS 4, so that each throws the others out: each gets its own.
 - A call that gives up may leave a request under way, which is answered, by the next call or by the context's end, where
-  the stack was: such a context is used for nothing more, and when it ends its memory is left alone, some kilobytes for
-  every lost connection at most.
+  the stack was: such a context is closed at once and its memory left alone, some kilobytes for every lost connection at
+  most.
 - A connection that is lost and cannot be dialled again leaves its socket open: it is closed when the context ends.
 - Under NFS 4 a reply may be longer than what was asked for, and is copied all the same: there is room for the longest.
 
@@ -58,7 +58,6 @@ class Context:
             raise MemoryError
         self._end = weakref.finalize(self, _end, self._lib, self._at)
         self._end.atexit = False
-        self._stale = False
         options = (
             f"version={version}&uid={_signed(uid)}&gid={_signed(gid)}&tcp-syncnt={_SYNS}"
             f"&autoreconnect=1&auto-traverse-mounts=0&dircache=0"
@@ -96,7 +95,7 @@ class Context:
         """Tell whether the connection is gone."""
         with self._lock:
             fd = -1 if self.closed else self._lib.nfs_get_fd(self._at)
-            if fd < 0 or self._stale:
+            if fd < 0:
                 return True
             try:
                 with socket.socket(fileno=os.dup(fd)) as probe:
@@ -150,9 +149,9 @@ class Context:
         return handle.value or 0
 
     def release(self, handle: int) -> None:
-        """Close a file. Nothing when the connection is closed or of no use any more."""
+        """Close a file. Nothing when the connection is closed."""
         with self._lock:
-            if not self.closed and not self._stale:
+            if not self.closed:
                 self._do("nfs_close", handle)
 
     def fstat(self, handle: int) -> tuple[int, ...]:
@@ -239,12 +238,14 @@ class Context:
 
     def _do(self, name: str, *arguments: object) -> int:
         with self._lock:
-            if self.closed or self._stale:
+            if self.closed:
                 raise ConnectionResetError("the connection was closed")
             status: int = getattr(self._lib, name)(self._at, *arguments)
             if status < 0:
-                self._stale = self._lib.nfs_queue_length(self._at) > 0
-                raise OSError(-status, self._error())
+                error = OSError(-status, self._error())
+                if self._lib.nfs_queue_length(self._at):
+                    self.close()
+                raise error
             return status
 
     def _error(self) -> str:

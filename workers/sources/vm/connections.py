@@ -25,8 +25,7 @@ class Connections:
         self._idle: deque[NbdClient] = deque()
         self._all: weakref.WeakSet[NbdClient] = weakref.WeakSet()
         self._closed = False
-        self._lock = threading.Lock()
-        self._dialled = threading.Lock()
+        self._lock = threading.RLock()
         self._changes: Ranges | None = None
 
     def take(self) -> NbdClient:
@@ -74,6 +73,6 @@ class Connections:
         if client.size != disk.size:
             client.close()
             raise OSError(f"the export has {client.size} bytes, not {disk.size}")
-        with self._dialled:
+        with self._lock:
             self._all.add(client)
         return client
